@@ -1,0 +1,55 @@
+"""The gateway: the one public port, with the policies that every request meets before a service sees it."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from flask import Flask
+
+from services.gateway import layers
+from services.gateway.config import Config
+from services.gateway.cors import Cors
+from services.gateway.health import Health
+from services.gateway.limits import FallbackWindow, MemoryWindow, RedisWindow, Window
+from services.gateway.pool import Pool
+from services.gateway.resources import errors, health, hello
+from services.gateway.routes import RouteTable
+from services.gateway.visit import WsgiApp
+from shared.app import create_service
+from shared.request_id import with_request_id
+from shared.tokens import Verifier
+
+HTTPS_ONLY = [("Strict-Transport-Security", "max-age=31536000; includeSubDomains")]
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """Return the gateway: the chain of layers in front of a Flask app that serves the gateway's own pages."""
+    config = config or Config.from_environment()
+    app = create_service("gateway", config, [hello.blp, health.blp, errors.blp])
+    pools = {name: Pool(name, url) for name, url in config.upstreams.items()}
+    shared_window = RedisWindow(config.redis_url) if config.redis_url else None
+    extra = {"redis": shared_window.works} if shared_window else {}
+    app.extensions["postern.gateway_health"] = Health(pools, extra)
+    app.extensions["postern.shutdown"] += [pool.close for pool in pools.values()]
+    own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
+    window = FallbackWindow(shared_window, MemoryWindow()) if shared_window else MemoryWindow()
+    verifier = app.extensions["postern.verifier"]
+    app.wsgi_app = chain(own_pages, pools, verifier, window, config)  # type: ignore[method-assign, assignment]
+    return app
+
+
+def chain(
+    own_pages: WsgiApp, pools: Mapping[str, Pool], verifier: Verifier, window: Window, config: Config
+) -> WsgiApp:
+    """Show the way of a request, from the last step to the first."""
+    table, cors, trusted = RouteTable(), Cors(config.cors_origins), config.trusted_proxies
+
+    app = layers.pass_on(own_pages, pools, trusted)
+    # The response cache goes here.
+    app = layers.check_rights(app)
+    app = layers.count(app, window if config.ratelimit_enabled else None)
+    app = layers.identify(app, verifier.verify)
+    app = layers.answer_preflights(app, cors)
+    app = layers.limit_size(app)
+    app = layers.find_route(app, table)
+    app = layers.answer(app, trusted, cors, HTTPS_ONLY if config.production else [])
+    return with_request_id(app)

@@ -1,0 +1,78 @@
+"""The gateway's settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+from services.gateway.client import Network
+from shared import env
+from shared.env import BaseConfig, boolean, integer, items, setting
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != value.lower() or "@" in value:
+        raise ValueError(f"must hold origins as http://host:port, without path, wildcard or final slash, not {value}")
+    return value.lower()
+
+
+def _network(value: str) -> Network:
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"must hold networks as 10.0.0.0/8, not {value}") from error
+
+
+def _upstream(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+        raise ValueError("must be an address as http://host:port, without a path")
+    return f"http://{parts.netloc}"
+
+
+def _near(name: str, number: int) -> Any:
+    """Follow the port of a service on the same machine."""
+    return lambda known: f"http://127.0.0.1:{known.get(name, number)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(BaseConfig):
+    """What the gateway reads from the environment besides the settings that all services have."""
+
+    port: int = setting("GATEWAY_PORT", env.port, "8000", "Port of the gateway, the only public one")
+    workers: int = setting("GATEWAY_WORKERS", integer(1, 64), "1", "Gateway processes; several need REDIS_URL")
+    posts_port: int = setting("POSTS_PORT", env.port, "8002", "Port of the posts service")
+    uploads_port: int = setting("UPLOADS_PORT", env.port, "8003", "Port of the uploads service")
+    auth_url: str = setting("AUTH_URL", _upstream, _near("auth_port", 8001), "Where the gateway reaches auth")
+    posts_url: str = setting("POSTS_URL", _upstream, _near("posts_port", 8002), "Where the gateway reaches posts")
+    uploads_url: str = setting(
+        "UPLOADS_URL", _upstream, _near("uploads_port", 8003), "Where the gateway reaches uploads"
+    )
+    cors_origins: tuple[str, ...] = setting(
+        "CORS_ORIGINS",
+        items(_origin),
+        lambda known: "" if known.get("app_env") == "production" else "http://localhost:3000,http://127.0.0.1:3000",
+        "Origins whose pages may read answers, exactly; none by default in production",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "TRUSTED_PROXIES", items(_network), "", "Networks of the proxies in front, whose X-Forwarded-* count"
+    )
+    ratelimit_enabled: bool = setting(
+        "RATELIMIT_ENABLED", boolean, "true", "Whether requests are counted; always in production"
+    )
+
+    @classmethod
+    def contradictions(cls, known: Mapping[str, Any]) -> list[str]:
+        mistakes = super().contradictions(known)
+        if known.get("workers", 1) > 1 and "redis_url" in known and not known["redis_url"]:
+            mistakes.append("GATEWAY_WORKERS above 1 needs REDIS_URL: limits would be counted per process")
+        if known.get("app_env") == "production" and known.get("ratelimit_enabled") is False:
+            mistakes.append("RATELIMIT_ENABLED cannot be false in production")
+        return mistakes
+
+    @property
+    def upstreams(self) -> dict[str, str]:
+        """Return the address of each service by the name that the route table has for it."""
+        return {"auth": self.auth_url, "posts": self.posts_url, "uploads": self.uploads_url}

@@ -1,0 +1,206 @@
+"""Pass a request on to an upstream and stream its answer back, on plain sockets."""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from services.gateway.answer import AnswerParser, Garbled
+from services.gateway.body import BLOCK, ClientBody
+from services.gateway.headers import Headers, from_upstream
+from services.gateway.pool import Connection, Lost, Pool
+from shared.problems import Problem
+
+log = logging.getLogger("postern.forward")
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
+IDLE_TIMEOUT = 30.0  # between two pieces of a body, either way
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send; `first_byte` is the seconds to wait for an answer, `cut` what to do to the client before a
+    broken answer ends.
+    """
+
+    method: str
+    target: str
+    headers: Headers
+    body: ClientBody | None
+    first_byte: float
+    cut: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; `body` must be closed when it has the method."""
+
+    status: str
+    headers: Headers
+    body: Iterable[bytes]
+
+
+def forward(pool: Pool, request: Request) -> Answer:
+    """Return the upstream's answer; raise BAD_GATEWAY, SERVICE_UNAVAILABLE or GATEWAY_TIMEOUT.
+
+    An idempotent request is sent once more when the upstream went away without a byte, never after a time-out.
+    """
+    repeatable = request.method in IDEMPOTENT and (request.body is None or request.body.whole)
+    try:
+        return Exchange(pool, request, pool.acquire()).run()
+    except Lost:
+        if not repeatable:
+            raise
+    return Exchange(pool, request, pool.acquire(fresh=True)).run()
+
+
+class Exchange:
+    """One request on one connection."""
+
+    def __init__(self, pool: Pool, request: Request, connection: Connection) -> None:
+        self._pool = pool
+        self._request = request
+        self._connection = connection
+        self._parser = AnswerParser(request.method)
+        self._sent = False
+        self._released = False
+
+    def run(self) -> Answer:
+        """Send the request and return the answer as soon as it may be passed on."""
+        try:
+            self._send()
+            self._receive_start(time.monotonic() + self._request.first_byte)
+        except (OSError, Garbled) as error:
+            self.close()
+            raise self._problem(error) from error
+        except BaseException:
+            self.close()
+            raise
+        headers = from_upstream(self._parser.headers)
+        if not self._parser.complete:
+            return Answer(self._parser.status_line(), headers, Stream(self))
+        self.close()
+        body = self._parser.take_body()
+        if self._parser.length is None and body:
+            headers.append(("Content-Length", str(len(body))))
+        return Answer(self._parser.status_line(), headers, [body])
+
+    def receive_more(self) -> bytes:
+        """Return the next piece of the body, nothing at its end.
+
+        Raises ConnectionResetError where the upstream breaks off, so that the server cuts the client's connection
+        and a part never looks like the whole.
+        """
+        parser = self._parser
+        try:
+            while not (parser.body or parser.complete):
+                self._receive(None if parser.endless else IDLE_TIMEOUT)
+        except (OSError, Garbled) as error:
+            self.close()
+            self._request.cut()
+            log.warning("the %s service broke off an answer: %s", self._pool.name, error or "time-out")
+            raise ConnectionResetError(errno.ECONNRESET, "the upstream broke off") from error
+        if parser.complete:
+            self.close()
+        return parser.take_body()
+
+    def close(self) -> None:
+        """Give the connection back, to be used again when the exchange ended cleanly."""
+        if not self._released:
+            self._released = True
+            clean = self._sent and self._parser.complete and self._parser.reusable
+            self._pool.release(self._connection, reusable=clean)
+
+    def _send(self) -> None:
+        body = self._request.body
+        try:
+            self._connection.send(head(self._pool.authority, self._request) + _framed_first(body), IDLE_TIMEOUT)
+            self._sent = body is None or body.whole or self._send_rest(body)
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # closed by the upstream, perhaps after an answer
+
+    def _send_rest(self, body: ClientBody) -> bool:
+        """Send the blocks after the first, until the upstream answers; tell whether all were sent."""
+        for block in body.rest():
+            if not self._send_block(block if body.length is not None else _chunk(block)):
+                return False
+        return body.length is not None or self._send_block(b"0\r\n\r\n")
+
+    def _send_block(self, block: bytes) -> bool:
+        left = memoryview(block)
+        while left:
+            sent = self._connection.send_some(left, IDLE_TIMEOUT)
+            left = left[sent:]
+            if not sent:
+                self._receive(IDLE_TIMEOUT)
+                if self._parser.started:
+                    return False
+        return True
+
+    def _receive_start(self, deadline: float) -> None:
+        """Receive the head, and all of a short body, which is then passed on whole or not at all."""
+        parser = self._parser
+        while not parser.started or (not parser.complete and parser.length is not None and parser.length <= BLOCK):
+            self._receive(deadline - time.monotonic())
+
+    def _receive(self, timeout: float | None) -> None:
+        if data := self._connection.receive(timeout):
+            self._parser.feed(data)
+        else:
+            self._parser.end()
+
+    def _problem(self, error: OSError | Garbled) -> Problem:
+        name = self._pool.name
+        if isinstance(error, TimeoutError):
+            return Problem("GATEWAY_TIMEOUT", f"The {name} service took too long to answer.")
+        kind = Problem if self._parser.heard else Lost
+        return kind("BAD_GATEWAY", f"The {name} service broke off or sent no valid answer.")
+
+
+class Stream:
+    """The body of an answer that is still arriving."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self.close = exchange.close
+
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> bytes:
+        if data := self._exchange.receive_more():
+            return data
+        raise StopIteration
+
+
+def head(authority: str, request: Request) -> bytes:
+    """Return request line and headers with the framing of the body; raise BAD_REQUEST for a line in a value."""
+    lines = [f"{request.method} {request.target} HTTP/1.1", f"host: {authority}"]
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    if framing := _framing(request):
+        lines.append(framing)
+    text = "\r\n".join(lines)
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+        raise Problem("BAD_REQUEST", "A header holds a line break.")
+    return text.encode("latin-1") + b"\r\n\r\n"
+
+
+def _framing(request: Request) -> str:
+    body = request.body
+    if body is None:
+        return "content-length: 0" if request.method in ("POST", "PUT", "PATCH") else ""
+    if body.length is None and not body.whole:
+        return "transfer-encoding: chunked"
+    return f"content-length: {len(body.first) if body.length is None else body.length}"
+
+
+def _framed_first(body: ClientBody | None) -> bytes:
+    if body is None:
+        return b""
+    return body.first if body.length is not None or body.whole else _chunk(body.first)
+
+
+def _chunk(block: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(block), block)

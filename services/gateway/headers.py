@@ -1,0 +1,112 @@
+"""Headers on their way to an upstream and back, as pure functions on lists of (name, value).
+
+Names of request headers are in lower case, as HTTP does not tell the difference (RFC 9110, section 5.1).
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+Headers = list[tuple[str, str]]
+
+HOP_BY_HOP = frozenset((
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+    "transfer-encoding", "upgrade",
+))  # fmt: skip
+# Who somebody is, where a request came from and what it asks for are said by the gateway alone.
+FORGEABLE = frozenset((
+    "forwarded", "proxy", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip",
+    "fastly-client-ip", "x-original-url", "x-rewrite-url", "x-original-host", "x-host", "x-method-override",
+    "x-http-method", "x-http-method-override", "remote-user", "x-remote-user", "x-user", "x-request-id",
+))  # fmt: skip
+FORGEABLE_PREFIXES = (
+    "x-forwarded-", "x-original-forwarded-", "x-user-", "x-auth-", "x-authenticated-", "x-internal-", "x-postern-",
+)  # fmt: skip
+# Written by the client that speaks to the upstream.
+FRAMING = frozenset(("host", "expect", "content-length"))
+# Said once, by the gateway.
+OURS = frozenset((
+    "server", "date", "via", "x-powered-by", "x-request-id", "x-content-type-options", "strict-transport-security",
+    "ratelimit", "ratelimit-policy",
+))  # fmt: skip
+OUR_PREFIXES = ("access-control-", "x-ratelimit-")
+
+
+@lru_cache(maxsize=1024)
+def wire_name(key: str) -> str:
+    """Turn a WSGI key (`HTTP_IF_MATCH`) into the header's name."""
+    return key.removeprefix("HTTP_").replace("_", "-").lower()
+
+
+def from_environ(environ: Mapping[str, Any]) -> Headers:
+    """Return the request's headers but for Content-Length, which goes with the framing."""
+    headers = [(wire_name(key), value) for key, value in environ.items() if key[:5] == "HTTP_"]
+    if kind := environ.get("CONTENT_TYPE"):
+        headers.append(("content-type", kind))
+    return headers
+
+
+def to_upstream(headers: Headers, *, client: str, scheme: str, host: str, request_id: str) -> Headers:
+    """Return what an upstream gets: end-to-end headers (RFC 9110, section 7.6.1) and our word on who asked."""
+    named = _named_by_connection(headers)
+    passed = [(name, value) for name, value in headers if _passes_on(name) and name not in named]
+    passed += [("x-forwarded-for", client), ("x-forwarded-proto", scheme), ("x-request-id", request_id)]
+    if host:
+        passed.append(("x-forwarded-host", host))
+    return passed
+
+
+def from_upstream(headers: Headers) -> Headers:
+    """Return what comes back: end-to-end headers, without CORS, limits and whatever else is the gateway's to say."""
+    named = _named_by_connection(headers)
+    if not named:
+        return [header for header in headers if _comes_back(header[0])]
+    return [header for header in headers if _comes_back(header[0]) and header[0].lower() not in named]
+
+
+@lru_cache(maxsize=1024)
+def _passes_on(name: str) -> bool:
+    return name not in HOP_BY_HOP | FORGEABLE | FRAMING and not name.startswith(FORGEABLE_PREFIXES)
+
+
+@lru_cache(maxsize=1024)
+def _comes_back(name: str) -> bool:
+    name = name.lower()
+    return name not in HOP_BY_HOP | OURS and not name.startswith(OUR_PREFIXES)
+
+
+def _named_by_connection(headers: Headers) -> set[str]:
+    values = [value for name, value in headers if len(name) == 10 and name.lower() == "connection"]
+    return {token.strip().lower() for value in values for token in value.split(",")} - {"", "keep-alive", "close"}
+
+
+def with_policies(headers: Headers, ours: Iterable[tuple[str, str]], *, private: bool) -> Headers:
+    """Return an answer's headers with those that every answer has.
+
+    `ours` are added as they are. An answer to credentials is nobody else's: `private` puts no-store in place of
+    whatever the upstream allows. HTML without a policy of its own may load and run nothing.
+    """
+    answer: Headers = []
+    vary: list[str] = []
+    kinds: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower == "vary":
+            vary += [field.strip() for field in value.split(",") if field.strip().lower() not in ("", "origin")]
+        elif not (private and lower == "cache-control"):
+            answer.append((name, value))
+            kinds[lower] = value
+    answer += ours
+    answer.append(("Vary", ", ".join([*vary, "Origin"])))
+    if private:
+        answer.append(("Cache-Control", "private, no-store"))
+    if "x-content-type-options" not in kinds:
+        answer.append(("X-Content-Type-Options", "nosniff"))
+    if "referrer-policy" not in kinds:
+        answer.append(("Referrer-Policy", "no-referrer"))
+    if kinds.get("content-type", "")[:9].lower() == "text/html" and "content-security-policy" not in kinds:
+        answer.append(("Content-Security-Policy", HTML_POLICY))
+    return answer
+
+
+HTML_POLICY = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

@@ -1,0 +1,217 @@
+"""The layers that a request meets, each a WSGI application around the next; `chain` in `__init__.py` has the order.
+
+What one layer finds out the later ones read from the `Visit`. A request that is refused is counted first, so
+that its answer tells the limits too.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from services.gateway import client, headers, policy
+from services.gateway.body import content_length, too_large
+from services.gateway.cors import Cors
+from services.gateway.forward import Request, forward
+from services.gateway.limits import CLASSES, Window
+from services.gateway.pool import Pool
+from services.gateway.routes import Route, RouteTable
+from services.gateway.target import join_target, split_target
+from services.gateway.visit import (
+    CLIENT_TIMEOUT,
+    Delivery,
+    Environ,
+    StartResponse,
+    Visit,
+    WsgiApp,
+    client_body,
+    point_at,
+    raw_target,
+    reset_on_close,
+)
+from shared import credentials
+from shared.problems import Problem
+
+log = logging.getLogger("postern.gateway")
+KEY = "postern.visit"
+MAX_TARGET = 8 * 1024
+MAX_HEADERS = 32 * 1024
+
+
+def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: headers.Headers) -> WsgiApp:
+    """Open the visit, refuse in the one error shape, and put on every answer the headers that all have."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit = environ[KEY] = Visit(
+            client.client_address(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted),
+            credentials.has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")),
+            always + cors.headers(environ.get("HTTP_ORIGIN", "")),
+        )
+        if client_socket := environ.get("gunicorn.socket"):
+            client_socket.settimeout(CLIENT_TIMEOUT)
+
+        def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
+            ours = headers.with_policies(answered, visit.extra, private=visit.private)
+            return start_response(status, ours, exc_info)
+
+        try:
+            return Delivery(app(environ, start), environ)
+        except Problem as problem:
+            return Delivery(_refusal(problem, environ, start), environ)
+        except Exception:
+            log.exception("unexpected error")
+            return Delivery(_refusal(Problem("INTERNAL_ERROR"), environ, start), environ)
+
+    return layer
+
+
+def _refusal(problem: Problem, environ: Environ, start: StartResponse) -> list[bytes]:
+    path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
+    status, answered, body = problem.answer(path, environ["postern.request_id"])
+    start(status, answered)
+    return [body]
+
+
+def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
+    """Look the path up in the table, once: this very path is authorised and forwarded."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        try:
+            visit.path, visit.query = split_target(raw_target(environ))
+        except Problem as problem:
+            visit.refuse(problem)
+            return app(environ, start_response)
+        visit.node = table.find(visit.path)
+        if visit.node is None:
+            visit.refuse(Problem("NOT_FOUND"))
+        else:
+            visit.route = visit.node.routes.get(environ["REQUEST_METHOD"])
+            if visit.route is None:
+                visit.refuse(Problem("METHOD_NOT_ALLOWED", allowedMethods=visit.node.allowed))
+            else:
+                environ["postern.route"] = visit.route.pattern
+        return app(environ, start_response)
+
+    return layer
+
+
+def limit_size(app: WsgiApp) -> WsgiApp:
+    """Refuse a target, headers or a body that are larger than the route takes."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        if sum(len(value) for key, value in environ.items() if key[:5] == "HTTP_") > MAX_HEADERS:
+            visit.refuse(Problem("HEADERS_TOO_LARGE"))
+        if len(visit.path) + len(visit.query) > MAX_TARGET:
+            visit.refuse(Problem("URI_TOO_LONG"))
+        length = environ.get("CONTENT_LENGTH")
+        if visit.route and length and (content_length(length) or 0) > visit.route.max_body:
+            visit.refuse(too_large(visit.route.max_body))
+        return app(environ, start_response)
+
+    return layer
+
+
+def answer_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
+    """Answer a CORS preflight; any other OPTIONS goes on."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
+            return app(environ, start_response)
+        visit: Visit = environ[KEY]
+        methods = visit.node.allowed if visit.node else ()
+        start_response("204 No Content", cors.preflight_headers(environ.get("HTTP_ORIGIN", ""), methods))
+        return []
+
+    return layer
+
+
+def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity]) -> WsgiApp:
+    """Find out who is asking; a bad token is refused later, when it has counted against the address."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        if visit.private and (visit.route is None or visit.route.reads_token):
+            try:
+                visit.somebody = credentials.identify(
+                    environ["REQUEST_METHOD"],
+                    environ.get("HTTP_AUTHORIZATION", ""),
+                    environ.get("HTTP_COOKIE", ""),
+                    environ.get("HTTP_X_CSRF_TOKEN", ""),
+                    verify,
+                )
+            except Problem as problem:
+                visit.refuse(problem)
+            if visit.somebody:
+                environ["postern.user"] = visit.somebody.user_id
+        return app(environ, start_response)
+
+    return layer
+
+
+def count(app: WsgiApp, window: Window | None) -> WsgiApp:
+    """Count the request against its user, else its address, and refuse it when the window is full."""
+    if window is None:
+        return app
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        name = visit.route.limit if visit.route else "general"
+        if name is not None:
+            limit = CLASSES[name]
+            known = None if limit.by_address else visit.somebody
+            verdict = window.hit(limit, known.user_id if known else client.limiter_key(visit.address))
+            visit.extra += verdict.headers()
+            if not verdict.allowed:
+                raise verdict.problem()
+        return app(environ, start_response)
+
+    return layer
+
+
+def check_rights(app: WsgiApp) -> WsgiApp:
+    """Refuse whoever may not pass, and whatever was found wrong before."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        if visit.refusal or visit.route is None:
+            raise visit.refusal or Problem("NOT_FOUND")
+        policy.check_rights(visit.route.who, visit.somebody)
+        return app(environ, start_response)
+
+    return layer
+
+
+def pass_on(own_pages: WsgiApp, pools: Mapping[str, Pool], trusted: Sequence[client.Network]) -> WsgiApp:
+    """Forward to the upstream that owns the route, or to the gateway's own pages."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        route = visit.route
+        if route is None or route.upstream is None:
+            point_at(environ, visit.path)
+            return own_pages(environ, start_response)
+        answer = forward(pools[route.upstream], _request(environ, visit, route, trusted))
+        start_response(answer.status, answer.headers)
+        return answer.body
+
+    return layer
+
+
+def _request(environ: Environ, visit: Visit, route: Route, trusted: Sequence[client.Network]) -> Request:
+    scheme, host = client.scheme_and_host(environ, trusted)
+    passed = headers.to_upstream(
+        headers.from_environ(environ),
+        client=visit.address,
+        scheme=scheme,
+        host=host,
+        request_id=environ["postern.request_id"],
+    )
+    return Request(
+        environ["REQUEST_METHOD"],
+        join_target(visit.path, visit.query),
+        passed,
+        client_body(environ, route.max_body),
+        route.first_byte,
+        lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
+    )

@@ -1,0 +1,169 @@
+"""Count requests in moving windows: exact, per class of routes, per user or client address."""
+
+import logging
+import math
+import threading
+import time
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import redis
+from limits import RateLimitItemPerSecond
+from limits.storage import RedisStorage
+from limits.strategies import MovingWindowRateLimiter
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from shared.problems import Problem
+
+log = logging.getLogger("postern.limits")
+MINUTE, HOUR = 60, 3600
+
+
+@dataclass(frozen=True, slots=True)
+class LimitClass:
+    """So many requests in so many seconds; `by_address` counts the address even of somebody signed in."""
+
+    name: str
+    quota: int
+    window: int
+    by_address: bool = False
+
+
+# Whoever tries passwords may hold tokens of other accounts: these must not multiply the tries.
+CLASSES = {
+    known.name: known
+    for known in (
+        LimitClass("general", 100, MINUTE),
+        LimitClass("files", 1000, MINUTE),
+        LimitClass("login", 10, MINUTE, by_address=True),
+        LimitClass("register", 5, MINUTE, by_address=True),
+        LimitClass("auth", 10, MINUTE),
+        LimitClass("upload", 20, HOUR),
+        LimitClass("admin", 50, MINUTE),
+        LimitClass("expensive", 10, HOUR),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the window says: whether the request may go on, how many more may, and seconds until the next frees."""
+
+    limit: LimitClass
+    allowed: bool
+    remaining: int
+    reset: int
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Return both header families (draft-ietf-httpapi-ratelimit-headers, and X-RateLimit-* for older clients)."""
+        name, quota = self.limit.name, self.limit.quota
+        return [
+            ("RateLimit-Policy", f'"{name}";q={quota};w={self.limit.window}'),
+            ("RateLimit", f'"{name}";r={self.remaining};t={self.reset}'),
+            ("X-RateLimit-Limit", str(quota)),
+            ("X-RateLimit-Remaining", str(self.remaining)),
+            ("X-RateLimit-Reset", str(self.reset)),
+        ]
+
+    def problem(self) -> Problem:
+        """Return the refusal, to be asked again after `Retry-After` seconds."""
+        name, quota, window = self.limit.name, self.limit.quota, self.limit.window
+        members: dict[str, Any] = {"retryAfter": self.reset, "violated-policies": [name]}
+        return Problem("RATE_LIMITED", f"The limit {name} is {quota} requests in {window} seconds.", **members)
+
+
+class Window(Protocol):
+    """Count one request of a key and judge it; a refused one is not counted."""
+
+    def hit(self, limit: LimitClass, key: str) -> Verdict: ...
+
+
+class MemoryWindow:
+    """Keep the times of each key's requests, eight bytes each, for at most `max_keys` keys of a class.
+
+    A hit costs the same however many came before. The key that was quiet the longest is forgotten first.
+    """
+
+    def __init__(self, max_keys: int = 50_000, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_keys = max_keys
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._classes: dict[str, OrderedDict[str, array[float]]] = {}
+
+    def hit(self, limit: LimitClass, key: str) -> Verdict:
+        now = self._clock()
+        with self._lock:
+            keys = self._classes.setdefault(limit.name, OrderedDict())
+            hits = keys.get(key)
+            if hits is None:
+                hits = keys[key] = array("d")
+            elif expired := bisect_right(hits, now - limit.window):
+                del hits[:expired]
+            allowed = len(hits) < limit.quota
+            if allowed:
+                hits.append(now)
+                keys.move_to_end(key)
+                self._forget_quiet(keys, now - limit.window)
+            return Verdict(limit, allowed, limit.quota - len(hits), math.ceil(hits[0] + limit.window - now))
+
+    def _forget_quiet(self, keys: OrderedDict[str, "array[float]"], expired: float) -> None:
+        for _ in range(2):
+            quiet, hits = next(iter(keys.items()))
+            if hits[-1] > expired and len(keys) <= self._max_keys:
+                return
+            del keys[quiet]
+
+
+class RedisWindow:
+    """Count in Redis, so that several gateways share one window; raise RedisError when it does not answer."""
+
+    def __init__(self, url: str, timeout: float = 0.25) -> None:
+        pool = redis.ConnectionPool.from_url(
+            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 1)
+        )
+        # The library's strategies share key names: another strategy needs another prefix.
+        self._storage = RedisStorage(url, connection_pool=pool, key_prefix="postern:moving")
+        self._limiter = MovingWindowRateLimiter(self._storage)
+        self._items = {c.name: RateLimitItemPerSecond(c.quota, c.window, c.name) for c in CLASSES.values()}
+
+    def works(self) -> bool:
+        return self._storage.check()
+
+    def hit(self, limit: LimitClass, key: str) -> Verdict:
+        item = self._items[limit.name]
+        allowed = self._limiter.hit(item, key)
+        stats = self._limiter.get_window_stats(item, key)
+        return Verdict(limit, allowed, max(0, stats.remaining), max(1, math.ceil(stats.reset_time - time.time())))
+
+
+class FallbackWindow:
+    """Count in the first window; while that fails, in the second, with a warning a minute."""
+
+    PAUSE = 2.0
+    WARN_EVERY = 60.0
+
+    def __init__(self, first: Window, second: Window, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first = first
+        self._second = second
+        self._clock = clock
+        self._resume = self._warn = -math.inf
+
+    def hit(self, limit: LimitClass, key: str) -> Verdict:
+        if self._clock() >= self._resume:
+            try:
+                return self._first.hit(limit, key)
+            except redis.RedisError as error:
+                self._fail(error)
+        return self._second.hit(limit, key)
+
+    def _fail(self, error: redis.RedisError) -> None:
+        now = self._clock()
+        self._resume = now + self.PAUSE
+        if now >= self._warn:
+            self._warn = now + self.WARN_EVERY
+            log.warning("limits are counted in this process only, since Redis fails: %s", type(error).__name__)

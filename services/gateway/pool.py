@@ -1,0 +1,126 @@
+"""Keep connections to an upstream open, of a bounded number."""
+
+import select
+import socket
+import threading
+import time
+from collections import deque
+from urllib.parse import urlsplit
+
+from shared.problems import Problem
+
+CONNECT_TIMEOUT = 1.0
+IDLE_AGE = 30.0  # less than the 75 s for which a service keeps an idle connection
+MAX_CONNECTIONS = 256
+MAX_IDLE = 32
+RECEIVE = 64 * 1024
+
+
+class Lost(Problem):
+    """The upstream was not reached, or went away before the first byte of an answer."""
+
+
+class Connection:
+    """One socket to an upstream; every wait on it has a time-out."""
+
+    __slots__ = ("_idle_since", "_socket")
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._socket = socket.create_connection(address, CONNECT_TIMEOUT)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._idle_since = 0.0
+
+    def send(self, data: bytes, timeout: float) -> None:
+        self._socket.settimeout(timeout)
+        self._socket.sendall(data)
+
+    def send_some(self, data: memoryview, timeout: float) -> int:
+        """Send what the upstream takes, and return how much; 0 when it has something to say first."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | select.POLLOUT)
+        events = poll.poll(timeout * 1000)
+        if not events:
+            raise TimeoutError
+        return self._socket.send(data) if events[0][1] == select.POLLOUT else 0
+
+    def receive(self, timeout: float | None) -> bytes:
+        """Return what has arrived, waiting for `timeout` seconds, None for ever; nothing means closed."""
+        if timeout is not None and timeout <= 0:
+            raise TimeoutError
+        self._socket.settimeout(timeout)
+        return self._socket.recv(RECEIVE)
+
+    def rest(self) -> None:
+        self._idle_since = time.monotonic()
+
+    def usable(self) -> bool:
+        """Tell whether the connection rested not too long, was not closed and has no surplus bytes."""
+        if time.monotonic() - self._idle_since > IDLE_AGE:
+            return False
+        self._socket.settimeout(0)
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Pool:
+    """The connections to one upstream."""
+
+    def __init__(self, name: str, url: str) -> None:
+        parts = urlsplit(url)
+        self.name = name
+        self.authority = parts.netloc
+        self._address = (parts.hostname or "", parts.port or 80)
+        self._idle: deque[Connection] = deque()
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+
+    def acquire(self, *, fresh: bool = False) -> Connection:
+        """Return a rested connection, or a new one; raise Lost when there is none to be had.
+
+        `fresh` gives up the rested ones, since one of them has just turned out to be dead.
+        """
+        if not self._slots.acquire(timeout=CONNECT_TIMEOUT):
+            raise Problem("SERVICE_UNAVAILABLE", f"The {self.name} service is too busy.", retryAfter=1)
+        try:
+            return (None if fresh else self._rested()) or self._connect()
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def release(self, connection: Connection, *, reusable: bool) -> None:
+        """Take a connection back; close it unless its exchange ended cleanly."""
+        self._slots.release()
+        if reusable and len(self._idle) < MAX_IDLE:
+            connection.rest()
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def _rested(self) -> Connection | None:
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if connection.usable():
+                return connection
+            connection.close()
+
+    def _connect(self) -> Connection:
+        try:
+            return Connection(self._address)
+        except TimeoutError as error:
+            raise Problem("GATEWAY_TIMEOUT", f"The {self.name} service did not take the connection.") from error
+        except OSError as error:
+            raise Lost("SERVICE_UNAVAILABLE", f"The {self.name} service is not running.", retryAfter=1) from error

@@ -1,0 +1,185 @@
+"""The route table: which upstream owns a path, who may pass, and the limits; the most specific pattern wins."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from functools import partial
+
+KIB = 1024
+MIB = 1024 * KIB
+UPLOAD_LIMIT = 12 * MIB
+
+
+class Who(IntEnum):
+    """Who may pass; each includes those after it."""
+
+    ALL = 0
+    USER = 1
+    MODERATOR = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the table.
+
+    The pattern has `{name}` for any one segment and `{name…}` for the rest of the path. `upstream` None is a page
+    of the gateway itself; `limit` names a class of `limits.CLASSES`, None is not counted; `max_body` is in bytes,
+    `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm: that is the way to a
+    new one.
+    """
+
+    pattern: str
+    methods: tuple[str, ...]
+    upstream: str | None
+    who: Who
+    limit: str | None
+    max_body: int
+    first_byte: float
+    reads_token: bool
+
+
+def row(
+    methods: str,
+    pattern: str,
+    upstream: str | None = None,
+    who: Who = Who.ALL,
+    limit: str | None = "general",
+    max_body: int = MIB,
+    first_byte: float = 10.0,
+    reads_token: bool = True,
+) -> Route:
+    """Make a row with what most rows share."""
+    return Route(pattern, tuple(methods.split()), upstream, who, limit, max_body, first_byte, reads_token)
+
+
+USER, MODERATOR, ADMIN = Who.USER, Who.MODERATOR, Who.ADMIN
+own = row
+auth = partial(row, upstream="auth")
+posts = partial(row, upstream="posts")
+uploads = partial(row, upstream="uploads")
+sign_in = partial(auth, "POST", limit="auth", max_body=64 * KIB, reads_token=False)
+
+OWN = (
+    own("GET POST", "/api/hello"),
+    own("GET", "/api/health", limit=None, reads_token=False),
+    own("GET", "/api/errors/{code}", reads_token=False),
+)
+
+AUTH = (
+    sign_in("/api/auth/register", limit="register"),
+    sign_in("/api/auth/login", limit="login"),
+    sign_in("/api/auth/refresh"),
+    sign_in("/api/auth/verify-email"),
+    sign_in("/api/auth/verify-email/resend"),
+    sign_in("/api/auth/forgot-password"),
+    sign_in("/api/auth/reset-password"),
+    auth("POST", "/api/auth/logout", who=USER, limit="auth"),
+    auth("POST", "/api/auth/logout-all", who=USER, limit="auth"),
+    auth("GET PATCH DELETE", "/api/auth/me", who=USER),
+    auth("PUT", "/api/auth/me/password", who=USER),
+    auth("GET", "/api/auth/sessions", who=USER),
+    auth("DELETE", "/api/auth/sessions/{id}", who=USER),
+    auth("GET", "/.well-known/jwks.json", reads_token=False),
+    auth("GET POST", "/api/users", who=ADMIN, limit="admin"),
+    auth("GET", "/api/users/{id}"),
+    auth("PUT PATCH DELETE", "/api/users/{id}", who=ADMIN, limit="admin"),
+    auth("GET", "/api/admin/users", who=ADMIN, limit="admin"),
+    auth("PATCH", "/api/admin/users/{id}", who=ADMIN, limit="admin"),
+    auth("GET", "/api/admin/audit", who=ADMIN, limit="admin"),
+)
+
+POSTS = (
+    posts("GET", "/api/posts"),
+    posts("POST", "/api/posts", who=USER),
+    posts("GET", "/api/posts/{id}"),
+    posts("PUT PATCH DELETE", "/api/posts/{id}", who=USER),
+    posts("POST", "/api/posts/{id}/restore", who=USER),
+    posts("PUT DELETE", "/api/posts/{id}/like", who=USER),
+    posts("GET", "/api/posts/{id}/comments"),
+    posts("POST", "/api/posts/{id}/comments", who=USER),
+    posts("PATCH DELETE", "/api/comments/{id}", who=USER),
+    posts("GET", "/api/users/{userId}/posts"),
+    posts("GET", "/api/users/{userId}/posts/{postId}"),
+    posts("PUT PATCH DELETE", "/api/users/{userId}/posts/{postId}", who=USER),
+    posts("GET", "/api/tags"),
+    posts("GET", "/api/categories"),
+    posts("POST", "/api/categories", who=MODERATOR),
+    posts("PATCH DELETE", "/api/categories/{id}", who=MODERATOR),
+)
+
+UPLOADS = (
+    uploads("POST", "/api/upload", who=USER, limit="upload", max_body=UPLOAD_LIMIT),
+    uploads("POST", "/api/uploads", who=USER, limit="upload", max_body=UPLOAD_LIMIT),
+    uploads("GET", "/api/uploads", who=USER),
+    uploads("GET PATCH DELETE", "/api/uploads/{id}", who=USER),
+    uploads("POST", "/api/uploads/{id}/sign", who=USER),
+    uploads("GET", "/api/files/by-id/{id}", limit="files"),
+    uploads("GET", "/api/files/{userId}/{path…}", limit="files"),
+    uploads("POST PUT", "/api/files/{userId}/{path…}", who=USER, limit="upload", max_body=UPLOAD_LIMIT),
+    uploads("DELETE", "/api/files/{userId}/{path…}", who=USER),
+)
+
+ROUTES: tuple[Route, ...] = OWN + AUTH + POSTS + UPLOADS
+
+
+class Node:
+    """One place in the tree of segments, and the routes that end there, by method."""
+
+    __slots__ = ("allowed", "named", "rest", "routes", "static")
+
+    def __init__(self) -> None:
+        self.static: dict[str, Node] = {}
+        self.named: Node | None = None
+        self.rest: Node | None = None
+        self.routes: dict[str, Route] = {}
+        self.allowed: tuple[str, ...] = ()
+
+    def child(self, segment: str) -> "Node":
+        if not segment.startswith("{"):
+            return self.static.setdefault(segment, Node())
+        if segment.endswith("…}"):
+            self.rest = self.rest or Node()
+            return self.rest
+        self.named = self.named or Node()
+        return self.named
+
+    def add(self, route: Route) -> None:
+        """Add a row; HEAD comes with GET, and OPTIONS, which anybody may ask, with every path."""
+        methods = [*route.methods, "HEAD"] if "GET" in route.methods else route.methods
+        for method in methods:
+            if method in self.routes:
+                raise ValueError(f"{method} {route.pattern} is in the table twice")
+            self.routes[method] = route
+        self.routes.setdefault("OPTIONS", replace(route, who=Who.ALL, limit="general"))
+        if len({known.upstream for known in self.routes.values()}) > 1:
+            raise ValueError(f"{route.pattern} has two owners")
+        self.allowed = tuple(sorted(self.routes))
+
+
+class RouteTable:
+    """Find the routes of a path in a tree, whatever their number."""
+
+    def __init__(self, routes: Iterable[Route] = ROUTES) -> None:
+        self._root = Node()
+        for route in routes:
+            node = self._root
+            for segment in route.pattern.split("/"):
+                node = node.child(segment)
+            node.add(route)
+
+    def find(self, path: str) -> Node | None:
+        """Return the most specific node for a canonical path, None when there is nothing."""
+        return _descend(self._root, path.split("/"), 0)
+
+
+def _descend(node: Node, segments: list[str], depth: int) -> Node | None:
+    if depth == len(segments):
+        return node if node.routes else None
+    segment = segments[depth]
+    static = node.static.get(segment)
+    if static and (found := _descend(static, segments, depth + 1)):
+        return found
+    if node.named and segment and (found := _descend(node.named, segments, depth + 1)):
+        return found
+    return node.rest if segments[-1] else None

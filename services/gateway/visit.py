@@ -1,0 +1,117 @@
+"""What the layers find out about a request, one after the other, and the time-outs on the client's connection."""
+
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from services.gateway.body import ClientBody, content_length
+from services.gateway.headers import Headers
+from services.gateway.routes import Node, Route
+from shared.credentials import Identity
+from shared.problems import Problem
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+CLIENT_TIMEOUT = 30.0  # between two pieces that a client sends or takes
+LINGER = 1.0
+MAX_LINGER = 256 * 1024
+
+
+@dataclass(slots=True)
+class Visit:
+    """What is known about a request; `refusal` is why it will be refused, `extra` goes on its answer."""
+
+    address: str
+    private: bool
+    extra: Headers
+    path: str = ""
+    query: str = ""
+    node: Node | None = None
+    route: Route | None = None
+    somebody: Identity | None = None
+    refusal: Problem | None = None
+
+    def refuse(self, problem: Problem) -> None:
+        """Note a refusal; the first one is the answer."""
+        self.refusal = self.refusal or problem
+
+
+def raw_target(environ: Environ) -> str:
+    """Return the request target as it was sent, rebuilt where the server does not tell."""
+    if raw := environ.get("RAW_URI"):
+        return str(raw)
+    path, query = environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", "")
+    return quote(path.encode("latin-1"), safe="/!$&'()*+,;=:@") + (f"?{query}" if query else "")
+
+
+def point_at(environ: Environ, path: str) -> None:
+    """Let the application see the path that was authorised, and no other reading of it."""
+    environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1")
+    environ["SCRIPT_NAME"] = ""
+
+
+def client_body(environ: Environ, limit: int) -> ClientBody | None:
+    """Return the request's body with its first block read, None when there is none."""
+    length = content_length(environ.get("CONTENT_LENGTH", ""))
+    chunked = "HTTP_TRANSFER_ENCODING" in environ
+    if chunked and length is not None:
+        raise Problem("BAD_REQUEST", "Content-Length and Transfer-Encoding exclude each other.")
+    if length is None and not chunked:
+        return None
+    return ClientBody(environ["wsgi.input"], length, limit)
+
+
+def reset_on_close(environ: Environ) -> None:
+    """Let a client of HTTP/1.0, for whom the end of the connection is the end of the body, see a reset instead."""
+    if client := environ.get("gunicorn.socket"):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Delivery:
+    """Deliver an answer with a time-out on the client, and let one that is still sending see it."""
+
+    def __init__(self, body: Iterable[bytes], environ: Environ) -> None:
+        self._body = body
+        self._environ = environ
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        try:
+            if close := getattr(self._body, "close", None):
+                close()
+        finally:
+            if client := self._environ.get("gunicorn.socket"):
+                if _ends(self._environ) and _has_body(self._environ):
+                    _linger(client)
+                client.settimeout(None)
+
+
+def _has_body(environ: Environ) -> bool:
+    return environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _ends(environ: Environ) -> bool:
+    """Tell whether the server closes after this answer; otherwise it reads the rest of the body by itself."""
+    return "close" in environ.get("HTTP_CONNECTION", "").lower() or environ["SERVER_PROTOCOL"] == "HTTP/1.0"
+
+
+def _linger(client: socket.socket) -> None:
+    """Read what the client is still sending, for a moment: closing at once would destroy the answer."""
+    deadline, seen = time.monotonic() + LINGER, 0
+    try:
+        client.shutdown(socket.SHUT_WR)
+        while seen < MAX_LINGER and (left := deadline - time.monotonic()) > 0:
+            client.settimeout(left)
+            seen += len(data := client.recv(MAX_LINGER))
+            if not data:
+                return
+    except OSError:
+        pass

@@ -1,0 +1,76 @@
+"""Build the Flask application of a service: what all services have, wired in one place."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from flask import Flask, request
+from flask_cors import CORS
+
+from shared import api, auth, db, errors, health, logging, pagination
+from shared.env import BaseConfig
+from shared.feed import Feed, Reader
+from shared.internal import InternalClient
+from shared.request_id import with_request_id
+from shared.tokens import Jwks
+
+MAX_JSON = 1024 * 1024  # bytes of a JSON body
+MAX_FORM_FIELDS = 100
+
+
+def create_service(
+    name: str,
+    config: BaseConfig,
+    blueprints: Sequence[api.Blueprint],
+    *,
+    checks: Mapping[str, health.Check] | None = None,
+    feed: Feed | None = None,
+    fetch_keys: Callable[[], Jwks] | None = None,
+    max_body: int = MAX_JSON,
+) -> Flask:
+    """Return an app with errors, logs, health, tokens, lists, feed and these blueprints.
+
+    `checks` are the parts that `/readyz` looks at. `fetch_keys` returns the public keys; without it they are
+    asked of auth. Readers and other threads that are to run after the fork go to `run_in_background`.
+    """
+    logging.configure(name, config.log_level)
+    app = Flask(f"services.{name}", static_folder=None)
+    app.config |= {
+        "INTERNAL_TOKEN": config.internal_token,
+        "MAX_CONTENT_LENGTH": max_body,
+        "MAX_FORM_MEMORY_SIZE": MAX_JSON,
+        "MAX_FORM_PARTS": MAX_FORM_FIELDS,
+        "TESTING": config.app_env == "test",
+        "PROPAGATE_EXCEPTIONS": False,
+    }
+    app.extensions |= {"postern.config": config, "postern.background": [], "postern.shutdown": []}
+    app.wsgi_app = with_request_id(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    app.before_request(_note_route)
+    if config.app_env == "development":  # through the gateway, which has its own rules, these are dropped
+        CORS(app, origins=list(config.cors_origins), supports_credentials=True, always_send=False)
+    errors.init_app(app)
+    pagination.init_app(app)
+    keys = InternalClient(config.auth_url)
+    verifier = auth.init_app(app, fetch_keys or (lambda: keys.get_json(auth.JWKS_PATH)))
+    run_in_background(app, auth.revocation_reader(config.auth_url, config.internal_token, verifier.revocations))
+    rest = api.init_app(app, f"Postern {name}")
+    for blueprint in blueprints:
+        rest.register_blueprint(blueprint)
+    app.register_blueprint(health.blueprint(checks or {}))
+    if feed:
+        app.register_blueprint(feed.blueprint())
+    return app
+
+
+def _note_route() -> None:
+    if request.url_rule:
+        request.environ["postern.route"] = request.url_rule.rule
+
+
+def run_in_background(app: Flask, reader: Reader) -> None:
+    """Start the reader in every process of the app, after the fork."""
+    app.extensions["postern.background"].append(reader.start)
+    app.extensions["postern.shutdown"].append(reader.stop)
+
+
+def check_database(database: db.Database) -> health.Check:
+    """Return a check that asks the database for one row."""
+    return lambda: database.execute_sql("SELECT 1").fetchone()

@@ -1,0 +1,86 @@
+"""Tell views who is asking, checked again in every service rather than believed of the gateway."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import Flask, current_app, g, request
+
+from shared.credentials import identify
+from shared.feed import MemoryReader
+from shared.problems import Problem
+from shared.tokens import LIFETIME, Claims, Jwks, KeySet, Revocations, Verifier
+
+JWKS_PATH = "/.well-known/jwks.json"
+LOOK_BACK = LIFETIME + 5 * 60
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def init_app(app: Flask, fetch_keys: Callable[[], Jwks]) -> Verifier:
+    verifier = Verifier(KeySet(fetch_keys))
+    app.extensions["postern.verifier"] = verifier
+    return verifier
+
+
+def revocation_reader(auth_url: str, token: str, revocations: Revocations) -> MemoryReader:
+    """Follow what ends tokens early, from auth's feed into the memory of this process."""
+
+    def end_session(event: dict[str, Any]) -> None:
+        revocations.end_session(event["subject"], time.time())
+
+    def end_tokens(event: dict[str, Any]) -> None:
+        moment = datetime.fromisoformat(event["time"]).timestamp()
+        revocations.end_tokens_before(event["subject"], moment, time.time())
+
+    handlers = {
+        "session.revoked": end_session,
+        "user.suspended": end_tokens,
+        "user.role_changed": end_tokens,
+        "user.deleted": end_tokens,
+    }
+    return MemoryReader("auth", auth_url, token, handlers, look_back=LOOK_BACK)
+
+
+def current_user() -> Claims | None:
+    """Return the claims of the caller, None for a stranger; a bad token is refused, not ignored."""
+    if "postern_claims" not in g:
+        verifier: Verifier = current_app.extensions["postern.verifier"]
+        environ = request.environ
+        g.postern_claims = identify(
+            request.method,
+            environ.get("HTTP_AUTHORIZATION", ""),
+            environ.get("HTTP_COOKIE", ""),
+            environ.get("HTTP_X_CSRF_TOKEN", ""),
+            verifier.verify,
+        )
+        if g.postern_claims:
+            environ["postern.user"] = g.postern_claims.user_id
+    return cast(Claims | None, g.postern_claims)
+
+
+def require_user(role: str = "user") -> Claims:
+    """Return the caller's claims; raise UNAUTHORIZED for a stranger, FORBIDDEN below the role."""
+    claims = current_user()
+    if claims is None:
+        raise Problem("UNAUTHORIZED")
+    if not claims.has_role(role):
+        raise Problem("FORBIDDEN", f"This needs the role {role}.")
+    return claims
+
+
+def signed_in(role: str = "user") -> Callable[[View], View]:
+    """Let a view be used by that role and higher ones, and say so in its OpenAPI document."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            require_user(role)
+            return view(*args, **kwargs)
+
+        manual: dict[str, Any] = {"security": [{"bearer": []}]}
+        checked._apidoc = {**getattr(view, "_apidoc", {}), "manual_doc": manual}  # type: ignore[attr-defined]
+        return cast(View, checked)
+
+    return decorate

@@ -1,0 +1,13 @@
+"""The one clock, always aware UTC; tests freeze it here."""
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    """Format as RFC 3339 in UTC with microseconds, which also sorts as text."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,128 @@
+"""Connect a service to its one database, SQLite or PostgreSQL, and bring its tables up to date."""
+
+import fcntl
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import peewee
+from flask import Flask
+from playhouse.migrations import Runner
+
+from shared import clock, ids
+from shared.problems import Problem
+
+BUSY_TIMEOUT = 5000  # milliseconds that a SQLite writer waits for another
+QUERY_TIMEOUT = 10_000  # milliseconds of one PostgreSQL statement
+PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": "full",
+    "foreign_keys": 1,
+    "busy_timeout": BUSY_TIMEOUT,
+    "temp_store": "memory",
+    "cache_size": -16_000,
+    "mmap_size": 256 * 1024 * 1024,
+}
+FIELD_TYPES_SQLITE = {"UTC": "TEXT"}
+FIELD_TYPES_POSTGRES = {"UTC": "TIMESTAMPTZ"}
+
+Database = peewee.DatabaseProxy
+Row = TypeVar("Row", bound=peewee.Model)
+
+
+class TimestampField(peewee.Field):
+    """An aware moment in UTC: timestamptz on PostgreSQL, RFC 3339 text that sorts on SQLite."""
+
+    field_type = "UTC"
+
+    def db_value(self, value: Any) -> str | None:
+        return clock.rfc3339(value) if isinstance(value, datetime) else value
+
+    def python_value(self, value: Any) -> datetime | None:
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+class IdField(peewee.CharField):
+    """A UUIDv7 in text form."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=36, **options)
+
+
+def id_field() -> Any:
+    """Declare a primary key that is made when the row is."""
+    return IdField(primary_key=True, default=ids.new_id)
+
+
+def connect(url: str) -> peewee.Database:
+    """Return the database of a `sqlite:///path` or `postgresql://…` address; connections open when needed.
+
+    Each thread keeps its own connection. Every transaction of SQLite begins IMMEDIATE, so that none fails
+    half-way because another writer was faster.
+    """
+    if url.startswith("sqlite:"):
+        path = Path(url.removeprefix("sqlite:///"))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return peewee.SqliteDatabase(str(path), pragmas=PRAGMAS, lock_type="IMMEDIATE", field_types=FIELD_TYPES_SQLITE)
+    return peewee.PostgresqlDatabase(
+        url,
+        prefer_psycopg3=True,
+        field_types=FIELD_TYPES_POSTGRES,
+        connect_timeout=5,
+        options=f"-c timezone=UTC -c statement_timeout={QUERY_TIMEOUT} -c lock_timeout={BUSY_TIMEOUT}",
+    )
+
+
+def is_postgres(database: Any) -> bool:
+    """Tell which of the two a database, or the proxy that stands for it, is."""
+    return isinstance(getattr(database, "obj", database), peewee.PostgresqlDatabase)
+
+
+def init_app(app: Flask, proxy: Database, url: str, migrations: Path) -> None:
+    """Point the service's models at its database and migrate it; no connection is left open for a fork."""
+    database = connect(url)
+    proxy.initialize(database)
+    migrate(database, migrations)
+    app.extensions["postern.database"] = proxy
+    app.teardown_appcontext(lambda _error: _drop_broken(database))
+
+
+def _drop_broken(database: peewee.Database) -> None:
+    """Close a connection that was lost or left inside a transaction: the next request opens a new one."""
+    if not database.is_closed() and (database.in_transaction() or _is_lost(database)):
+        database.close()
+
+
+def _is_lost(database: peewee.Database) -> bool:
+    return bool(getattr(database.connection(), "broken", False))
+
+
+def migrate(database: peewee.Database, migrations: Path) -> list[str]:
+    """Apply what is missing, while no other process does the same; return the names."""
+    with database.connection_context(), _migration_lock(database):
+        return list(Runner(database, str(migrations)).up())
+
+
+@contextmanager
+def _migration_lock(database: peewee.Database) -> Iterator[None]:
+    if is_postgres(database):
+        key = int.from_bytes(hashlib.blake2b(str(database.database).encode(), digest_size=7).digest(), "big")
+        database.execute_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+        database.execute_sql("SELECT pg_advisory_lock(%s)", (key,))
+        yield
+    else:
+        with Path(f"{database.database}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def get_or_404(query: type[Row] | peewee.ModelSelect, *conditions: Any) -> Row:
+    """Return the one row, or raise NOT_FOUND."""
+    select = query if isinstance(query, peewee.ModelSelect) else query.select()
+    row: Row | None = select.where(*conditions).first()
+    if row is None:
+        raise Problem("NOT_FOUND")
+    return row

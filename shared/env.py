@@ -1,0 +1,212 @@
+"""Declare settings, one line per variable, and check them all at once at start-up."""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from shared.problems import set_public_url
+
+MIN_SECRET_LENGTH = 32
+
+
+class SettingsError(Exception):
+    """One or more settings are missing or wrong; `mistakes` has a sentence for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+def setting(name: str, parse: Callable[[str], Any], default: Any, help: str) -> Any:
+    """Declare a dataclass field that is read from the variable `name`.
+
+    `default` is the text to parse when the variable is unset or empty, or a function of the settings
+    declared before; it may raise ValueError, as `parse` may, with a sentence about what is wrong.
+    """
+    return field(metadata={"name": name, "parse": parse, "default": default, "help": help})
+
+
+def text(value: str) -> str:
+    return value
+
+
+def boolean(value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value.lower() == "true"
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not low <= int(value[:20]) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+port = integer(1, 65535)
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """Accept an address with one of the schemes and, but for files, a host; strip a final slash."""
+
+    def parse(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            parts.port  # noqa: B018 (raises on a bad port)
+        except ValueError:
+            parts = urlsplit("")
+        local = parts.scheme in ("sqlite", "file")
+        if parts.scheme not in schemes or not (parts.netloc or local and parts.path):
+            raise ValueError(f"must be an address that starts with {' or '.join(s + '://' for s in schemes)}")
+        return value if local else value.rstrip("/")
+
+    return parse
+
+
+def optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Accept an empty value as None."""
+    return lambda value: parse(value) if value else None
+
+
+def items(parse: Callable[[str], Any] = text) -> Callable[[str], tuple[Any, ...]]:
+    """Accept a list separated by commas."""
+    return lambda value: tuple(parse(item.strip()) for item in value.split(",") if item.strip())
+
+
+def path(value: str) -> Path:
+    return Path(value).absolute()
+
+
+def secret(value: str) -> str:
+    if len(value) < MIN_SECRET_LENGTH:
+        raise ValueError(f"must have at least {MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32")
+    return value
+
+
+def private_file(target: Path, make: Callable[[], bytes]) -> bytes:
+    """Read a secret file, made on the first call (mode 0600); racing processes agree on one content."""
+    if not target.exists():
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, target)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return target.read_bytes()
+
+
+def development_secret(known: Mapping[str, Any], name: str) -> str:
+    """Make the secret under DATA_DIR; outside production only."""
+    if known.get("app_env") == "production":
+        raise ValueError("must be set in production; make one with: openssl rand -hex 32")
+    if "data_dir" not in known:
+        raise ValueError("cannot be made while DATA_DIR is wrong")
+    target = known["data_dir"] / "secrets" / name
+    try:
+        return private_file(target, lambda: secrets.token_hex(32).encode()).decode()
+    except OSError as error:
+        raise ValueError(f"cannot be kept at {target}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseConfig:
+    """The settings that every service has."""
+
+    app_env: str = setting(
+        "APP_ENV", choice("development", "production", "test"), "development", "How strict to be about settings"
+    )
+    data_dir: Path = setting("DATA_DIR", path, "./var", "Folder for databases, files, keys and development mails")
+    log_level: str = setting(
+        "LOG_LEVEL", choice("debug", "info", "warning", "error"), "info", "The least serious line that is logged"
+    )
+    host: str = setting("HOST", text, "127.0.0.1", "Address to listen on; 0.0.0.0 in a container")
+    public_url: str = setting(
+        "PUBLIC_URL", url("http", "https"), "http://localhost:8000", "Where clients reach the gateway; links start so"
+    )
+    cors_origins: tuple[str, ...] = setting(
+        "CORS_ORIGINS",
+        items(url("http", "https")),
+        "http://localhost:3000,http://127.0.0.1:3000",
+        "Front ends that may call from a browser, exactly, separated by commas",
+    )
+    auth_port: int = setting("AUTH_PORT", port, "8001", "Port of the auth service")
+    auth_url: str = setting(
+        "AUTH_URL",
+        url("http", "https"),
+        lambda known: f"http://127.0.0.1:{known.get('auth_port', 8001)}",
+        "Where the other services reach auth",
+    )
+    redis_url: str | None = setting(
+        "REDIS_URL", optional(url("redis", "rediss")), "", "Redis, needed with several gateway processes"
+    )
+    internal_token: str = setting(
+        "INTERNAL_TOKEN",
+        secret,
+        lambda known: development_secret(known, "internal_token"),
+        "Secret that services show each other; made under DATA_DIR in development",
+    )
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Read every setting; raise SettingsError with all mistakes, not only the first."""
+        known: dict[str, Any] = {}
+        mistakes = []
+        for entry in fields(cls):
+            name = entry.metadata["name"]
+            try:
+                default = entry.metadata["default"]
+                value = environ.get(name, "") or (default(known) if callable(default) else default)
+                known[entry.name] = entry.metadata["parse"](value)
+            except ValueError as error:
+                mistakes.append(f"{name} {error}")
+        mistakes += cls.contradictions(known)
+        if mistakes:
+            raise SettingsError(mistakes)
+        config = cls(**known)
+        set_public_url(config.public_url)
+        return config
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        return cls.load(os.environ)
+
+    @classmethod
+    def contradictions(cls, known: Mapping[str, Any]) -> list[str]:
+        """Say which settings, each fine alone, do not go together; `known` lacks those that are wrong."""
+        return []
+
+    @property
+    def production(self) -> bool:
+        return self.app_env == "production"
+
+
+def database_url(name: str, service: str) -> Any:
+    """Declare the address of a service's own database: SQLite under DATA_DIR unless it is set."""
+    return setting(
+        name,
+        url("sqlite", "postgresql"),
+        lambda known: f"sqlite:///{known.get('data_dir', '')}/{service}.db",
+        f"Database of the {service} service: sqlite:///path or postgresql://user:password@host/name",
+    )

@@ -1,0 +1,222 @@
+"""Tell other services what became true here, and follow what became true there.
+
+A fact is a row written in the transaction that makes it true. `/internal/feed` serves the rows in the order
+of their commits as batches of CloudEvents (the HTTP Feeds convention), and a reader keeps its own position,
+so nothing is lost while either side is down.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import peewee
+from flask import Blueprint, Response, request
+
+from shared import clock
+from shared.db import Database, TimestampField, is_postgres
+from shared.internal import InternalClient, require_internal
+from shared.problems import Problem
+
+CONTENT_TYPE = "application/cloudevents-batch+json"
+BATCH = 500
+PAUSE = 0.4  # seconds between two questions of a reader
+RETRY = 2.0  # seconds after a question that failed
+
+_logger = logging.getLogger("postern.feed")
+
+
+class FactColumns(peewee.Model):
+    """The columns of a service's fact table.
+
+    PostgreSQL hands out an id before its commit, so facts are ordered by transaction first, and only those
+    are served whose transaction is older than every one that still runs (`_settled`).
+    """
+
+    id = peewee.BigAutoField()
+    transaction = peewee.BigIntegerField(default=0)
+    type = peewee.CharField(max_length=64)
+    subject = peewee.CharField(max_length=64)
+    data = peewee.TextField()
+    created_at = TimestampField(default=clock.now, index=True)
+
+
+class PositionColumns(peewee.Model):
+    """How far this service has read in the feed of another."""
+
+    source = peewee.CharField(max_length=64, primary_key=True)
+    event_id = peewee.CharField(max_length=64)
+
+
+Handler = Callable[[dict[str, Any]], None]
+
+
+class Feed:
+    """The facts of one service: `publish` writes them, `blueprint` serves them."""
+
+    def __init__(self, name: str, fact: type[FactColumns], database: Database) -> None:
+        self._source = f"/{name}"
+        self._fact = fact
+        self._database = database
+
+    def publish(self, type: str, subject: str, data: Mapping[str, Any]) -> None:
+        """Write a fact; call it inside the transaction that makes it true."""
+        if not self._database.in_transaction():
+            raise RuntimeError("a fact is published inside the transaction that makes it true")
+        transaction = peewee.SQL("pg_current_xact_id()::text::bigint") if is_postgres(self._database) else 0
+        self._fact.insert(
+            type=type, subject=subject, data=orjson.dumps(data).decode(), transaction=transaction
+        ).execute()
+
+    def read(self, after: str | None, since: datetime | None, limit: int) -> list[dict[str, Any]]:
+        """Return the next facts as CloudEvents: those after an event id, else those since a moment, else all."""
+        fact = self._fact
+        query = fact.select().where(self._settled()).order_by(fact.transaction, fact.id).limit(limit)
+        if after:
+            query = query.where(peewee.Tuple(fact.transaction, fact.id) > peewee.Tuple(*_parse_event_id(after)))
+        elif since:
+            query = query.where(fact.created_at >= since)
+        return [self._event(row) for row in query]
+
+    def _settled(self) -> Any:
+        if not is_postgres(self._database):
+            return True
+        return self._fact.transaction < peewee.SQL("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+
+    def _event(self, row: FactColumns) -> dict[str, Any]:
+        return {
+            "specversion": "1.0",
+            "id": f"{row.transaction}-{row.id}",
+            "source": self._source,
+            "type": row.type,
+            "subject": row.subject,
+            "time": row.created_at,
+            "datacontenttype": "application/json",
+            "data": orjson.Fragment(row.data),
+        }
+
+    def blueprint(self) -> Blueprint:
+        """Return the blueprint of `GET /internal/feed?lastEventId=&since=&limit=`."""
+        blueprint = Blueprint("feed", __name__)
+
+        @blueprint.get("/internal/feed")
+        def batch() -> Response:
+            require_internal()
+            since = request.args.get("since")
+            try:
+                moment = datetime.fromisoformat(since) if since else None
+                limit = min(int(request.args.get("limit", BATCH)), BATCH)
+                events = self.read(request.args.get("lastEventId"), moment, limit)
+            except ValueError as error:
+                raise Problem("BAD_REQUEST", "The position or the limit is not valid.") from error
+            return Response(orjson.dumps(events, option=orjson.OPT_UTC_Z), content_type=CONTENT_TYPE)
+
+        return blueprint
+
+
+def _parse_event_id(event_id: str) -> tuple[int, int]:
+    transaction, _, number = event_id.partition("-")
+    if not (transaction.isdecimal() and number.isdecimal() and len(event_id) < 40):
+        raise ValueError("not an event id")
+    return int(transaction), int(number)
+
+
+class Reader:
+    """Follow the feed of another service in a thread of its own, for as long as the process lives."""
+
+    def __init__(self, source: str, url: str, token: str, handlers: Mapping[str, Handler]) -> None:
+        self.source = source
+        self.last_event_id: str | None = None
+        self._handlers = handlers
+        self._client = InternalClient(url, token)
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name=f"feed-{self.source}", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        failed = False
+        while not self._stopping.is_set():
+            try:
+                while self.read_batch() == BATCH:
+                    pass
+                failed = False
+            except Exception as error:  # noqa: BLE001 (a reader never dies)
+                if not failed:
+                    _logger.warning("feed of %s cannot be read: %s", self.source, error)
+                failed = True
+            self._stopping.wait(RETRY if failed else PAUSE)
+
+    def read_batch(self) -> int:
+        """Read one batch, hand each event to its handler, keep the position; return the number of events."""
+        events = self._client.get_json("/internal/feed", self._position())
+        if events:
+            self._apply(events)
+        return len(events)
+
+    def _position(self) -> dict[str, str]:
+        raise NotImplementedError
+
+    def _apply(self, events: list[dict[str, Any]]) -> None:
+        raise NotImplementedError
+
+    def _handle(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            if handler := self._handlers.get(event["type"]):
+                handler(event)
+
+
+class MemoryReader(Reader):
+    """Fill the memory of this process; at the start it reads back `look_back` seconds."""
+
+    def __init__(self, *details: Any, look_back: float) -> None:
+        super().__init__(*details)
+        self._look_back = look_back
+
+    def _position(self) -> dict[str, str]:
+        if self.last_event_id:
+            return {"lastEventId": self.last_event_id}
+        return {"since": clock.rfc3339(clock.now() - timedelta(seconds=self._look_back))}
+
+    def _apply(self, events: list[dict[str, Any]]) -> None:
+        self._handle(events)
+        self.last_event_id = events[-1]["id"]
+
+
+class DatabaseReader(Reader):
+    """Change this service's database: each batch and the new position are one transaction.
+
+    Several processes may read the same feed: whoever moves the position first has applied the batch, and the
+    others' transaction is undone.
+    """
+
+    def __init__(self, *details: Any, database: Database, position: type[PositionColumns]) -> None:
+        super().__init__(*details)
+        self._database = database
+        self._positions = position
+
+    def _position(self) -> dict[str, str]:
+        row = self._positions.get_or_none(self._positions.source == self.source)
+        self.last_event_id = row.event_id if row else None
+        return {"lastEventId": self.last_event_id} if self.last_event_id else {}
+
+    def _apply(self, events: list[dict[str, Any]]) -> None:
+        with self._database.atomic():
+            if self._move_position(events[-1]["id"]):
+                self._handle(events)
+
+    def _move_position(self, event_id: str) -> bool:
+        positions = self._positions
+        if self.last_event_id is None:
+            row = positions.insert(source=self.source, event_id=event_id).on_conflict_ignore()
+            return bool(row.as_rowcount().execute())
+        return bool(
+            positions.update(event_id=event_id)
+            .where(positions.source == self.source, positions.event_id == self.last_event_id)
+            .execute()
+        )

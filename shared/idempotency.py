@@ -1,0 +1,124 @@
+"""Make a POST safe to repeat: the IETF draft `idempotency-key-header`.
+
+Key, answer and write are one transaction: a request that is cut off anywhere has either happened, and its
+repetition gets the same answer byte for byte, or has not.
+"""
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import orjson
+import peewee
+from flask import Response, make_response, request
+
+from shared import clock, errors
+from shared.auth import require_user
+from shared.db import IdField, TimestampField, is_postgres
+from shared.problems import Problem
+
+KEPT = timedelta(hours=24)
+HEADERS = ("Content-Type", "Location", "ETag")
+_well_formed = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class IdempotencyKeyColumns(peewee.Model):
+    """The columns of a service's table of used keys and their answers."""
+
+    user_id = IdField()
+    key = peewee.CharField(max_length=255)
+    fingerprint = peewee.CharField(max_length=64)
+    status = peewee.SmallIntegerField()
+    headers = peewee.TextField()
+    body = peewee.BlobField()
+    created_at = TimestampField(default=clock.now, index=True)
+
+
+class Idempotency:
+    """The used keys of one service; `accepts_key` decorates the views that create something."""
+
+    def __init__(self, model: type[IdempotencyKeyColumns], database: peewee.DatabaseProxy) -> None:
+        self._model = model
+        self._database = database
+        self._running: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    def accepts_key(self, view: View) -> View:
+        """Let a view of a signed-in user take Idempotency-Key; it stands below the arguments."""
+
+        @wraps(view)
+        def once(*args: Any, **kwargs: Any) -> Any:
+            key = request.headers.get("Idempotency-Key")
+            if key is None:
+                return view(*args, **kwargs)
+            if not _well_formed(key):
+                raise Problem("BAD_REQUEST", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
+            user_id = require_user().user_id
+            with self._claim(user_id, key), self._database.atomic():
+                self._lock_key(user_id, key)
+                return self._answer(user_id, key, lambda: make_response(view(*args, **kwargs)))
+
+        return cast(View, once)
+
+    @contextmanager
+    def _claim(self, user_id: str, key: str) -> Iterator[None]:
+        """Refuse a key whose first request still runs in this process."""
+        with self._lock:
+            if (user_id, key) in self._running:
+                raise Problem("CONFLICT", "A request with this Idempotency-Key still runs.")
+            self._running.add((user_id, key))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard((user_id, key))
+
+    def _lock_key(self, user_id: str, key: str) -> None:
+        """Refuse a key whose first request still runs in another process; SQLite lets one writer in anyway."""
+        if is_postgres(self._database):
+            digest = hashlib.blake2b(f"{user_id} {key}".encode(), digest_size=8).digest()
+            number = int.from_bytes(digest, "big", signed=True)
+            if not self._database.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", (number,)).fetchone()[0]:
+                raise Problem("CONFLICT", "A request with this Idempotency-Key still runs.")
+
+    def _answer(self, user_id: str, key: str, run: Callable[[], Response]) -> Response:
+        model = self._model
+        fingerprint = _fingerprint()
+        model.delete().where(model.created_at < clock.now() - KEPT).execute()
+        stored = model.get_or_none(model.user_id == user_id, model.key == key)
+        if stored is None:
+            response = self._run(run)
+            model.insert(
+                user_id=user_id,
+                key=key,
+                fingerprint=fingerprint,
+                status=response.status_code,
+                headers=orjson.dumps([(n, response.headers[n]) for n in HEADERS if n in response.headers]).decode(),
+                body=response.get_data(),
+            ).execute()
+            return response
+        if stored.fingerprint != fingerprint:
+            raise Problem("IDEMPOTENCY_KEY_REUSED")
+        headers = [*orjson.loads(stored.headers), ("Idempotency-Replayed", "true")]
+        return Response(bytes(stored.body), stored.status, headers)
+
+    def _run(self, run: Callable[[], Response]) -> Response:
+        """Run the view in a savepoint, so that a refusal undoes its writes and is still remembered."""
+        try:
+            with self._database.atomic():
+                return run()
+        except Problem as problem:
+            if problem.status >= 500 or problem.status == 429:
+                raise
+            return errors.respond(problem)
+
+
+def _fingerprint() -> str:
+    request_line = f"{request.method} {request.path}?{request.query_string.decode('latin-1')}\n"
+    return hashlib.sha256(request_line.encode() + request.get_data(cache=True)).hexdigest()

@@ -1,0 +1,23 @@
+"""Ids that sort by the time they were made: UUID version 7 (RFC 9562, section 5.7)."""
+
+import secrets
+import uuid
+
+from shared import clock
+
+
+def new_id() -> str:
+    """Make a UUIDv7: 48 bits of milliseconds, then 74 random bits."""
+    milliseconds = int(clock.now().timestamp() * 1000)
+    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64
+    value |= 0b10 << 62 | secrets.randbits(62)
+    return str(uuid.UUID(int=value))
+
+
+def is_id(text: str) -> bool:
+    """Tell whether the text is a UUIDv7 in its canonical lower-case form."""
+    try:
+        parsed = uuid.UUID(text)
+    except ValueError:
+        return False
+    return parsed.version == 7 and str(parsed) == text

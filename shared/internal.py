@@ -1,0 +1,37 @@
+"""Talk between services: calls that carry INTERNAL_TOKEN, and the check of it."""
+
+import secrets
+from typing import Any
+
+import orjson
+import urllib3
+from flask import current_app, request
+
+from shared.problems import Problem
+
+_TIMEOUT = urllib3.Timeout(connect=1, read=5)
+
+
+class InternalClient:
+    """Ask another service for JSON over kept connections; OSError when there is no good answer."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self._pool = urllib3.connection_from_url(url, maxsize=2, timeout=_TIMEOUT, retries=False)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def get_json(self, path: str, query: dict[str, str] | None = None) -> Any:
+        try:
+            answer = self._pool.request("GET", path, fields=query, headers=self._headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(f"{self._pool.host}:{self._pool.port} did not answer: {type(error).__name__}") from error
+        if answer.status != 200:
+            raise OSError(f"{self._pool.host}:{self._pool.port}{path} answered {answer.status}")
+        return orjson.loads(answer.data)
+
+
+def require_internal() -> None:
+    """Let only the other services of this installation pass; anybody else sees a 404."""
+    expected = f"Bearer {current_app.config['INTERNAL_TOKEN']}"
+    given = request.headers.get("Authorization", "")
+    if not secrets.compare_digest(given.encode(), expected.encode()):
+        raise Problem("NOT_FOUND")

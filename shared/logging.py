@@ -1,0 +1,63 @@
+"""Log JSON lines to standard error: one a request, and whatever else a service has to say."""
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import orjson
+
+from shared import clock
+
+_levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class JsonFormatter(logging.Formatter):
+    """Format a record as one JSON object; `extra={"fields": {…}}` adds members."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self.service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": clock.now(),
+            "level": record.levelname.lower(),
+            "service": self.service,
+            "message": record.getMessage(),
+        }
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z).decode(errors="replace")
+
+
+def configure(service: str, level: str) -> None:
+    """Send every logger of the process to standard error as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(service))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(_levels[level])
+
+
+_requests = logging.getLogger("postern.request")
+QUIET_PATHS = frozenset(("/healthz", "/readyz", "/internal/feed"))
+
+
+def log_request(environ: dict[str, Any], status: int, milliseconds: float) -> None:
+    """Write the one line of a request; never its query, headers or body, which may hold secrets."""
+    path = environ.get("PATH_INFO", "")
+    level = logging.DEBUG if path in QUIET_PATHS and status < 400 else logging.INFO
+    if not _requests.isEnabledFor(level):
+        return
+    fields = {
+        "method": environ.get("REQUEST_METHOD", ""),
+        "path": path.encode("latin-1", "replace").decode("utf-8", "replace"),
+        "route": environ.get("postern.route"),
+        "status": status,
+        "ms": round(milliseconds, 2),
+        "user": environ.get("postern.user"),
+        "requestId": environ.get("postern.request_id"),
+    }
+    _requests.log(level, "request", extra={"fields": fields})

@@ -1,0 +1,140 @@
+"""Answer lists by page or by cursor, each in two queries whatever the depth by cursor."""
+
+import base64
+import hmac
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import marshmallow as ma
+import orjson
+import peewee
+from flask import Flask, Response, current_app, g, request
+from werkzeug.datastructures import MultiDict
+
+from shared.api import Schema
+from shared.problems import Problem
+
+COUNT_CAP = 10_000
+MAX_LIMIT = 100
+_SEAL = 12
+
+
+class PageQuerySchema(Schema):
+    """The query of every list; `page` and `cursor` exclude each other."""
+
+    page = ma.fields.Integer(validate=ma.validate.Range(1, 10**9))
+    limit = ma.fields.Integer(load_default=20, validate=ma.validate.Range(1, MAX_LIMIT))
+    cursor = ma.fields.String(validate=ma.validate.Length(max=500))
+
+    @ma.validates_schema
+    def _one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if "page" in data and "cursor" in data:
+            raise ma.ValidationError("Give page or cursor, not both.", "cursor")
+
+
+class Order:
+    """How a list is sorted: by these columns, all ascending or all descending, the last one unique."""
+
+    def __init__(self, name: str, columns: Sequence[peewee.Field], descending: bool = True) -> None:
+        self.name = name
+        self._columns = columns
+        self._descending = descending
+
+    def sort(self, query: peewee.ModelSelect) -> peewee.ModelSelect:
+        return query.order_by(*(column.desc() if self._descending else column for column in self._columns))
+
+    def after(self, query: peewee.ModelSelect, values: list[Any]) -> peewee.ModelSelect:
+        """Keep what follows these values; a row-value comparison, which uses the index at any depth."""
+        row = peewee.Tuple(*self._columns)
+        place = peewee.Tuple(*(column.db_value(value) for column, value in zip(self._columns, values, strict=True)))
+        return query.where(row < place if self._descending else row > place)
+
+    def cursor(self, row: Any) -> str:
+        values = [column.db_value(getattr(row, column.name)) for column in self._columns]
+        payload = orjson.dumps([self.name, *values])
+        return base64.urlsafe_b64encode(_seal(payload) + payload).decode().rstrip("=")
+
+    def values(self, cursor: str) -> list[Any]:
+        """Return the values of a cursor that we made for this order; anything else is a 400."""
+        try:
+            sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        except ValueError:
+            sealed = b""
+        seal, payload = sealed[:_SEAL], sealed[_SEAL:]
+        if hmac.compare_digest(seal, _seal(payload)):
+            name, *values = orjson.loads(payload)
+            if name == self.name:
+                return list(values)
+        raise Problem("VALIDATION_ERROR", errors={"cursor": ["Is not a cursor of this list."]})
+
+
+def _seal(payload: bytes) -> bytes:
+    key = current_app.config["INTERNAL_TOKEN"].encode()
+    return hmac.digest(key, b"cursor:" + payload, "sha256")[:_SEAL]
+
+
+def paginate(
+    query: peewee.ModelSelect, order: Order, args: dict[str, Any], total: Callable[[], int] | None = None
+) -> list[Any]:
+    """Run an unordered query for one page and return its rows; the envelope and Link are filled in.
+
+    `args` are those of `PageQuerySchema`. `total` counts an unfiltered list exactly; without it up to
+    `COUNT_CAP` matches are counted.
+    """
+    limit, cursor = args["limit"], args.get("cursor")
+    page = None if cursor else args.get("page", 1)
+    rows = order.sort(order.after(query, order.values(cursor)) if cursor else query).limit(limit + 1)
+    if page:
+        rows = rows.offset((page - 1) * limit)
+    found = list(rows)
+    has_more, found = len(found) > limit, found[:limit]
+    count = total() if total else query.order_by().limit(COUNT_CAP + 1).count(clear_limit=False)
+    exact = total is not None or count <= COUNT_CAP
+    count = count if exact else COUNT_CAP
+    g.pagination = {
+        "page": page,
+        "limit": limit,
+        "total": count,
+        "totalPages": -(-count // limit),
+        "totalIsExact": exact,
+        "hasMore": has_more,
+        "nextCursor": order.cursor(found[-1]) if has_more else None,
+    }
+    return found
+
+
+def init_app(app: Flask) -> None:
+    app.after_request(_add_links)
+
+
+def _add_links(response: Response) -> Response:
+    """Add the Link header of RFC 8288 to a list."""
+    place = g.get("pagination")
+    if place and response.status_code == 200:
+        links = [f'<{_address(query)}>; rel="{relation}"' for relation, query in _relations(place)]
+        response.headers["Link"] = ", ".join(links)
+    return response
+
+
+def _relations(place: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    page, last = place["page"], place["totalPages"]
+    if page is None:
+        following = [("next", {"cursor": place["nextCursor"]})] if place["hasMore"] else []
+        return [("first", {}), *following]
+    relations = [("first", {"page": 1})]
+    if page > 1:
+        relations.append(("prev", {"page": min(page - 1, max(last, 1))}))
+    if place["hasMore"]:
+        relations.append(("next", {"page": page + 1}))
+    if place["totalIsExact"]:
+        relations.append(("last", {"page": max(last, 1)}))
+    return relations
+
+
+def _address(change: dict[str, Any]) -> str:
+    query = MultiDict(request.args)
+    for key in ("page", "cursor"):
+        query.pop(key, None)
+    query.update(change)
+    return f"{request.path}?{urlencode(list(query.items(multi=True)))}" if query else request.path

@@ -61,6 +61,6 @@ $(DEV): requirements/runtime.txt requirements/dev.txt
 	@touch $(RUNTIME) $@
 
 # A .venv whose Python has gone counts as missing, whatever the stamps say.
-ifeq ($(wildcard $(RUN)),)
+ifeq ($(realpath $(RUN)),)
 $(RUNTIME) $(DEV): FORCE
 endif

@@ -1,0 +1,1 @@
+"""The services, one folder each, and how they are started together."""

@@ -1,0 +1,67 @@
+"""What happens to accounts: each change and its facts in one transaction."""
+
+from typing import Any
+
+import peewee
+
+from services.auth import passwords
+from services.auth.models import Profile, User, database, feed, fold_email
+from shared import clock
+from shared.db import is_postgres
+from shared.problems import Problem
+
+
+def register(name: str, email: str, password: str) -> User:
+    """Make an account; raise EMAIL_TAKEN. Call it inside a transaction, with the password hashed before."""
+    try:
+        with database.atomic():
+            user = User.create(name=name, email=email, email_folded=fold_email(email), password_hash=password)
+    except peewee.IntegrityError as error:
+        raise Problem("EMAIL_TAKEN") from error
+    user.profile = Profile.create(user=user)
+    feed.publish("user.registered", user.id, _public(user))
+    return user
+
+
+def check_password(email: str, password: str) -> User:
+    """Return the user; raise INVALID_CREDENTIALS in the same words and time whichever of the two is wrong."""
+    user = User.by_email(email)
+    if not passwords.matches(user.password_hash if user else None, password) or user is None:
+        raise Problem("INVALID_CREDENTIALS")
+    if user.status == "suspended":
+        raise Problem("ACCOUNT_SUSPENDED")
+    return user
+
+
+def note_login(user: User, password: str) -> User:
+    """Set `last_login`, and hash the password anew when the parameters have changed; return the user as it is."""
+    change: dict[str, Any] = {"last_login": clock.now()}
+    if passwords.is_outdated(user.password_hash):
+        change["password_hash"] = passwords.hash_password(password)
+    User.update(change).where(User.id == user.id).execute()
+    return by_id(user.id)
+
+
+def by_id(user_id: str, *, lock: bool = False) -> User:
+    """Return a user with their profile, locked until the transaction ends if so wanted; raise NOT_FOUND."""
+    query = User.with_profile().where(User.id == user_id)
+    user: User | None = (query.for_update() if lock and is_postgres(database) else query).first()
+    if user is None:
+        raise Problem("NOT_FOUND")
+    return user
+
+
+def update_profile(user: User, changes: dict[str, Any]) -> User:
+    """Change name, bio or avatar, and tell everybody. Call it inside a transaction."""
+    about = {name: value for name, value in changes.items() if name in ("bio", "avatar")}
+    if about:
+        Profile.update(about).where(Profile.user == user.id).execute()
+    name = {"name": changes["name"]} if "name" in changes else {}
+    User.update(version=User.version + 1, **name).where(User.id == user.id).execute()
+    user = by_id(user.id)
+    feed.publish("user.updated", user.id, _public(user))
+    return user
+
+
+def _public(user: User) -> dict[str, Any]:
+    return {"id": user.id, "name": user.name, "avatar": user.profile.avatar}

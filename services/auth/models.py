@@ -1,0 +1,119 @@
+"""Tables of the auth service and the named queries on them."""
+
+import unicodedata
+from datetime import datetime
+from typing import Any
+
+import peewee
+
+from shared import clock
+from shared.db import Database, IdField, TimestampField, id_field
+from shared.feed import FactColumns, Feed
+from shared.idempotency import Idempotency, IdempotencyKeyColumns
+
+database = Database()
+
+
+class Model(peewee.Model):
+    """A table of this service."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+class Fact(FactColumns):
+    """What became true here, for other services."""
+
+    class Meta:
+        database = database
+        table_name = "fact"
+
+
+class IdempotencyKey(IdempotencyKeyColumns):
+    """Used keys and their answers."""
+
+    class Meta:
+        database = database
+        table_name = "idempotency_key"
+        primary_key = peewee.CompositeKey("user_id", "key")
+
+
+feed = Feed("auth", Fact, database)
+idempotency = Idempotency(IdempotencyKey, database)
+
+
+def fold_email(email: str) -> str:
+    """Return the form in which addresses are compared: NFKC and lower case."""
+    return unicodedata.normalize("NFKC", email).lower()
+
+
+class User(Model):
+    """An account; `email` is as it was written, `email_folded` decides whether it is taken."""
+
+    id = id_field()
+    name = peewee.CharField(max_length=50)
+    email = peewee.CharField(max_length=254)
+    email_folded = peewee.CharField(max_length=254, unique=True)
+    password_hash = peewee.CharField(max_length=200)
+    role = peewee.CharField(max_length=9, default="user")
+    status = peewee.CharField(max_length=9, default="active")
+    email_verified = peewee.BooleanField(default=False)
+    version = peewee.IntegerField(default=1)
+    created_at = TimestampField(default=clock.now)
+    last_login = TimestampField(null=True)
+    profile: "Profile"
+
+    @classmethod
+    def by_email(cls, email: str) -> "User | None":
+        found: User | None = cls.get_or_none(cls.email_folded == fold_email(email))
+        return found
+
+    @classmethod
+    def with_profile(cls) -> "peewee.ModelSelect[User]":
+        """Select users with what they tell of themselves."""
+        return cls.select(cls, Profile).join(Profile, attr="profile")
+
+
+class Profile(Model):
+    """What a user tells of themselves; `avatar` is the id of an upload."""
+
+    user = peewee.ForeignKeyField(User, primary_key=True, on_delete="CASCADE")
+    bio = peewee.CharField(max_length=500, null=True)
+    avatar = IdField(null=True)
+
+
+class Session(Model):
+    """One sign-in and the family of refresh tokens that came of it."""
+
+    id = id_field()
+    user = peewee.ForeignKeyField(User, on_delete="CASCADE")
+    user_id: str
+    remember = peewee.BooleanField()
+    user_agent = peewee.CharField(max_length=200)
+    address = peewee.CharField(max_length=64)
+    created_at = TimestampField()
+    last_used_at = TimestampField()
+    expires_at = TimestampField()
+    revoked_at = TimestampField(null=True)
+
+    @classmethod
+    def end(cls, session_id: str, now: datetime) -> bool:
+        """End a session and tell everybody; tell whether it still ran. Call it inside a transaction."""
+        running = (cls.id == session_id) & cls.revoked_at.is_null()
+        if not cls.update(revoked_at=now).where(running).execute():
+            return False
+        user_id: Any = cls.select(cls.user).where(cls.id == session_id).scalar()
+        feed.publish("session.revoked", session_id, {"userId": user_id})
+        return True
+
+
+class RefreshToken(Model):
+    """A refresh token by its SHA-256; the successor is sealed with the token that it replaces."""
+
+    hash = peewee.BlobField(primary_key=True)
+    session = peewee.ForeignKeyField(Session, on_delete="CASCADE")
+    session_id: str
+    expires_at = TimestampField()
+    replaced_at = TimestampField(null=True)
+    successor = peewee.BlobField(null=True)

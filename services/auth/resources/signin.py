@@ -1,0 +1,78 @@
+"""Register, log in, refresh, log out."""
+
+from typing import Any
+
+from flask import Response, current_app, request
+
+from services.auth import accounts, passwords, sessions
+from services.auth.models import Session, database
+from services.auth.schemas import LoginSchema, RefreshSchema, RegisterSchema, SigninSchema, user_item
+from services.auth.sessions import Signin
+from services.auth.tokens import issue_access_token
+from shared import clock
+from shared.api import Blueprint, no_content, respond
+from shared.auth import require_user, signed_in
+from shared.tokens import LIFETIME, Verifier
+
+blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Register, log in, refresh, log out")
+
+
+@blp.route("/register", methods=["POST"])
+@blp.arguments(RegisterSchema)
+@blp.response(201, SigninSchema)
+def register(data: dict[str, Any]) -> Response:
+    """Make an account and sign in."""
+    password_hash = passwords.hash_password(data["password"])
+    with database.atomic():
+        user = accounts.register(data["name"], data["email"], password_hash)
+        signin = _open_session(user, remember=False)
+    return _signed_in(signin, 201)
+
+
+@blp.route("/login", methods=["POST"])
+@blp.arguments(LoginSchema)
+@blp.response(200, SigninSchema)
+def login(data: dict[str, Any]) -> Response:
+    """Sign in; `rememberMe` makes the session last longer."""
+    user = accounts.check_password(data["email"], data["password"])
+    with database.atomic():
+        user = accounts.note_login(user, data["password"])
+        signin = _open_session(user, data["remember_me"])
+    return _signed_in(signin)
+
+
+@blp.route("/refresh", methods=["POST"])
+@blp.arguments(RefreshSchema)
+@blp.response(200, SigninSchema)
+def refresh(data: dict[str, Any]) -> Response:
+    """Replace a refresh token and get a new access token."""
+    return _signed_in(sessions.continue_session(data["refresh_token"]))
+
+
+@blp.route("/logout", methods=["POST"])
+@signed_in()
+@blp.response(204)
+def logout() -> Response:
+    """End this session, here at once and everywhere else by the feed."""
+    session_id, now = require_user().session_id, clock.now()
+    with database.atomic():
+        Session.end(session_id, now)
+    verifier: Verifier = current_app.extensions["postern.verifier"]
+    verifier.revocations.end_session(session_id, now.timestamp())
+    return no_content()
+
+
+def _open_session(user: Any, remember: bool) -> Signin:
+    address = request.headers.get("X-Forwarded-For", request.remote_addr or "")
+    return sessions.open_session(user, remember, request.headers.get("User-Agent", ""), address)
+
+
+def _signed_in(signin: Signin, status: int = 200) -> Response:
+    data = {
+        "user": user_item(signin.user),
+        "accessToken": issue_access_token(signin.user, signin.session_id),
+        "refreshToken": signin.refresh_token,
+        "tokenType": "Bearer",
+        "expiresIn": LIFETIME,
+    }
+    return respond(data, status, {"Cache-Control": "private, no-store"})

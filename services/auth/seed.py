@@ -1,0 +1,51 @@
+"""Fill the database with demo users, none of whom is anybody."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from services.auth import MIGRATIONS, accounts, passwords
+from services.auth.config import Config
+from services.auth.models import User, database
+from shared import db
+
+PASSWORD = "demo password"
+NAMES = ("Writer", "Автор", "Συγγραφέας", "كاتب", "作者", "लेखक", "작가", "Scrittore")
+BATCH = 200  # users of a transaction
+
+Progress = Callable[[int, int], None]
+
+
+class SeededUser(NamedTuple):
+    """A demo user, and how to sign in as one."""
+
+    id: str
+    name: str
+    email: str
+    password: str
+
+
+def seed(config: Config, users: int, progress: Progress) -> list[SeededUser]:
+    """Make as many demo users as are missing and return all; `progress` gets how many are there, and of how many."""
+    database.initialize(db.connect(config.database_url))
+    db.migrate(database.obj, MIGRATIONS)
+    password_hash = passwords.hash_password(PASSWORD)
+    with database.connection_context():
+        for start in range(1, users + 1, BATCH):
+            numbers = range(start, min(start + BATCH, users + 1))
+            with database.atomic():
+                _make_missing(numbers, password_hash)
+            progress(numbers[-1], users)
+        found = User.select().where(User.email_folded.in_([_email(number) for number in range(1, users + 1)]))
+        return [SeededUser(user.id, user.name, user.email, PASSWORD) for user in found.order_by(User.id)]
+
+
+def _make_missing(numbers: range, password_hash: str) -> None:
+    wanted = {_email(number): number for number in numbers}
+    known = {user.email for user in User.select(User.email).where(User.email_folded.in_(list(wanted)))}
+    for email, number in wanted.items():
+        if email not in known:
+            accounts.register(f"{NAMES[number % len(NAMES)]} {number}", email, password_hash)
+
+
+def _email(number: int) -> str:
+    return f"demo{number}@example.com"

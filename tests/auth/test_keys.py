@@ -1,0 +1,72 @@
+import stat
+from pathlib import Path
+
+import jwt
+
+from services.auth import MIGRATIONS, create_app, models
+from services.auth.config import Config
+from services.auth.models import database
+from services.auth.seed import PASSWORD as SEEDED
+from services.auth.seed import seed
+from services.auth.tokens import load_keys
+from shared import db
+from tests.auth.conftest import Client, Register, bearer
+from tests.helpers import assert_models_match_migrations
+
+TABLES = (models.Fact, models.IdempotencyKey, models.User, models.Profile, models.Session, models.RefreshToken)
+
+
+def test_the_private_key_is_for_its_owner_only(client: Client, tmp_path: Path) -> None:
+    files = list((tmp_path / "auth").iterdir())
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600]
+    assert stat.S_IMODE((tmp_path / "auth").stat().st_mode) == 0o700
+
+
+def test_only_what_is_public_is_published(client: Client) -> None:
+    answer = client.get("/.well-known/jwks.json")
+    (key,) = answer.json["keys"]
+    assert key.keys() == {"kty", "crv", "x", "kid", "use", "alg"}
+    assert answer.headers["Cache-Control"] == "public, max-age=300"
+
+
+def test_a_token_says_who_where_and_until_when(client: Client, register: Register) -> None:
+    signin = register()
+    token = signin["accessToken"]
+    header, claims = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
+    (key,) = client.get("/.well-known/jwks.json").json["keys"]
+    assert (header["alg"], header["typ"], header["kid"]) == ("EdDSA", "at+jwt", key["kid"])
+    assert (claims["iss"], claims["aud"], claims["sub"]) == ("postern", "postern", signin["user"]["id"])
+    assert (claims["email"], claims["name"], claims["role"]) == ("ann@example.org", "Ann", "user")
+    assert claims["sid"] == models.Session.get().id
+    assert 899 <= claims["exp"] - claims["iat"] <= 900
+
+
+def test_a_restart_honours_earlier_tokens(client: Client, register: Register, settings: dict[str, str]) -> None:
+    signin = register()
+    database.close()
+    again = create_app(Config.load(settings)).test_client()
+    assert again.get("/api/auth/me", headers=bearer(signin)).status_code == 200
+
+
+def test_the_newest_key_signs_and_all_are_published(tmp_path: Path) -> None:
+    first = load_keys(tmp_path).newest
+    older = tmp_path / "auth" / "0001.pem"
+    (tmp_path / "other").mkdir()
+    load_keys(tmp_path / "other")
+    (tmp_path / "other/auth/0001.pem").rename(older.with_name("0002.pem"))
+    keys = load_keys(tmp_path)
+    assert keys.newest.kid != first.kid
+    assert [key["kid"] for key in keys.jwks()["keys"]] == [first.kid, keys.newest.kid]
+
+
+def test_models_and_migrations_agree(database_url: str) -> None:
+    assert_models_match_migrations(TABLES, db.connect(database_url), MIGRATIONS)
+
+
+def test_seeding_adds_what_is_missing_and_no_more(settings: dict[str, str], client: Client) -> None:
+    config = Config.load(settings)
+    first = seed(config, 3, lambda *_: None)
+    assert seed(config, 5, lambda *_: None)[:3] == first
+    assert models.User.select().count() == models.Fact.select().count() == 5
+    answer = client.post("/api/auth/login", json={"email": first[0].email, "password": SEEDED})
+    assert answer.status_code == 200

@@ -1,0 +1,133 @@
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from services.auth.models import Fact, RefreshToken, Session, User, database
+from tests.auth.conftest import PASSWORD, Client, Register, bearer
+from tests.conftest import FrozenClock
+from tests.helpers import assert_problem
+
+
+def refresh(client: Client, token: str) -> Any:
+    return client.post("/api/auth/refresh", json={"refreshToken": token})
+
+
+def test_a_refresh_token_is_replaced(client: Client, register: Register) -> None:
+    signin = register()
+    answer = refresh(client, signin["refreshToken"])
+    renewed = answer.json["data"]
+    assert answer.status_code == 200
+    assert renewed["user"] == signin["user"]
+    assert renewed["refreshToken"] != signin["refreshToken"]
+    assert client.get("/api/auth/me", headers=bearer(renewed)).status_code == 200
+    assert refresh(client, renewed["refreshToken"]).status_code == 200
+
+
+def test_only_hashes_are_stored(client: Client, register: Register) -> None:
+    token = register()["refreshToken"]
+    refresh(client, token)
+    stored = repr([(bytes(row.hash), bytes(row.successor or b"")) for row in RefreshToken.select()])
+    assert token not in stored
+    assert PASSWORD not in User.get().password_hash
+
+
+def test_shown_again_at_once_it_gives_the_same_successor(
+    client: Client, register: Register, frozen_clock: FrozenClock
+) -> None:
+    token = register()["refreshToken"]
+    first = refresh(client, token).json["data"]["refreshToken"]
+    frozen_clock.advance(seconds=9)
+    assert refresh(client, token).json["data"]["refreshToken"] == first
+
+
+def test_shown_again_later_it_ends_the_session(client: Client, register: Register, frozen_clock: FrozenClock) -> None:
+    signin = register()
+    successor = refresh(client, signin["refreshToken"]).json["data"]["refreshToken"]
+    frozen_clock.advance(seconds=11)
+    assert_problem(refresh(client, signin["refreshToken"]), 401, "TOKEN_REVOKED")
+    assert_problem(refresh(client, successor), 401, "TOKEN_REVOKED")
+    fact = Fact.select().where(Fact.type == "session.revoked").get()
+    assert fact.subject == Session.get().id
+
+
+def test_other_devices_stay_signed_in_after_a_theft(
+    client: Client, register: Register, frozen_clock: FrozenClock
+) -> None:
+    stolen = register()["refreshToken"]
+    body = {"email": "ann@example.org", "password": PASSWORD}
+    other = client.post("/api/auth/login", json=body).json["data"]["refreshToken"]
+    refresh(client, stolen)
+    frozen_clock.advance(seconds=11)
+    refresh(client, stolen)
+    assert refresh(client, other).status_code == 200
+
+
+def test_racing_refreshes_get_one_successor(app: Flask, register: Register) -> None:
+    token = register()["refreshToken"]
+    successors: list[str] = []
+
+    def run() -> None:
+        try:
+            successors.append(refresh(app.test_client(), token).json["data"]["refreshToken"])
+        finally:
+            database.close()
+
+    threads = [threading.Thread(target=run) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(successors) == 10
+    assert len(set(successors)) == 1
+    assert RefreshToken.select().count() == 2
+
+
+@pytest.mark.parametrize("token", ["x", "A" * 43, "!" * 43, "é" * 43, "A" * 42 + "B"])
+def test_a_token_that_is_none_is_refused(client: Client, register: Register, token: str) -> None:
+    register()
+    assert_problem(refresh(client, token), 401, "UNAUTHORIZED")
+
+
+@pytest.mark.parametrize("remember, lasts", [(False, timedelta(days=1)), (True, timedelta(days=7))])
+def test_a_token_lasts_as_long_as_was_wished(
+    client: Client, register: Register, frozen_clock: FrozenClock, remember: bool, lasts: timedelta
+) -> None:
+    register()
+    body = {"email": "ann@example.org", "password": PASSWORD, "rememberMe": remember}
+    token = client.post("/api/auth/login", json=body).json["data"]["refreshToken"]
+    frozen_clock.moment += lasts - timedelta(seconds=1)
+    token = refresh(client, token).json["data"]["refreshToken"]
+    frozen_clock.moment += lasts
+    assert_problem(refresh(client, token), 401, "TOKEN_EXPIRED")
+
+
+@pytest.mark.parametrize("remember, days", [(False, 7), (True, 30)])
+def test_a_session_ends_however_often_it_is_refreshed(
+    client: Client, register: Register, frozen_clock: FrozenClock, remember: bool, days: int
+) -> None:
+    register()
+    body = {"email": "ann@example.org", "password": PASSWORD, "rememberMe": remember}
+    token = client.post("/api/auth/login", json=body).json["data"]["refreshToken"]
+    for _ in range(2 * days - 1):
+        frozen_clock.advance(hours=12)
+        token = refresh(client, token).json["data"]["refreshToken"]
+    frozen_clock.advance(hours=12)
+    assert_problem(refresh(client, token), 401, "TOKEN_EXPIRED")
+
+
+def test_logout_ends_the_session_at_once(client: Client, register: Register) -> None:
+    signin = register()
+    answer = client.post("/api/auth/logout", headers=bearer(signin))
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert_problem(client.get("/api/auth/me", headers=bearer(signin)), 401, "TOKEN_REVOKED")
+    assert_problem(refresh(client, signin["refreshToken"]), 401, "TOKEN_REVOKED")
+    assert [fact.subject for fact in Fact.select().where(Fact.type == "session.revoked")] == [Session.get().id]
+
+
+def test_a_suspended_user_cannot_refresh(client: Client, register: Register) -> None:
+    signin = register()
+    User.update(status="suspended").execute()
+    assert_problem(refresh(client, signin["refreshToken"]), 403, "ACCOUNT_SUSPENDED")

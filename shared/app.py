@@ -1,13 +1,14 @@
 """Build the Flask application of a service: what all services have, wired in one place."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from flask import Flask, request
 from flask_cors import CORS
 
 from shared import api, auth, db, errors, health, logging, pagination
 from shared.env import BaseConfig
-from shared.feed import Feed, Reader
+from shared.feed import Feed
 from shared.internal import InternalClient
 from shared.request_id import with_request_id
 from shared.tokens import Jwks
@@ -65,10 +66,18 @@ def _note_route() -> None:
         request.environ["postern.route"] = request.url_rule.rule
 
 
-def run_in_background(app: Flask, reader: Reader) -> None:
-    """Start the reader in every process of the app, after the fork."""
-    app.extensions["postern.background"].append(reader.start)
-    app.extensions["postern.shutdown"].append(reader.stop)
+class Background(Protocol):
+    """What runs beside the requests, in threads of its own."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def run_in_background(app: Flask, task: Background) -> None:
+    """Start the task in every process of the app, after the fork."""
+    app.extensions["postern.background"].append(task.start)
+    app.extensions["postern.shutdown"].append(task.stop)
 
 
 def check_database(database: db.Database) -> health.Check:

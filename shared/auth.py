@@ -1,6 +1,5 @@
 """Tell views who is asking, checked again in every service rather than believed of the gateway."""
 
-import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
@@ -8,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 
+from shared import clock
 from shared.credentials import identify
 from shared.feed import MemoryReader
 from shared.problems import Problem
@@ -28,11 +28,11 @@ def revocation_reader(auth_url: str, token: str, revocations: Revocations) -> Me
     """Follow what ends tokens early, from auth's feed into the memory of this process."""
 
     def end_session(event: dict[str, Any]) -> None:
-        revocations.end_session(event["subject"], time.time())
+        revocations.end_session(event["subject"], clock.now().timestamp())
 
     def end_tokens(event: dict[str, Any]) -> None:
         moment = datetime.fromisoformat(event["time"]).timestamp()
-        revocations.end_tokens_before(event["subject"], moment, time.time())
+        revocations.end_tokens_before(event["subject"], moment, clock.now().timestamp())
 
     handlers = {
         "session.revoked": end_session,
@@ -79,8 +79,9 @@ def signed_in(role: str = "user") -> Callable[[View], View]:
             require_user(role)
             return view(*args, **kwargs)
 
-        manual: dict[str, Any] = {"security": [{"bearer": []}]}
-        checked._apidoc = {**getattr(view, "_apidoc", {}), "manual_doc": manual}  # type: ignore[attr-defined]
+        known = getattr(view, "_apidoc", {})
+        manual = known.get("manual_doc", {}) | {"security": [{"bearer": []}]}
+        checked._apidoc = {**known, "manual_doc": manual}  # type: ignore[attr-defined]
         return cast(View, checked)
 
     return decorate

@@ -10,4 +10,6 @@ def now() -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """Format as RFC 3339 in UTC with microseconds, which also sorts as text."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

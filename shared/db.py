@@ -1,7 +1,7 @@
 """Connect a service to its one database, SQLite or PostgreSQL, and bring its tables up to date."""
 
 import fcntl
-import hashlib
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,6 +26,7 @@ PRAGMAS = {
     "cache_size": -16_000,
     "mmap_size": 256 * 1024 * 1024,
 }
+_MIGRATING = 0x706F7374  # the advisory lock, of which each database of PostgreSQL has its own
 FIELD_TYPES_SQLITE = {"UTC": "TEXT"}
 FIELD_TYPES_POSTGRES = {"UTC": "TIMESTAMPTZ"}
 
@@ -66,6 +67,7 @@ def connect(url: str) -> peewee.Database:
     if url.startswith("sqlite:"):
         path = Path(url.removeprefix("sqlite:///"))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         return peewee.SqliteDatabase(str(path), pragmas=PRAGMAS, lock_type="IMMEDIATE", field_types=FIELD_TYPES_SQLITE)
     return peewee.PostgresqlDatabase(
         url,
@@ -87,17 +89,28 @@ def init_app(app: Flask, proxy: Database, url: str, migrations: Path) -> None:
     proxy.initialize(database)
     migrate(database, migrations)
     app.extensions["postern.database"] = proxy
-    app.teardown_appcontext(lambda _error: _drop_broken(database))
+    app.teardown_appcontext(lambda _error: drop_broken(database))
+    if is_postgres(database):
+        app.before_request(lambda: _drop_hung_up(database))
 
 
-def _drop_broken(database: peewee.Database) -> None:
-    """Close a connection that was lost or left inside a transaction: the next request opens a new one."""
-    if not database.is_closed() and (database.in_transaction() or _is_lost(database)):
+def drop_broken(database: Any) -> None:
+    """Close this thread's connection if it was lost or left inside a transaction: the next use opens a new one."""
+    left_open = database.in_transaction()
+    while database.in_transaction():
+        database.pop_transaction()
+    if not database.is_closed() and (left_open or getattr(database.connection(), "broken", False)):
         database.close()
 
 
-def _is_lost(database: peewee.Database) -> bool:
-    return bool(getattr(database.connection(), "broken", False))
+def _drop_hung_up(database: peewee.Database) -> None:
+    """Notice that the server ended an idle connection before a request fails on it."""
+    if database.is_closed():
+        return
+    poll = select.poll()
+    poll.register(database.connection(), select.POLLIN)
+    if poll.poll(0):
+        database.close()
 
 
 def migrate(database: peewee.Database, migrations: Path) -> list[str]:
@@ -109,9 +122,8 @@ def migrate(database: peewee.Database, migrations: Path) -> list[str]:
 @contextmanager
 def _migration_lock(database: peewee.Database) -> Iterator[None]:
     if is_postgres(database):
-        key = int.from_bytes(hashlib.blake2b(str(database.database).encode(), digest_size=7).digest(), "big")
         database.execute_sql("SET statement_timeout = 0; SET lock_timeout = 0")
-        database.execute_sql("SELECT pg_advisory_lock(%s)", (key,))
+        database.execute_sql("SELECT pg_advisory_lock(%s)", (_MIGRATING,))
         yield
     else:
         with Path(f"{database.database}.lock").open("w") as file:

@@ -1,6 +1,7 @@
 """Declare settings, one line per variable, and check them all at once at start-up."""
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -11,6 +12,10 @@ from urllib.parse import urlsplit
 from shared.problems import set_public_url
 
 MIN_SECRET_LENGTH = 32
+MIN_DIFFERENT = 8  # characters of a secret; 32 random hexadecimal digits have 14
+_LOCAL = ("sqlite", "file")
+_MAKE_SECRET = "make one with: openssl rand -hex 32"
+_visible = re.compile(r"[\x21-\x7e]*").fullmatch
 
 
 class SettingsError(Exception):
@@ -25,9 +30,10 @@ def setting(name: str, parse: Callable[[str], Any], default: Any, help: str) -> 
     """Declare a dataclass field that is read from the variable `name`.
 
     `default` is the text to parse when the variable is unset or empty, or a function of the settings
-    declared before; it may raise ValueError, as `parse` may, with a sentence about what is wrong.
+    declared before; it may raise ValueError, as `parse` may, with a sentence about what is wrong. No value
+    shows in the repr of a config, since some are secrets.
     """
-    return field(metadata={"name": name, "parse": parse, "default": default, "help": help})
+    return field(repr=False, metadata={"name": name, "parse": parse, "default": default, "help": help})
 
 
 def text(value: str) -> str:
@@ -42,7 +48,7 @@ def boolean(value: str) -> bool:
 
 def integer(low: int, high: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        if not value.isascii() or not value.isdigit() or not low <= int(value[:20]) <= high:
+        if not (value.isascii() and value.isdigit() and len(value) <= 20 and low <= int(value) <= high):
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(value)
 
@@ -62,20 +68,31 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """Accept an address with one of the schemes and, but for files, a host; strip a final slash."""
+    """Accept an address with one of the schemes and a host, or a path in place of it; strip a final slash."""
+    starts = " or ".join(f"{scheme}://" + "/path" * (scheme in _LOCAL) for scheme in schemes)
 
     def parse(value: str) -> str:
         try:
             parts = urlsplit(value)
+            host = parts.hostname
             parts.port  # noqa: B018 (raises on a bad port)
         except ValueError:
-            parts = urlsplit("")
-        local = parts.scheme in ("sqlite", "file")
-        if parts.scheme not in schemes or not (parts.netloc or local and parts.path):
-            raise ValueError(f"must be an address that starts with {' or '.join(s + '://' for s in schemes)}")
+            raise ValueError(f"must be an address that starts with {starts}") from None
+        local = parts.scheme in _LOCAL
+        complete = value.startswith(f"{parts.scheme}:///") and parts.path.strip("/") if local else host
+        if parts.scheme not in schemes or not complete:
+            raise ValueError(f"must be an address that starts with {starts}")
         return value if local else value.rstrip("/")
 
     return parse
+
+
+def origin(value: str) -> str:
+    """Accept scheme, host and port as a browser sends them in Origin (RFC 6454, section 6.1)."""
+    parts = urlsplit(url("http", "https")(value))
+    if parts.path or parts.query or parts.fragment or "@" in parts.netloc or value != value.lower():
+        raise ValueError("must be origins like http://localhost:3000: lower-case, without a path")
+    return value.rstrip("/")
 
 
 def optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -93,8 +110,11 @@ def path(value: str) -> Path:
 
 
 def secret(value: str) -> str:
-    if len(value) < MIN_SECRET_LENGTH:
-        raise ValueError(f"must have at least {MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32")
+    """Accept what is hard to guess and fits into a header."""
+    if not _visible(value):
+        raise ValueError(f"must be visible ASCII without spaces; {_MAKE_SECRET}")
+    if len(value) < MIN_SECRET_LENGTH or len(set(value)) < MIN_DIFFERENT:
+        raise ValueError(f"must have at least {MIN_SECRET_LENGTH} characters, many of them different; {_MAKE_SECRET}")
     return value
 
 
@@ -119,10 +139,8 @@ def private_file(target: Path, make: Callable[[], bytes]) -> bytes:
 
 def development_secret(known: Mapping[str, Any], name: str) -> str:
     """Make the secret under DATA_DIR; outside production only."""
-    if known.get("app_env") == "production":
-        raise ValueError("must be set in production; make one with: openssl rand -hex 32")
-    if "data_dir" not in known:
-        raise ValueError("cannot be made while DATA_DIR is wrong")
+    if known.get("app_env") not in ("development", "test"):
+        raise ValueError(f"must be set in production; {_MAKE_SECRET}")
     target = known["data_dir"] / "secrets" / name
     try:
         return private_file(target, lambda: secrets.token_hex(32).encode()).decode()
@@ -147,7 +165,7 @@ class BaseConfig:
     )
     cors_origins: tuple[str, ...] = setting(
         "CORS_ORIGINS",
-        items(url("http", "https")),
+        items(origin),
         "http://localhost:3000,http://127.0.0.1:3000",
         "Front ends that may call from a browser, exactly, separated by commas",
     )

@@ -6,6 +6,7 @@ so nothing is lost while either side is down.
 """
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ import peewee
 from flask import Blueprint, Response, request
 
 from shared import clock
-from shared.db import Database, TimestampField, is_postgres
+from shared.db import Database, TimestampField, drop_broken, is_postgres
 from shared.internal import InternalClient, require_internal
 from shared.problems import Problem
 
@@ -24,7 +25,11 @@ CONTENT_TYPE = "application/cloudevents-batch+json"
 BATCH = 500
 PAUSE = 0.4  # seconds between two questions of a reader
 RETRY = 2.0  # seconds after a question that failed
+REMIND = 30  # failures from one line in the log to the next
 
+_NEWEST = "GREATEST(pg_current_xact_id()::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)"
+_OLDEST_RUNNING = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_event_id = re.compile(r"([0-9]{1,18})-([0-9]{1,18})").fullmatch
 _logger = logging.getLogger("postern.feed")
 
 
@@ -32,7 +37,9 @@ class FactColumns(peewee.Model):
     """The columns of a service's fact table.
 
     PostgreSQL hands out an id before its commit, so facts are ordered by transaction first, and only those
-    are served whose transaction is older than every one that still runs (`_settled`).
+    are served whose transaction is older than every one that still runs. A transaction that began
+    early may publish late, though: it counts as the newest that had ended when it published, so that what it
+    saw of others stands before what it says itself.
     """
 
     id = peewee.BigAutoField()
@@ -41,6 +48,9 @@ class FactColumns(peewee.Model):
     subject = peewee.CharField(max_length=64)
     data = peewee.TextField()
     created_at = TimestampField(default=clock.now, index=True)
+
+    class Meta:
+        indexes = ((("transaction", "id"), False),)
 
 
 class PositionColumns(peewee.Model):
@@ -65,7 +75,7 @@ class Feed:
         """Write a fact; call it inside the transaction that makes it true."""
         if not self._database.in_transaction():
             raise RuntimeError("a fact is published inside the transaction that makes it true")
-        transaction = peewee.SQL("pg_current_xact_id()::text::bigint") if is_postgres(self._database) else 0
+        transaction = peewee.SQL(_NEWEST) if is_postgres(self._database) else 0
         self._fact.insert(
             type=type, subject=subject, data=orjson.dumps(data).decode(), transaction=transaction
         ).execute()
@@ -73,17 +83,15 @@ class Feed:
     def read(self, after: str | None, since: datetime | None, limit: int) -> list[dict[str, Any]]:
         """Return the next facts as CloudEvents: those after an event id, else those since a moment, else all."""
         fact = self._fact
-        query = fact.select().where(self._settled()).order_by(fact.transaction, fact.id).limit(limit)
+        query = fact.select().order_by(fact.transaction, fact.id).limit(limit)
+        if is_postgres(self._database):
+            query = query.where(fact.transaction < peewee.SQL(_OLDEST_RUNNING))
         if after:
             query = query.where(peewee.Tuple(fact.transaction, fact.id) > peewee.Tuple(*_parse_event_id(after)))
         elif since:
-            query = query.where(fact.created_at >= since)
+            # The sum has no index: SQLite would go through all facts in their order to find the few recent ones.
+            query = query.where(fact.created_at >= since).order_by(fact.transaction + 0, fact.id)
         return [self._event(row) for row in query]
-
-    def _settled(self) -> Any:
-        if not is_postgres(self._database):
-            return True
-        return self._fact.transaction < peewee.SQL("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
     def _event(self, row: FactColumns) -> dict[str, Any]:
         return {
@@ -104,23 +112,31 @@ class Feed:
         @blueprint.get("/internal/feed")
         def batch() -> Response:
             require_internal()
-            since = request.args.get("since")
+            since, limit = request.args.get("since"), request.args.get("limit", str(BATCH))
             try:
                 moment = datetime.fromisoformat(since) if since else None
-                limit = min(int(request.args.get("limit", BATCH)), BATCH)
-                events = self.read(request.args.get("lastEventId"), moment, limit)
-            except ValueError as error:
+                events = self.read(request.args.get("lastEventId"), moment, _parse_limit(limit))
+            except (ValueError, OverflowError) as error:
                 raise Problem("BAD_REQUEST", "The position or the limit is not valid.") from error
             return Response(orjson.dumps(events, option=orjson.OPT_UTC_Z), content_type=CONTENT_TYPE)
 
         return blueprint
 
 
-def _parse_event_id(event_id: str) -> tuple[int, int]:
-    transaction, _, number = event_id.partition("-")
-    if not (transaction.isdecimal() and number.isdecimal() and len(event_id) < 40):
+def _parse_limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= BATCH):
+        raise ValueError("not a limit")
+    return int(text)
+
+
+def _parse_event_id(text: str) -> tuple[int, int]:
+    if not (numbers := _event_id(text)):
         raise ValueError("not an event id")
-    return int(transaction), int(number)
+    return int(numbers[1]), int(numbers[2])
+
+
+class HandlerError(Exception):
+    """A handler failed on an event."""
 
 
 class Reader:
@@ -140,17 +156,23 @@ class Reader:
         self._stopping.set()
 
     def _run(self) -> None:
-        failed = False
+        failures = 0
         while not self._stopping.is_set():
             try:
-                while self.read_batch() == BATCH:
+                while self.read_batch() == BATCH and not self._stopping.is_set():
                     pass
-                failed = False
+                failures = 0
             except Exception as error:  # noqa: BLE001 (a reader never dies)
-                if not failed:
-                    _logger.warning("feed of %s cannot be read: %s", self.source, error)
-                failed = True
-            self._stopping.wait(RETRY if failed else PAUSE)
+                if failures % REMIND == 0:
+                    self._complain(error)
+                failures += 1
+            self._stopping.wait(RETRY if failures else PAUSE)
+
+    def _complain(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            _logger.warning("feed of %s cannot be read: %s", self.source, error)
+        else:
+            _logger.error("feed of %s stands still and is tried again: %s", self.source, error, exc_info=error)
 
     def read_batch(self) -> int:
         """Read one batch, hand each event to its handler, keep the position; return the number of events."""
@@ -165,10 +187,12 @@ class Reader:
     def _apply(self, events: list[dict[str, Any]]) -> None:
         raise NotImplementedError
 
-    def _handle(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            if handler := self._handlers.get(event["type"]):
+    def _handle(self, event: dict[str, Any]) -> None:
+        if handler := self._handlers.get(event["type"]):
+            try:
                 handler(event)
+            except Exception as error:
+                raise HandlerError(f"{event['type']} {event['id']}") from error
 
 
 class MemoryReader(Reader):
@@ -184,8 +208,9 @@ class MemoryReader(Reader):
         return {"since": clock.rfc3339(clock.now() - timedelta(seconds=self._look_back))}
 
     def _apply(self, events: list[dict[str, Any]]) -> None:
-        self._handle(events)
-        self.last_event_id = events[-1]["id"]
+        for event in events:
+            self._handle(event)
+            self.last_event_id = event["id"]
 
 
 class DatabaseReader(Reader):
@@ -200,15 +225,40 @@ class DatabaseReader(Reader):
         self._database = database
         self._positions = position
 
+    def _run(self) -> None:
+        try:
+            super()._run()
+        finally:
+            self._database.close()
+
+    def read_batch(self) -> int:
+        try:
+            return super().read_batch()
+        finally:
+            drop_broken(self._database)
+
     def _position(self) -> dict[str, str]:
         row = self._positions.get_or_none(self._positions.source == self.source)
         self.last_event_id = row.event_id if row else None
         return {"lastEventId": self.last_event_id} if self.last_event_id else {}
 
     def _apply(self, events: list[dict[str, Any]]) -> None:
+        try:
+            self._commit(events)
+        except HandlerError:
+            if len(events) == 1:
+                raise
+            for event in events:
+                self._commit([event])
+
+    def _commit(self, events: list[dict[str, Any]]) -> None:
+        """Apply the events, unless another process was faster; several of them all or none."""
+        last = events[-1]["id"]
         with self._database.atomic():
-            if self._move_position(events[-1]["id"]):
-                self._handle(events)
+            if self._move_position(last):
+                for event in events:
+                    self._handle(event)
+        self.last_event_id = last
 
     def _move_position(self, event_id: str) -> bool:
         positions = self._positions

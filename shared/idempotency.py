@@ -15,9 +15,10 @@ from typing import Any, TypeVar, cast
 
 import orjson
 import peewee
-from flask import Response, make_response, request
+from flask import Response, current_app, make_response, request
+from werkzeug.exceptions import HTTPException
 
-from shared import clock, errors
+from shared import clock
 from shared.auth import require_user
 from shared.db import IdField, TimestampField, is_postgres
 from shared.problems import Problem
@@ -54,17 +55,24 @@ class Idempotency:
 
         @wraps(view)
         def once(*args: Any, **kwargs: Any) -> Any:
-            key = request.headers.get("Idempotency-Key")
-            if key is None:
-                return view(*args, **kwargs)
-            if not _well_formed(key):
-                raise Problem("BAD_REQUEST", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
-            user_id = require_user().user_id
-            with self._claim(user_id, key), self._database.atomic():
-                self._lock_key(user_id, key)
-                return self._answer(user_id, key, lambda: make_response(view(*args, **kwargs)))
+            return self.run_once(lambda: view(*args, **kwargs))
 
         return cast(View, once)
+
+    def run_once(self, view: Callable[[], Any], content: bytes | None = None) -> Any:
+        """Run what creates something, or repeat the answer to the same key and body.
+
+        `content` stands for a body that was streamed and cannot be read again.
+        """
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return view()
+        if not _well_formed(key):
+            raise Problem("BAD_REQUEST", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
+        user_id = require_user().user_id
+        with self._claim(user_id, key), self._database.atomic():
+            self._lock_key(user_id, key)
+            return self._answer(user_id, key, _fingerprint(content), lambda: make_response(view()))
 
     @contextmanager
     def _claim(self, user_id: str, key: str) -> Iterator[None]:
@@ -87,9 +95,8 @@ class Idempotency:
             if not self._database.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", (number,)).fetchone()[0]:
                 raise Problem("CONFLICT", "A request with this Idempotency-Key still runs.")
 
-    def _answer(self, user_id: str, key: str, run: Callable[[], Response]) -> Response:
+    def _answer(self, user_id: str, key: str, fingerprint: str, run: Callable[[], Response]) -> Response:
         model = self._model
-        fingerprint = _fingerprint()
         model.delete().where(model.created_at < clock.now() - KEPT).execute()
         stored = model.get_or_none(model.user_id == user_id, model.key == key)
         if stored is None:
@@ -113,12 +120,14 @@ class Idempotency:
         try:
             with self._database.atomic():
                 return run()
-        except Problem as problem:
-            if problem.status >= 500 or problem.status == 429:
+        except (Problem, HTTPException, peewee.IntegrityError, peewee.DoesNotExist) as error:
+            refusal = make_response(current_app.handle_user_exception(error))
+            if refusal.status_code >= 500 or refusal.status_code == 429:
                 raise
-            return errors.respond(problem)
+            return refusal
 
 
-def _fingerprint() -> str:
+def _fingerprint(content: bytes | None) -> str:
     request_line = f"{request.method} {request.path}?{request.query_string.decode('latin-1')}\n"
-    return hashlib.sha256(request_line.encode() + request.get_data(cache=True)).hexdigest()
+    body = request.get_data(cache=True) if content is None else content
+    return hashlib.sha256(request_line.encode() + body).hexdigest()

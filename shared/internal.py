@@ -26,7 +26,10 @@ class InternalClient:
             raise OSError(f"{self._pool.host}:{self._pool.port} did not answer: {type(error).__name__}") from error
         if answer.status != 200:
             raise OSError(f"{self._pool.host}:{self._pool.port}{path} answered {answer.status}")
-        return orjson.loads(answer.data)
+        try:
+            return orjson.loads(answer.data)
+        except ValueError as error:
+            raise OSError(f"{self._pool.host}:{self._pool.port}{path} answered no JSON") from error
 
 
 def require_internal() -> None:

@@ -1,5 +1,6 @@
 """Log JSON lines to standard error: one a request, and whatever else a service has to say."""
 
+import json
 import logging
 import sys
 import traceback
@@ -29,16 +30,33 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info))
-        return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z).decode(errors="replace")
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z).decode()
+        except TypeError:  # lone surrogates, or integers beyond 64 bits
+            return json.dumps(line, default=str)
+
+
+class StandardError(logging.Handler):
+    """Write to what standard error is at the moment, which tests and reloads exchange."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 (a line that cannot be written never ends the request)
+            self.handleError(record)
 
 
 def configure(service: str, level: str) -> None:
-    """Send every logger of the process to standard error as JSON lines."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Send every logger of the process to standard error as JSON lines.
+
+    At `debug` only our own loggers say more: those of the libraries tell queries with their values, and headers.
+    """
+    handler = StandardError()
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(_levels[level])
+    root.setLevel(max(_levels[level], logging.INFO))
+    logging.getLogger("postern").setLevel(_levels[level])
 
 
 _requests = logging.getLogger("postern.request")

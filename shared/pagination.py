@@ -3,8 +3,9 @@
 import base64
 import hmac
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import marshmallow as ma
 import orjson
@@ -12,20 +13,21 @@ import peewee
 from flask import Flask, Response, current_app, g, request
 from werkzeug.datastructures import MultiDict
 
-from shared.api import Schema
+from shared.api import Integer, Schema
 from shared.problems import Problem
 
 COUNT_CAP = 10_000
 MAX_LIMIT = 100
+MAX_CURSOR = 2000  # characters; a title of 200 in any script fits
 _SEAL = 12
 
 
 class PageQuerySchema(Schema):
     """The query of every list; `page` and `cursor` exclude each other."""
 
-    page = ma.fields.Integer(validate=ma.validate.Range(1, 10**9))
-    limit = ma.fields.Integer(load_default=20, validate=ma.validate.Range(1, MAX_LIMIT))
-    cursor = ma.fields.String(validate=ma.validate.Length(max=500))
+    page = Integer(low=1, high=10**9)
+    limit = Integer(low=1, high=MAX_LIMIT, load_default=20)
+    cursor = ma.fields.String(validate=ma.validate.Length(max=MAX_CURSOR))
 
     @ma.validates_schema
     def _one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:
@@ -34,10 +36,11 @@ class PageQuerySchema(Schema):
 
 
 class Order:
-    """How a list is sorted: by these columns, all ascending or all descending, the last one unique."""
+    """How a list is sorted: by these columns, all ascending or all descending, the last one unique, none NULL."""
 
     def __init__(self, name: str, columns: Sequence[peewee.Field], descending: bool = True) -> None:
         self.name = name
+        self._label = ",".join((name, *(column.name for column in columns)))
         self._columns = columns
         self._descending = descending
 
@@ -51,9 +54,11 @@ class Order:
         return query.where(row < place if self._descending else row > place)
 
     def cursor(self, row: Any) -> str:
-        values = [column.db_value(getattr(row, column.name)) for column in self._columns]
-        payload = orjson.dumps([self.name, *values])
-        return base64.urlsafe_b64encode(_seal(payload) + payload).decode().rstrip("=")
+        """Return the place of a row, which is a model or a dict, as opaque text."""
+        get = row.get if isinstance(row, dict) else partial(getattr, row)
+        values = [column.db_value(get(column.name)) for column in self._columns]
+        payload = orjson.dumps([self._label, *values])
+        return _text(_seal(payload) + payload)
 
     def values(self, cursor: str) -> list[Any]:
         """Return the values of a cursor that we made for this order; anything else is a 400."""
@@ -62,11 +67,15 @@ class Order:
         except ValueError:
             sealed = b""
         seal, payload = sealed[:_SEAL], sealed[_SEAL:]
-        if hmac.compare_digest(seal, _seal(payload)):
-            name, *values = orjson.loads(payload)
-            if name == self.name:
+        if _text(sealed) == cursor and hmac.compare_digest(seal, _seal(payload)):
+            label, *values = orjson.loads(payload)
+            if label == self._label:
                 return list(values)
         raise Problem("VALIDATION_ERROR", errors={"cursor": ["Is not a cursor of this list."]})
+
+
+def _text(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
 def _seal(payload: bytes) -> bytes:
@@ -137,4 +146,5 @@ def _address(change: dict[str, Any]) -> str:
     for key in ("page", "cursor"):
         query.pop(key, None)
     query.update(change)
-    return f"{request.path}?{urlencode(list(query.items(multi=True)))}" if query else request.path
+    path = quote(request.path)
+    return f"{path}?{urlencode(list(query.items(multi=True)))}" if query else path

@@ -3,6 +3,7 @@
 Nothing here knows of Flask, so that the gateway's layers and the HTTP server use it too.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -88,7 +89,7 @@ class Problem(Exception):
     """Refuse the request with a code of `CODES`.
 
     `detail` is a sentence for a person; `errors` maps field paths to messages; `headers` go on the answer;
-    further keywords (`retry_after`, `max_size`, …) become members of the body.
+    further keywords (`retryAfter`, `maxSize`, …) become members of the body.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Problem(Exception):
         self.code = code
         self.detail = detail
         self.errors = errors
-        self.members = members
+        self.members = {"retryAfter": 1} | members if self.status in (429, 503) else members
         self.headers = dict(headers or {})
 
     @property
@@ -141,7 +142,7 @@ class Problem(Exception):
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="postern"'
         if retry_after := self.members.get("retryAfter"):
-            headers["Retry-After"] = str(retry_after)
+            headers["Retry-After"] = str(math.ceil(retry_after))
         if methods := self.members.get("allowedMethods"):
             headers["Allow"] = ", ".join(methods)
         return f"{self.status} {reason(self.status)}", list((headers | self.headers).items()), body

@@ -24,11 +24,12 @@ def with_request_id(app: WsgiApp) -> WsgiApp:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _well_formed(given) else new_request_id()
         environ["postern.request_id"] = request_id
-        answered = [0]
+        answered = [500]  # what the server says when the application raises
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             answered[0] = int(status[:3])
-            return start_response(status, [*headers, ("X-Request-ID", request_id)], exc_info)
+            others = [header for header in headers if header[0].lower() != "x-request-id"]
+            return start_response(status, [*others, ("X-Request-ID", request_id)], exc_info)
 
         try:
             body = app(environ, start)

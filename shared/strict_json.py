@@ -17,7 +17,7 @@ def loads(document: bytes) -> Any:
     """Parse one document (RFC 8259, UTF-8); raise INVALID_JSON.
 
     Refused besides bad syntax: NaN and infinities, lone surrogates, integers beyond 64 bits, numbers that
-    overflow a double, and nesting deeper than `MAX_DEPTH`.
+    overflow a double, and more than `MAX_DEPTH` objects and arrays inside each other.
     """
     try:
         value = orjson.loads(document)
@@ -38,13 +38,7 @@ def _bounded_int(digits: str) -> int:
 
 def _depth(value: Any) -> int:
     depth, level = 0, [value]
-    while level:
+    while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1
-        level = [child for parent in level for child in _children(parent)]
-    return depth - 1
-
-
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+    return depth

@@ -4,6 +4,8 @@ PyJWT does the cryptography; verified tokens are remembered, because a signature
 memory 2 µs. Only the auth service signs (`services/auth/tokens.py`).
 """
 
+import logging
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -14,6 +16,7 @@ from typing import Any
 import jwt
 from jwt.types import Options
 
+from shared import clock
 from shared.problems import Problem
 
 ALGORITHM = "EdDSA"
@@ -23,7 +26,11 @@ TYPE = "at+jwt"
 LIFETIME = 15 * 60
 ROLES = ("user", "moderator", "admin")
 _REQUIRED = ["sub", "email", "name", "role", "sid", "jti", "iat", "exp", "iss", "aud"]
-_OPTIONS: Options = {"require": _REQUIRED}
+# Times are compared here, with the one clock, also for tokens that are remembered.
+_OPTIONS: Options = {"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+# PyJWT drops whatever is no base64url (RFC 7515, 2) and the last bits: one token would have many spellings.
+_well_formed = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]").fullmatch
+_logger = logging.getLogger("postern.tokens")
 
 Jwks = dict[str, Any]
 
@@ -38,7 +45,7 @@ class Claims:
     role: str
     session_id: str
     token_id: str
-    issued_at: int
+    issued_at: float
     expires_at: int
 
     def has_role(self, role: str) -> bool:
@@ -47,55 +54,79 @@ class Claims:
 
 
 class KeySet:
-    """The public keys of auth, fetched when an unknown key id appears, at most once in `pause` seconds."""
+    """The public keys of auth, fetched when an unknown key id appears.
 
-    def __init__(self, fetch: Callable[[], Jwks], pause: float = 5.0) -> None:
+    `pause` seconds go by between two questions, `retry` after one that had no answer: whoever invents key ids
+    neither floods auth nor keeps the threads here waiting for it.
+    """
+
+    def __init__(self, fetch: Callable[[], Jwks], pause: float = 5.0, retry: float = 1.0) -> None:
         self._fetch = fetch
         self._pause = pause
+        self._retry = retry
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = float("-inf")
+        self._ask_at = float("-inf")
+        self._answered = False
         self._lock = threading.Lock()
 
     def get(self, kid: str) -> jwt.PyJWK | None:
         """Return the key, or None when auth has none of that id; raise SERVICE_UNAVAILABLE without auth."""
-        if kid not in self._keys:
-            with self._lock:
-                if kid not in self._keys and time.monotonic() - self._fetched_at >= self._pause:
-                    self._refresh()
-        return self._keys.get(kid)
+        if key := self._keys.get(kid):
+            return key
+        with self._lock:
+            if kid not in self._keys and time.monotonic() >= self._ask_at:
+                self._refresh()
+            if kid not in self._keys and not self._answered:
+                raise Problem("SERVICE_UNAVAILABLE", "Tokens cannot be checked at the moment.")
+            return self._keys.get(kid)
 
     def _refresh(self) -> None:
+        self._answered = False
         try:
-            jwks = self._fetch()
-        except OSError as error:
-            raise Problem("SERVICE_UNAVAILABLE", "Tokens cannot be checked at the moment.", retryAfter=1) from error
-        self._keys = {key["kid"]: jwt.PyJWK(key, ALGORITHM) for key in jwks["keys"] if _signs(key)}
-        self._fetched_at = time.monotonic()
+            self._keys = _usable_keys(self._fetch())
+            self._answered = True
+        except (OSError, LookupError, TypeError, ValueError) as error:
+            _logger.warning("the public keys cannot be fetched: %s", error)
+        self._ask_at = time.monotonic() + (self._pause if self._answered else self._retry)
 
 
-def _signs(key: dict[str, Any]) -> bool:
-    """Tell whether the key is meant to verify signatures (RFC 7517, 4.2 and 4.3); PyJWT does not look."""
-    return key.get("use", "sig") == "sig" and "verify" in key.get("key_ops", ["verify"])
+def _usable_keys(jwks: Jwks) -> dict[str, jwt.PyJWK]:
+    """Keep what verifies our signatures (RFC 7517, 4.1 to 4.4; RFC 8037, 2); PyJWT does not look at all of it."""
+    usable = {}
+    for key in jwks["keys"]:
+        if all(key.get(name, value) == value for name, value in _OF_A_KEY.items()) and _may_verify(key):
+            try:
+                usable[str(key["kid"])] = jwt.PyJWK(key, ALGORITHM)
+            except (LookupError, jwt.PyJWTError) as error:
+                _logger.warning("a public key is not usable: %s", error)
+    return usable
+
+
+_OF_A_KEY = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": ALGORITHM}
+
+
+def _may_verify(key: dict[str, Any]) -> bool:
+    operations = key.get("key_ops", ["verify"])
+    return isinstance(operations, list) and "verify" in operations and "d" not in key
 
 
 class Revocations:
     """What ended before its token did: sessions, and all tokens of a user made before a moment.
 
-    Kept for the life of a token; filled from auth's feed.
+    Kept for the life of a token; filled from auth's feed, by one thread.
     """
 
     def __init__(self) -> None:
-        self._ended: dict[str, float] = {}
+        self._ended: dict[str, tuple[float, float]] = {}
         self._before: dict[str, tuple[float, float]] = {}
 
     def end_session(self, session_id: str, now: float) -> None:
-        self._ended[session_id] = now + LIFETIME
-        self._forget(now)
+        _remember(self._ended, session_id, now, now)
 
     def end_tokens_before(self, user_id: str, moment: float, now: float) -> None:
         """End the user's tokens that were issued up to the moment, in seconds since 1970."""
-        self._before[user_id] = (moment, now + LIFETIME)
-        self._forget(now)
+        earlier, _ = self._before.get(user_id, (0.0, 0.0))
+        _remember(self._before, user_id, max(moment, earlier), now)
 
     def covers(self, claims: Claims) -> bool:
         if claims.session_id in self._ended:
@@ -103,9 +134,13 @@ class Revocations:
         moment, _ = self._before.get(claims.user_id, (0.0, 0.0))
         return claims.issued_at <= moment
 
-    def _forget(self, now: float) -> None:
-        self._ended = {key: until for key, until in self._ended.items() if until > now}
-        self._before = {key: value for key, value in self._before.items() if value[1] > now}
+
+def _remember(entries: dict[str, tuple[float, float]], key: str, moment: float, now: float) -> None:
+    """Put an entry last, and forget from the first on those that no living token can need."""
+    entries.pop(key, None)
+    entries[key] = (moment, now + LIFETIME)
+    while entries and next(iter(entries.values()))[1] <= now:
+        del entries[next(iter(entries))]
 
 
 class Verifier:
@@ -120,38 +155,46 @@ class Verifier:
 
     def verify(self, token: str) -> Claims:
         """Return the claims; raise UNAUTHORIZED, TOKEN_EXPIRED or TOKEN_REVOKED."""
-        claims = self._verified.get(token)
-        if claims is None:
-            claims = self._check(token)
-            with self._lock:
-                self._verified[token] = claims
-                while len(self._verified) > self._capacity:
-                    self._verified.popitem(last=False)
-        if claims.expires_at <= time.time():
+        with self._lock:
+            claims = self._verified.get(token)
+            if claims:
+                self._verified.move_to_end(token)
+        claims = claims or self._check(token)
+        if claims.expires_at <= clock.now().timestamp():
             raise Problem("TOKEN_EXPIRED")
         if self.revocations.covers(claims):
             raise Problem("TOKEN_REVOKED")
         return claims
 
     def _check(self, token: str) -> Claims:
+        """Check everything that does not change with time, and remember the token."""
         try:
-            header = jwt.get_unverified_header(token)
-            key = self._keys.get(str(header.get("kid")))
-            if key is None or header.get("typ") != TYPE or header.get("crit") is not None:
-                raise Problem("UNAUTHORIZED", "The access token is not valid.")
-            payload = jwt.decode(
-                token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS
-            )
-            return _claims(payload)
-        except jwt.ExpiredSignatureError as error:
-            raise Problem("TOKEN_EXPIRED") from error
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            claims = _claims(self._payload(token))
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise Problem("UNAUTHORIZED", "The access token is not valid.") from error
+        with self._lock:
+            self._verified[token] = claims
+            if len(self._verified) > self._capacity:
+                self._verified.popitem(last=False)
+        return claims
+
+    def _payload(self, token: str) -> dict[str, Any]:
+        if not _well_formed(token):
+            raise ValueError("not in the compact form")
+        header = jwt.get_unverified_header(token)
+        if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or "crit" in header or "kid" not in header:
+            raise ValueError("not one of our headers")
+        key = self._keys.get(header["kid"])
+        if key is None:
+            raise ValueError("not one of our keys")
+        return jwt.decode(token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS)
 
 
 def _claims(payload: dict[str, Any]) -> Claims:
     names = ("sub", "email", "name", "role", "sid", "jti")
     if not all(isinstance(payload[name], str) for name in names) or payload["role"] not in ROLES:
         raise ValueError("a claim has the wrong type")
+    if not all(type(payload[name]) in (int, float) for name in ("iat", "exp")):
+        raise ValueError("a time has the wrong type")
     user_id, email, name, role, session_id, token_id = (payload[name] for name in names)
-    return Claims(user_id, email, name, role, session_id, token_id, int(payload["iat"]), int(payload["exp"]))
+    return Claims(user_id, email, name, role, session_id, token_id, float(payload["iat"]), int(payload["exp"]))

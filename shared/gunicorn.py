@@ -1,0 +1,177 @@
+"""Run one service under gunicorn, in this process, with settings that are safe on an open port."""
+
+import gc
+import logging
+import os
+import resource
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gunicorn import glogging, systemd
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.http import wsgi
+
+from shared import logging as kit_logging
+from shared.env import BaseConfig
+from shared.processes import end_with_parent
+from shared.sockets import BACKLOG, listen
+from shared.workers.reading import MAX_HEADER, MAX_HEADERS, MAX_LINE, Patience
+
+THREADS = 8
+GRACE = 5  # seconds that requests under way have at a stop
+MAX_FILES = 16_384  # open files of a process
+SERVER_NAME = "postern"
+_logger = logging.getLogger("postern.server")
+
+
+class Logger(glogging.Logger):
+    """Write gunicorn's own news as the kit's JSON lines."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+class Master(Arbiter):
+    """gunicorn's master, which ends gracefully on Ctrl-C and when whoever handed it its socket is gone."""
+
+    def __init__(self, app: BaseApplication) -> None:
+        self.parent = os.getppid()
+        super().__init__(app)
+
+    def handle_int(self) -> None:
+        self.handle_term()
+
+    def murder_workers(self) -> None:
+        if self.systemd and os.getppid() != self.parent:
+            raise StopIteration
+        super().murder_workers()
+
+
+class Application(BaseApplication):
+    """One service as gunicorn sees it."""
+
+    def __init__(self, load: Callable[[], Any], settings: dict[str, Any], patience: Patience) -> None:
+        self.patience = patience
+        self._load = load
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return self._load()
+
+    def run(self) -> None:
+        Master(self).run()
+
+
+def serve(
+    name: str,
+    load: Callable[[], Any],
+    config: BaseConfig,
+    *,
+    port: int,
+    events: bool = False,
+    processes: int = 1,
+    reload: bool = False,
+    patience: Patience | None = None,
+) -> None:
+    """Serve the WSGI application that `load` returns, until SIGTERM or SIGINT; raise PortError.
+
+    Listens on the socket that was handed down (fd 3, as systemd does it), else on HOST and `port`. With
+    `events` a gevent loop serves it, which loads the application in each process after its patches.
+    """
+    kit_logging.configure(name, config.log_level)
+    wsgi.SERVER = SERVER_NAME
+    _raise_file_limit()
+    settings = _settings(name, config, events=events, processes=processes, reload=reload)
+    if not systemd.listen_fds(unset_environment=False):
+        settings["bind"] = f"fd://{listen(config.host, port, f'{name.upper()}_PORT').detach()}"
+    try:
+        Application(load, settings, patience or Patience()).run()
+    except Exception:
+        _logger.critical("%s cannot start", name, exc_info=True)
+        sys.exit(1)
+
+
+def _settings(name: str, config: BaseConfig, *, events: bool, processes: int, reload: bool) -> dict[str, Any]:
+    settings = {
+        "proc_name": name,
+        "backlog": BACKLOG,
+        "workers": processes,
+        "reload": reload,
+        "graceful_timeout": GRACE,
+        "control_socket_disable": True,  # its path is one for all gunicorns of a user
+        "http_parser": "python",  # the other one accepts bare line feeds and folded headers
+        "forwarded_allow_ips": "",
+        "forwarder_headers": "",
+        "secure_scheme_headers": {},
+        "limit_request_line": MAX_LINE,
+        "limit_request_fields": MAX_HEADERS,
+        "limit_request_field_size": MAX_HEADER,
+        "logger_class": Logger,
+        "loglevel": {"debug": "info", "info": "warning"}.get(config.log_level, config.log_level),
+        "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 (heartbeats off the disk)
+        "pre_fork": _before_fork,
+        "post_fork": _after_fork,
+        "post_worker_init": _start_background,
+        "worker_exit": _stop_background,
+    }
+    return settings | (_EVENTS if events else _THREADS | {"preload_app": not reload})
+
+
+_THREADS = {
+    "worker_class": "shared.workers.threads.ThreadWorker",
+    "threads": THREADS,
+    "worker_connections": 1000,
+    "keepalive": 75,  # longer than the gateway keeps an idle connection
+}
+# No preload: gevent patches after the fork, and breaks what was imported before.
+_EVENTS = {"worker_class": "shared.workers.events.EventWorker", "worker_connections": 4000, "keepalive": 65}
+
+
+def _before_fork(_master: Arbiter, _worker: Any) -> None:
+    """Keep what is loaded out of the collector's sight, so that the workers go on sharing its pages."""
+    gc.freeze()
+
+
+def _after_fork(_master: Arbiter, worker: Any) -> None:
+    """Stop the worker when its master is killed; gunicorn's own look comes once a second."""
+    end_with_parent(worker.ppid)
+
+
+def _start_background(worker: Any) -> None:
+    for start in _callables(worker, "postern.background"):
+        start()
+
+
+def _stop_background(_master: Arbiter, worker: Any) -> None:
+    if worker.pid != os.getpid():
+        return
+    for stop in _callables(worker, "postern.shutdown"):
+        try:
+            stop()
+        except Exception:
+            _logger.exception("a part did not stop")
+
+
+def _callables(worker: Any, name: str) -> list[Callable[[], object]]:
+    extensions: dict[str, Any] = getattr(getattr(worker, "wsgi", None), "extensions", {})
+    return list(extensions.get(name, []))
+
+
+def _raise_file_limit() -> None:
+    """Use the file descriptors that this user may have: each client takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError):  # some systems have a lower limit of their own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

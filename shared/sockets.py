@@ -1,0 +1,29 @@
+"""Bind listening sockets, and say plainly why one cannot be bound."""
+
+import errno
+import socket
+
+BACKLOG = 2048  # connections that wait while a process restarts
+
+
+class PortError(Exception):
+    """A socket cannot be bound; the text says why and what to do."""
+
+
+def listen(host: str, port: int, variable: str) -> socket.socket:
+    """Bind and listen; `variable` is the setting that the port comes from."""
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[4], family=address[0], backlog=BACKLOG)
+    except OSError as error:
+        raise PortError(_explain(error, host, port, variable)) from error
+
+
+def _explain(error: OSError, host: str, port: int, variable: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} is already in use on {host}: stop the other program or set {variable} to another port."
+    if error.errno == errno.EACCES:
+        return f"Port {port} is not allowed for this user: set {variable} to a port from 1024."
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine: correct HOST."
+    return f"Port {port} on {host} cannot be listened on ({error.strerror}): check HOST and {variable}."

@@ -1,0 +1,87 @@
+"""A worker with an event loop, on which a slow client costs a greenlet and no thread."""
+
+import signal
+import socket
+from contextlib import suppress
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.workers.base import Worker
+from gunicorn.workers.ggevent import GeventWorker
+
+from shared.workers.reading import Parser
+from shared.workers.refusing import Refusing, linger
+
+
+class EventWorker(Refusing, GeventWorker):
+    """gunicorn's gevent worker, which does not wait for idle connections when it stops."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.parsers: set[Parser] = set()
+        self.stopping = Event()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.alive = False
+        self.stopping.set()
+
+    def notify(self) -> None:
+        Worker.notify(self)
+        if self.orphaned():
+            self.handle_exit(signal.SIGTERM, None)
+
+    def run(self) -> None:
+        """Serve until told to stop, then finish the requests under way."""
+        pool = Pool(self.worker_connections)
+        servers = [StreamServer(listener, partial(self.handle, listener), spawn=pool) for listener in self.sockets]
+        for server in servers:
+            server.max_accept = 1 if self.cfg.workers > 1 else StreamServer.max_accept
+            server.start()
+        while self.alive:
+            self.notify()
+            self.stopping.wait(1.0)
+        for server in servers:
+            server.close()
+        for parser in self.parsers:
+            if parser.unreader.waiting:
+                _expect_no_more(parser.unreader.sock)
+        if not pool.join(self.cfg.graceful_timeout):
+            self.log.warning("requests were still under way when the time to stop was up")
+            pool.kill(timeout=1)
+
+    def handle(self, listener: Any, client: socket.socket, address: Any) -> None:
+        """Answer the requests of one connection."""
+        parser = Parser(self.cfg, client, address, self.patience)
+        self.parsers.add(parser)
+        try:
+            if not self.alive:
+                _expect_no_more(client)
+            self._converse(parser, listener.getsockname(), client, address)
+            sending = parser.unread
+        except Exception as error:  # noqa: BLE001
+            unreader = parser.unreader
+            sending = self.settle(error, client, unreader.request, unreader.began) or parser.unread
+        finally:
+            self.parsers.discard(parser)
+        if sending:
+            linger(client, self.patience.linger)
+        client.close()
+
+    def _converse(self, parser: Parser, name: Any, client: socket.socket, address: Any) -> None:
+        for request in parser:
+            self.handle_request(name, request, client, address)
+            if not self.alive:
+                _expect_no_more(client)
+
+
+def _expect_no_more(client: socket.socket) -> None:
+    """Let a connection end that waits for a request; one that has arrived already is still read.
+
+    gevent's own `shutdown` would break the waiting off, and leave that request unread.
+    """
+    with suppress(OSError):
+        client._sock.shutdown(socket.SHUT_RD)  # type: ignore[attr-defined]

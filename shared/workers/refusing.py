@@ -1,0 +1,109 @@
+"""Answer what never reaches an application in the one error shape, and see that the client can read it."""
+
+import logging
+import os
+import signal
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http import errors
+from gunicorn.http.message import Request
+
+from shared.logging import log_request
+from shared.problems import Problem
+from shared.request_id import new_request_id
+from shared.workers.reading import AT_ONCE, BLOCK, MAX_HEAD, MAX_HEADER, MAX_HEADERS, MAX_LINE, MAX_REST, Patience
+
+_logger = logging.getLogger("postern.server")
+_OUR_FAULT = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
+# The first that fits counts.
+_REFUSALS: list[tuple[type[Exception], str, str]] = [
+    (errors.LimitRequestLine, "URI_TOO_LONG", f"The request line may have at most {MAX_LINE} bytes."),
+    (
+        errors.LimitRequestHeaders,
+        "HEADERS_TOO_LARGE",
+        f"There may be at most {MAX_HEADERS} headers of {MAX_HEADER} bytes, and {MAX_HEAD} bytes of all.",
+    ),
+    (errors.ExpectationFailed, "EXPECTATION_FAILED", "Nothing but 100-continue can be expected."),
+    (errors.UnsupportedTransferCoding, "NOT_IMPLEMENTED", "The only transfer coding is chunked."),
+    (errors.ObsoleteFolding, "BAD_REQUEST", "A header is folded over several lines."),
+    (errors.InvalidRequestMethod, "BAD_REQUEST", "The method is not valid."),
+    (errors.InvalidHTTPVersion, "BAD_REQUEST", "The HTTP version is not valid."),
+    (errors.InvalidRequestLine, "BAD_REQUEST", "The request line is not valid."),
+    (errors.InvalidHeaderName, "BAD_REQUEST", "The name of a header is not valid."),
+    (errors.InvalidHeader, "BAD_REQUEST", "A header is not valid, or contradicts another."),
+    (errors.ParseException, "BAD_REQUEST", "The request is not valid HTTP."),
+]
+
+
+def problem_for(error: Exception) -> Problem:
+    """Return what to tell the client: the kind of mistake, never the text of the exception."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, errors.InvalidHTTPVersion) and isinstance(error.version, tuple):
+        return Problem("HTTP_VERSION_NOT_SUPPORTED")
+    if not isinstance(error, _OUR_FAULT):
+        for kind, code, detail in _REFUSALS:
+            if isinstance(error, kind):
+                return Problem(code, detail)
+    return Problem("INTERNAL_ERROR")
+
+
+def refuse(sock: socket.socket, problem: Problem, request: Request | None, began: float) -> None:
+    """Send the problem as the last answer of the connection, and log it as any other request."""
+    request_id = new_request_id()
+    method, path = (getattr(request, name, None) or "" for name in ("method", "path"))
+    status, headers, body = problem.answer(path, request_id)
+    headers += [("X-Request-ID", request_id), ("Date", util.http_date()), ("Connection", "close")]
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    with suppress(OSError):
+        sock.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + (b"" if method == "HEAD" else body))
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "postern.request_id": request_id}
+    log_request(environ, problem.status, (time.monotonic() - began) * 1000)
+
+
+def linger(sock: socket.socket, seconds: float) -> None:
+    """Let a client that is still sending see the answer (RFC 9112, section 9.6): end ours, drop the rest of its."""
+    deadline = time.monotonic() + seconds
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        for _ in range(MAX_REST // BLOCK):
+            sock.settimeout(max(deadline - time.monotonic(), AT_ONCE))
+            if not sock.recv(BLOCK):
+                return
+
+
+class Refusing:
+    """What both kinds of workers do alike; mixed in before gunicorn's class."""
+
+    app: Any
+    ppid: int
+
+    @property
+    def patience(self) -> Patience:
+        patience: Patience = self.app.patience
+        return patience
+
+    def init_signals(self) -> None:
+        """Leave Ctrl-C, which reaches the whole foreground group, to the master, who stops its workers gracefully."""
+        super().init_signals()  # type: ignore[misc]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def orphaned(self) -> bool:
+        return self.ppid != os.getppid()
+
+    def settle(self, error: Exception, sock: socket.socket, request: Request | None, began: float) -> bool:
+        """Answer an error if there is anybody to answer; tell whether it was done."""
+        if isinstance(error, StopIteration | errors.NoMoreData | ConnectionError | TimeoutError):
+            return False
+        if isinstance(error, OSError):  # part of an answer may be sent already
+            _logger.error("the connection failed", exc_info=error)
+            return False
+        problem = problem_for(error)
+        if problem.status == 500:
+            _logger.error("the request failed", exc_info=error)
+        refuse(sock, problem, request, began)
+        return True

@@ -1,0 +1,194 @@
+"""A worker with a pool of threads, none of which waits for the head of a request."""
+
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.workers import gthread
+
+from shared.problems import Problem
+from shared.workers.reading import BLOCK, MAX_HEAD, MAX_LINE, MAX_REST, Parser, Patience, head_is_decided
+from shared.workers.refusing import Refusing, problem_for
+
+
+class Connection(gthread.TConn):
+    """A client whose head is collected by the main loop, before a thread is given to it."""
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, patience: Patience) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.parser = Parser(cfg, sock, client, patience)
+        self.head = bytearray()
+        self.refusal: Problem | None = None
+        self.lingers = False
+        self.dropped = 0
+
+    def receive(self) -> bool:
+        """Take what has arrived of a head; return False when the client has gone."""
+        try:
+            data = self.sock.recv(BLOCK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not self.head:
+            self.parser.unreader.expect_head(self.parser.patience.head)
+        self.head += data
+        return bool(data)
+
+    def ready(self) -> bool:
+        """Tell whether a thread can go on without waiting for this client."""
+        end = self.head.find(b"\r\n\r\n")
+        if (len(self.head) if end < 0 else end) > MAX_LINE + MAX_HEAD:
+            self.refusal = problem_for(LimitRequestHeaders(""))
+            return True
+        return head_is_decided(self.head)
+
+    def requests(self) -> Parser:
+        """Give the collected head to the parser."""
+        self.parser.unreader.unread(bytes(self.head))
+        self.head.clear()
+        return self.parser
+
+    def drop(self) -> bool:
+        """Throw away what the client sends after its last answer; return False when that is enough."""
+        try:
+            data = self.sock.recv(BLOCK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self.dropped += len(data)
+        return bool(data) and self.dropped < MAX_REST
+
+
+class ThreadWorker(Refusing, gthread.ThreadWorker):
+    """gunicorn's threads behind a main loop that waits for heads, and for refused clients to stop sending."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.lingering_conns: deque[Connection] = deque()
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        self._await_head(Connection(self.cfg, sock, address, listener.getsockname(), self.patience))
+
+    def _await_head(self, conn: Connection) -> None:
+        self._watch(conn, self.pending_conns, self.patience.head, self.on_pending_socket_readable)
+
+    def _watch(
+        self, conn: Connection, queue: "deque[Connection]", seconds: float, react: Callable[[Connection, Any], None]
+    ) -> None:
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + seconds
+        queue.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(react, conn))
+
+    def _leave(self, conn: Connection, queue: "deque[Connection]") -> None:
+        self.poller.unregister(conn.sock)
+        queue.remove(conn)
+
+    def _discard(self, conn: Connection) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+        """Take the beginning of the next request on a connection that was kept."""
+        self._leave(conn, self.keepalived_conns)
+        if not conn.receive():
+            self._discard(conn)
+        elif conn.ready():
+            self.enqueue_req(conn)
+        else:
+            self._await_head(conn)
+
+    def on_pending_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+        """Take more of a head; its time runs from its first byte."""
+        silent = not conn.head
+        if not conn.receive():
+            self._leave(conn, self.pending_conns)
+            self._discard(conn)
+        elif conn.ready():
+            self._leave(conn, self.pending_conns)
+            self.enqueue_req(conn)
+        elif silent:
+            self._leave(conn, self.pending_conns)
+            self._await_head(conn)
+
+    def on_lingering_readable(self, conn: Connection, client: socket.socket) -> None:
+        if not conn.drop():
+            self._leave(conn, self.lingering_conns)
+            self._discard(conn)
+
+    def murder_pending(self) -> None:
+        """End the connections whose time is up."""
+        for conn in self._expired(self.pending_conns):
+            if conn.head:
+                conn.refusal = Problem("REQUEST_TIMEOUT")
+                self.enqueue_req(conn)
+            else:
+                self._discard(conn)
+        for conn in self._expired(self.lingering_conns):
+            self._discard(conn)
+
+    def _expired(self, queue: "deque[Connection]") -> Iterator[Connection]:
+        now = time.monotonic()
+        while queue and queue[0].timeout <= now:
+            conn = queue.popleft()
+            self.poller.unregister(conn.sock)
+            yield conn
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """When the worker stops, do not wait for clients that have not said anything."""
+        super()._cap_keepalive(deadline)
+        for conn in list(self.pending_conns):
+            conn.timeout = min(conn.timeout, deadline)
+            if not conn.head:
+                self._leave(conn, self.pending_conns)
+                self._discard(conn)
+
+    def handle(self, conn: Connection) -> bool:
+        """Answer one request, in a thread; return whether the connection can be kept."""
+        conn.sock.settimeout(self.patience.write)
+        unreader = conn.parser.unreader
+        try:
+            if conn.refusal:
+                raise conn.refusal
+            request = next(conn.requests())
+            if self.handle_request(request, conn) and conn.parser.finish_body():
+                return True
+            conn.lingers = conn.parser.unread
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is answered or logged)
+            conn.lingers = self.settle(error, conn.sock, unreader.request, unreader.began)
+        return False
+
+    def finish_request(self, conn: Connection, future: "Future[bool]") -> None:
+        """Keep the connection, end it, or let the client finish sending first."""
+        if not future.cancelled() and future.result():
+            conn.head += conn.parser.unreader.take_buffered()
+            if not conn.head:
+                super().finish_request(conn, future)
+            elif conn.ready():
+                self.enqueue_req(conn)
+            else:
+                self._await_head(conn)
+        elif conn.lingers and self._half_close(conn):
+            self._watch(conn, self.lingering_conns, self.patience.linger, self.on_lingering_readable)
+        else:
+            self._discard(conn)
+
+    def _half_close(self, conn: Connection) -> bool:
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True

@@ -13,9 +13,8 @@ from services.gateway.limits import FallbackWindow, MemoryWindow, RedisWindow, W
 from services.gateway.pool import Pool
 from services.gateway.resources import errors, health, hello
 from services.gateway.routes import RouteTable
-from services.gateway.visit import WsgiApp
 from shared.app import create_service
-from shared.request_id import with_request_id
+from shared.request_id import WsgiApp, with_request_id
 from shared.tokens import Verifier
 
 HTTPS_ONLY = [("Strict-Transport-Security", "max-age=31536000; includeSubDomains")]
@@ -37,9 +36,7 @@ def create_app(config: Config | None = None) -> Flask:
     return app
 
 
-def chain(
-    own_pages: WsgiApp, pools: Mapping[str, Pool], verifier: Verifier, window: Window, config: Config
-) -> WsgiApp:
+def chain(own_pages: WsgiApp, pools: Mapping[str, Pool], verifier: Verifier, window: Window, config: Config) -> WsgiApp:
     """Show the way of a request, from the last step to the first."""
     table, cors, trusted = RouteTable(), Cors(config.cors_origins), config.trusted_proxies
 

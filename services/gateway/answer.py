@@ -5,6 +5,7 @@ from http.client import responses
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from services.gateway.headers import Headers
+from shared.problems import reason
 
 MAX_HEAD = 64 * 1024
 
@@ -58,8 +59,13 @@ class AnswerParser:
         self.body.clear()
         return data
 
+    def forget(self) -> None:
+        """Let go of the C parser, which holds this object in turn, so that no collector has to find the pair."""
+        del self._parser
+
     def status_line(self) -> str:
-        return f"{self.status} {responses.get(self.status, 'Unknown')}"
+        phrase = responses.get(self.status, "") if self.status < 400 else reason(self.status)
+        return f"{self.status} {phrase}"
 
     # What httptools calls:
 
@@ -76,13 +82,14 @@ class AnswerParser:
         if 100 <= status < 200:
             self.headers.clear()
             return
+        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+            raise Garbled("the head is too large")
         if not 200 <= status < 600 or self._parser.get_http_version() not in ("1.1", "1.0"):
             raise Garbled("the status or version is none")
         self.status, self.started = status, True
         self._read_framing()
         self.reusable = self._parser.should_keep_alive()
-        if self._bodiless or status in (204, 304):
-            self._bodiless = self.complete = True
+        self.complete = self._bodiless
 
     def on_body(self, data: bytes) -> None:
         if self._bodiless:
@@ -101,7 +108,7 @@ class AnswerParser:
                 self.length = int(value)
                 self._ends_by_close = False
             elif lower == "content-type":
-                self.endless = value.startswith("text/event-stream")
+                self.endless = value.lower().startswith("text/event-stream")
             elif lower == "transfer-encoding":
                 if value.lower() != "chunked":
                     raise Garbled("an unknown transfer coding")

@@ -11,6 +11,8 @@ MAX_DIGITS = 18
 
 
 class Readable(Protocol):
+    """What a server gives as `wsgi.input`."""
+
     def read(self, size: int, /) -> bytes: ...
 
 
@@ -68,8 +70,10 @@ class ClientBody:
             while wanted and (piece := self._stream.read(wanted)):
                 pieces.append(piece)
                 wanted -= len(piece)
+        except Problem:
+            raise  # the kit's server has said what is wrong
         except TimeoutError as error:
             raise Problem("REQUEST_TIMEOUT", "The body stopped arriving.") from error
-        except Exception as error:  # each server has its own errors for a broken body
+        except Exception as error:  # any other server has its own errors for a broken body
             raise Problem("BAD_REQUEST", "The body broke off or is not valid chunked coding.") from error
         return b"".join(pieces)

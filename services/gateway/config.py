@@ -8,14 +8,15 @@ from urllib.parse import urlsplit
 
 from services.gateway.client import Network
 from shared import env
-from shared.env import BaseConfig, boolean, integer, items, setting
+from shared.env import BaseConfig, boolean, integer, items, setting, url
 
 
 def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != value.lower() or "@" in value:
+    origin = value.lower()
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != origin or "@" in origin:
         raise ValueError(f"must hold origins as http://host:port, without path, wildcard or final slash, not {value}")
-    return value.lower()
+    return origin
 
 
 def _network(value: str) -> Network:
@@ -26,8 +27,8 @@ def _network(value: str) -> Network:
 
 
 def _upstream(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+    parts = urlsplit(url("http")(value))
+    if not parts.hostname or parts.path or parts.query or parts.username:
         raise ValueError("must be an address as http://host:port, without a path")
     return f"http://{parts.netloc}"
 

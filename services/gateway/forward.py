@@ -12,16 +12,14 @@ from services.gateway.headers import Headers, from_upstream
 from services.gateway.pool import Connection, Lost, Pool
 from shared.problems import Problem
 
-log = logging.getLogger("postern.forward")
+_logger = logging.getLogger("postern.forward")
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 IDLE_TIMEOUT = 30.0  # between two pieces of a body, either way
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send; `first_byte` is the seconds to wait for an answer, `cut` what to do to the client before a
-    broken answer ends.
-    """
+    """What to send, and for how many seconds to wait for an answer; `cut` is called before a broken answer ends."""
 
     method: str
     target: str
@@ -98,7 +96,7 @@ class Exchange:
         except (OSError, Garbled) as error:
             self.close()
             self._request.cut()
-            log.warning("the %s service broke off an answer: %s", self._pool.name, error or "time-out")
+            _logger.warning("the %s service broke off an answer: %s", self._pool.name, error or "time-out")
             raise ConnectionResetError(errno.ECONNRESET, "the upstream broke off") from error
         if parser.complete:
             self.close()
@@ -110,6 +108,7 @@ class Exchange:
             self._released = True
             clean = self._sent and self._parser.complete and self._parser.reusable
             self._pool.release(self._connection, reusable=clean)
+            self._parser.forget()
 
     def _send(self) -> None:
         body = self._request.body

@@ -32,7 +32,7 @@ OURS = frozenset((
 OUR_PREFIXES = ("access-control-", "x-ratelimit-")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def wire_name(key: str) -> str:
     """Turn a WSGI key (`HTTP_IF_MATCH`) into the header's name."""
     return key.removeprefix("HTTP_").replace("_", "-").lower()
@@ -64,12 +64,12 @@ def from_upstream(headers: Headers) -> Headers:
     return [header for header in headers if _comes_back(header[0]) and header[0].lower() not in named]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _passes_on(name: str) -> bool:
     return name not in HOP_BY_HOP | FORGEABLE | FRAMING and not name.startswith(FORGEABLE_PREFIXES)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _comes_back(name: str) -> bool:
     name = name.lower()
     return name not in HOP_BY_HOP | OURS and not name.startswith(OUR_PREFIXES)

@@ -17,12 +17,9 @@ from services.gateway.pool import Pool
 from services.gateway.routes import Route, RouteTable
 from services.gateway.target import join_target, split_target
 from services.gateway.visit import (
-    CLIENT_TIMEOUT,
-    Delivery,
     Environ,
     StartResponse,
     Visit,
-    WsgiApp,
     client_body,
     point_at,
     raw_target,
@@ -30,11 +27,10 @@ from services.gateway.visit import (
 )
 from shared import credentials
 from shared.problems import Problem
+from shared.request_id import WsgiApp
 
-log = logging.getLogger("postern.gateway")
+_logger = logging.getLogger("postern.gateway")
 KEY = "postern.visit"
-MAX_TARGET = 8 * 1024
-MAX_HEADERS = 32 * 1024
 
 
 def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: headers.Headers) -> WsgiApp:
@@ -46,20 +42,18 @@ def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: 
             credentials.has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")),
             always + cors.headers(environ.get("HTTP_ORIGIN", "")),
         )
-        if client_socket := environ.get("gunicorn.socket"):
-            client_socket.settimeout(CLIENT_TIMEOUT)
 
         def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
             ours = headers.with_policies(answered, visit.extra, private=visit.private)
             return start_response(status, ours, exc_info)
 
         try:
-            return Delivery(app(environ, start), environ)
+            return app(environ, start)
         except Problem as problem:
-            return Delivery(_refusal(problem, environ, start), environ)
+            return _refusal(problem, environ, start)
         except Exception:
-            log.exception("unexpected error")
-            return Delivery(_refusal(Problem("INTERNAL_ERROR"), environ, start), environ)
+            _logger.exception("unexpected error")
+            return _refusal(Problem("INTERNAL_ERROR"), environ, start)
 
     return layer
 
@@ -96,14 +90,10 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
 
 
 def limit_size(app: WsgiApp) -> WsgiApp:
-    """Refuse a target, headers or a body that are larger than the route takes."""
+    """Refuse a body that announces more than the route takes; line and headers, the server has limited."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
-        if sum(len(value) for key, value in environ.items() if key[:5] == "HTTP_") > MAX_HEADERS:
-            visit.refuse(Problem("HEADERS_TOO_LARGE"))
-        if len(visit.path) + len(visit.query) > MAX_TARGET:
-            visit.refuse(Problem("URI_TOO_LONG"))
         length = environ.get("CONTENT_LENGTH")
         if visit.route and length and (content_length(length) or 0) > visit.route.max_body:
             visit.refuse(too_large(visit.route.max_body))
@@ -158,9 +148,8 @@ def count(app: WsgiApp, window: Window | None) -> WsgiApp:
         visit: Visit = environ[KEY]
         name = visit.route.limit if visit.route else "general"
         if name is not None:
-            limit = CLASSES[name]
-            known = None if limit.by_address else visit.somebody
-            verdict = window.hit(limit, known.user_id if known else client.limiter_key(visit.address))
+            who = visit.somebody
+            verdict = window.hit(CLASSES[name], who.user_id if who else client.limiter_key(visit.address))
             visit.extra += verdict.headers()
             if not verdict.allowed:
                 raise verdict.problem()

@@ -20,28 +20,26 @@ from redis.retry import Retry
 
 from shared.problems import Problem
 
-log = logging.getLogger("postern.limits")
+_logger = logging.getLogger("postern.limits")
 MINUTE, HOUR = 60, 3600
 
 
 @dataclass(frozen=True, slots=True)
 class LimitClass:
-    """So many requests in so many seconds; `by_address` counts the address even of somebody signed in."""
+    """So many requests in so many seconds."""
 
     name: str
     quota: int
     window: int
-    by_address: bool = False
 
 
-# Whoever tries passwords may hold tokens of other accounts: these must not multiply the tries.
 CLASSES = {
     known.name: known
     for known in (
         LimitClass("general", 100, MINUTE),
         LimitClass("files", 1000, MINUTE),
-        LimitClass("login", 10, MINUTE, by_address=True),
-        LimitClass("register", 5, MINUTE, by_address=True),
+        LimitClass("login", 10, MINUTE),
+        LimitClass("register", 5, MINUTE),
         LimitClass("auth", 10, MINUTE),
         LimitClass("upload", 20, HOUR),
         LimitClass("admin", 50, MINUTE),
@@ -129,13 +127,12 @@ class RedisWindow:
         # The library's strategies share key names: another strategy needs another prefix.
         self._storage = RedisStorage(url, connection_pool=pool, key_prefix="postern:moving")
         self._limiter = MovingWindowRateLimiter(self._storage)
-        self._items = {c.name: RateLimitItemPerSecond(c.quota, c.window, c.name) for c in CLASSES.values()}
 
     def works(self) -> bool:
         return self._storage.check()
 
     def hit(self, limit: LimitClass, key: str) -> Verdict:
-        item = self._items[limit.name]
+        item = RateLimitItemPerSecond(limit.quota, limit.window, limit.name)
         allowed = self._limiter.hit(item, key)
         stats = self._limiter.get_window_stats(item, key)
         return Verdict(limit, allowed, max(0, stats.remaining), max(1, math.ceil(stats.reset_time - time.time())))
@@ -166,4 +163,4 @@ class FallbackWindow:
         self._resume = now + self.PAUSE
         if now >= self._warn:
             self._warn = now + self.WARN_EVERY
-            log.warning("limits are counted in this process only, since Redis fails: %s", type(error).__name__)
+            _logger.warning("limits are counted in this process only, since Redis fails: %s", type(error).__name__)

@@ -11,7 +11,7 @@ from shared.problems import Problem
 
 CONNECT_TIMEOUT = 1.0
 IDLE_AGE = 30.0  # less than the 75 s for which a service keeps an idle connection
-MAX_CONNECTIONS = 256
+MAX_CONNECTIONS = 512  # what a service that hangs may hold; the others have their own
 MAX_IDLE = 32
 RECEIVE = 64 * 1024
 
@@ -79,24 +79,24 @@ class Pool:
         self.authority = parts.netloc
         self._address = (parts.hostname or "", parts.port or 80)
         self._idle: deque[Connection] = deque()
-        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._busy = 0
 
     def acquire(self, *, fresh: bool = False) -> Connection:
         """Return a rested connection, or a new one; raise Lost when there is none to be had.
 
-        `fresh` gives up the rested ones, since one of them has just turned out to be dead.
+        `fresh` passes over the rested ones, since one of them has just turned out to be dead.
         """
-        if not self._slots.acquire(timeout=CONNECT_TIMEOUT):
-            raise Problem("SERVICE_UNAVAILABLE", f"The {self.name} service is too busy.", retryAfter=1)
+        self._take_slot()
         try:
             return (None if fresh else self._rested()) or self._connect()
         except BaseException:
-            self._slots.release()
+            self._give_slot()
             raise
 
     def release(self, connection: Connection, *, reusable: bool) -> None:
         """Take a connection back; close it unless its exchange ended cleanly."""
-        self._slots.release()
+        self._give_slot()
         if reusable and len(self._idle) < MAX_IDLE:
             connection.rest()
             self._idle.append(connection)
@@ -106,6 +106,16 @@ class Pool:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+    def _take_slot(self) -> None:
+        with self._lock:
+            if self._busy >= MAX_CONNECTIONS:
+                raise Problem("SERVICE_UNAVAILABLE", f"The {self.name} service is too busy.", retryAfter=1)
+            self._busy += 1
+
+    def _give_slot(self) -> None:
+        with self._lock:
+            self._busy -= 1
 
     def _rested(self) -> Connection | None:
         while True:

@@ -25,8 +25,8 @@ class Route:
 
     The pattern has `{name}` for any one segment and `{name…}` for the rest of the path. `upstream` None is a page
     of the gateway itself; `limit` names a class of `limits.CLASSES`, None is not counted; `max_body` is in bytes,
-    `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm: that is the way to a
-    new one.
+    `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way
+    to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries.
     """
 
     pattern: str

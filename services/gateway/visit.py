@@ -1,9 +1,8 @@
-"""What the layers find out about a request, one after the other, and the time-outs on the client's connection."""
+"""What the layers find out about a request, one after the other, and how they read the WSGI environment."""
 
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -16,11 +15,6 @@ from shared.problems import Problem
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
-WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
-
-CLIENT_TIMEOUT = 30.0  # between two pieces that a client sends or takes
-LINGER = 1.0
-MAX_LINGER = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -67,51 +61,13 @@ def client_body(environ: Environ, limit: int) -> ClientBody | None:
     return ClientBody(environ["wsgi.input"], length, limit)
 
 
+def whole_body(environ: Environ, limit: int) -> bytes:
+    """Return all of the body, for a page that wants it at once."""
+    body = client_body(environ, limit)
+    return b"" if body is None else body.first + b"".join(body.rest())
+
+
 def reset_on_close(environ: Environ) -> None:
     """Let a client of HTTP/1.0, for whom the end of the connection is the end of the body, see a reset instead."""
     if client := environ.get("gunicorn.socket"):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-class Delivery:
-    """Deliver an answer with a time-out on the client, and let one that is still sending see it."""
-
-    def __init__(self, body: Iterable[bytes], environ: Environ) -> None:
-        self._body = body
-        self._environ = environ
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
-
-    def close(self) -> None:
-        try:
-            if close := getattr(self._body, "close", None):
-                close()
-        finally:
-            if client := self._environ.get("gunicorn.socket"):
-                if _ends(self._environ) and _has_body(self._environ):
-                    _linger(client)
-                client.settimeout(None)
-
-
-def _has_body(environ: Environ) -> bool:
-    return environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
-
-
-def _ends(environ: Environ) -> bool:
-    """Tell whether the server closes after this answer; otherwise it reads the rest of the body by itself."""
-    return "close" in environ.get("HTTP_CONNECTION", "").lower() or environ["SERVER_PROTOCOL"] == "HTTP/1.0"
-
-
-def _linger(client: socket.socket) -> None:
-    """Read what the client is still sending, for a moment: closing at once would destroy the answer."""
-    deadline, seen = time.monotonic() + LINGER, 0
-    try:
-        client.shutdown(socket.SHUT_WR)
-        while seen < MAX_LINGER and (left := deadline - time.monotonic()) > 0:
-            client.settimeout(left)
-            seen += len(data := client.recv(MAX_LINGER))
-            if not data:
-                return
-    except OSError:
-        pass

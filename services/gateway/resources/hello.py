@@ -2,6 +2,8 @@
 
 from flask import Response, request
 
+from services.gateway.routes import MIB
+from services.gateway.visit import whole_body
 from shared import clock, strict_json
 from shared.api import JSON, Blueprint, respond
 from shared.problems import Problem
@@ -26,4 +28,4 @@ def echo() -> Response:
     """Return the JSON that was sent."""
     if request.mimetype != JSON:
         raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=[JSON])
-    return respond({"received": strict_json.loads(request.get_data())})
+    return respond({"received": strict_json.loads(whole_body(request.environ, MIB))})

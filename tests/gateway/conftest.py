@@ -1,0 +1,134 @@
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from services.gateway import create_app
+from services.gateway.config import Config
+from services.gateway.pool import Pool
+from shared.ids import new_id
+from tests.gateway.forwarding import Pools, PoolTo, Start
+from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, json_response
+from tests.gateway.wsgi_client import WsgiClient
+
+KEY = Ed25519PrivateKey.generate()
+JWKS = {"keys": [jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True) | {"kid": "one", "use": "sig"}]}
+
+
+def make_token(user_id: str = "", role: str = "user", lifetime: int = 900, key: Ed25519PrivateKey = KEY) -> str:
+    now = int(time.time())
+    claims = {
+        "sub": user_id or new_id(),
+        "email": "ann@example.org",
+        "name": "Ann",
+        "role": role,
+        "sid": new_id(),
+        "jti": new_id(),
+        "iat": now,
+        "exp": now + lifetime,
+        "iss": "postern",
+        "aud": "postern",
+    }
+    return jwt.encode(claims, key, "EdDSA", headers={"kid": "one", "typ": "at+jwt"})
+
+
+def as_user(role: str = "user", user_id: str = "") -> dict[str, str]:
+    """Return the header of somebody signed in."""
+    return {"Authorization": f"Bearer {make_token(user_id, role)}"}
+
+
+@pytest.fixture
+def serve() -> Iterator[Start]:
+    """Start upstreams, and stop them after the test."""
+    started: list[Upstream] = []
+
+    def start(behaviour: Behaviour) -> Upstream:
+        started.append(Upstream(behaviour))
+        return started[-1]
+
+    yield start
+    for upstream in started:
+        upstream.close()
+
+
+def answer_as_auth(line: Line) -> None:
+    """Give the public keys, and tell what else was received."""
+    while request := line.read():
+        if request.target == "/.well-known/jwks.json":
+            line.send(json_response(JWKS))
+        else:
+            line.send(json_response({"target": request.target, "headers": request.headers}))
+
+
+@pytest.fixture
+def auth(serve: Start) -> Upstream:
+    return serve(answer_as_auth)
+
+
+@pytest.fixture
+def posts(serve: Start) -> Upstream:
+    return serve(echo)
+
+
+@pytest.fixture
+def uploads(serve: Start) -> Upstream:
+    return serve(echo)
+
+
+@pytest.fixture
+def settings(auth: Upstream, posts: Upstream, uploads: Upstream, tmp_path: Any) -> dict[str, str]:
+    return {
+        "APP_ENV": "test",
+        "DATA_DIR": str(tmp_path),
+        "AUTH_URL": auth.url,
+        "POSTS_URL": posts.url,
+        "UPLOADS_URL": uploads.url,
+        "CORS_ORIGINS": "https://app.example.org,http://localhost:3000",
+        "TRUSTED_PROXIES": "10.0.0.0/8",
+    }
+
+
+class StartGateway(Protocol):
+    """Start the gateway with these settings changed, until the test ends."""
+
+    def __call__(self, **changed: str) -> WsgiClient: ...
+
+
+@pytest.fixture
+def start_gateway(settings: dict[str, str]) -> Iterator[StartGateway]:
+    stops: list[Callable[[], None]] = []
+
+    def start(**changed: str) -> WsgiClient:
+        app = create_app(Config.load(settings | changed))
+        stops.extend(app.extensions["postern.shutdown"])
+        return WsgiClient(app)
+
+    yield start
+    for stop in stops:
+        stop()
+
+
+@pytest.fixture
+def client(start_gateway: StartGateway) -> WsgiClient:
+    return start_gateway()
+
+
+@pytest.fixture
+def pools() -> Iterator[Pools]:
+    made: list[Pool] = []
+
+    def make(upstream: Upstream) -> Pool:
+        made.append(Pool("test", upstream.url))
+        return made[-1]
+
+    yield make
+    for pool in made:
+        pool.close()
+
+
+@pytest.fixture
+def pool_to(serve: Start, pools: Pools) -> PoolTo:
+    return lambda behaviour: pools(serve(behaviour))

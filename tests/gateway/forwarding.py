@@ -1,0 +1,43 @@
+"""Pools to real upstreams, and the requests that go to them."""
+
+import io
+from collections.abc import Callable
+
+import pytest
+
+from services.gateway.body import ClientBody
+from services.gateway.forward import Answer, Request, forward
+from services.gateway.headers import Headers
+from services.gateway.pool import Pool
+from shared.problems import Problem
+from tests.gateway.upstreams import Behaviour, Upstream
+
+MIB = 1024 * 1024
+Start = Callable[[Behaviour], Upstream]
+Pools = Callable[[Upstream], Pool]
+PoolTo = Callable[[Behaviour], Pool]
+
+
+def a_request(
+    method: str = "GET",
+    target: str = "/x",
+    headers: Headers | None = None,
+    body: ClientBody | None = None,
+    first_byte: float = 5.0,
+    cut: Callable[[], None] = lambda: None,
+) -> Request:
+    return Request(method, target, headers or [], body, first_byte, cut)
+
+
+def body_of(content: bytes, *, chunked: bool = False, limit: int = 64 * MIB) -> ClientBody:
+    return ClientBody(io.BytesIO(content), None if chunked else len(content), limit)
+
+
+def read(answer: Answer) -> bytes:
+    return b"".join(answer.body)
+
+
+def code_of(pool: Pool, request: Request) -> str:
+    with pytest.raises(Problem) as caught:
+        forward(pool, request)
+    return caught.value.code

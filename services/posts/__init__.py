@@ -1,0 +1,32 @@
+"""Posts: what users write, and what others say to it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Flask
+
+from services.posts import authors
+from services.posts.config import Config
+from services.posts.models import database, feed
+from services.posts.resources import comments, posts
+from shared import db
+from shared.app import check_database, create_service, run_in_background
+from shared.tokens import Jwks
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | None = None) -> Flask:
+    """Return the service; `fetch_keys` gives the public keys, which are else asked of auth."""
+    config = config or Config.from_environment()
+    app = create_service(
+        "posts",
+        config,
+        [posts.blp, comments.blp],
+        checks={"database": check_database(database)},
+        feed=feed,
+        fetch_keys=fetch_keys,
+    )
+    db.init_app(app, database, config.database_url, MIGRATIONS)
+    run_in_background(app, authors.reader(config))
+    return app

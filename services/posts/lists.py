@@ -1,0 +1,128 @@
+"""Select what lists and single posts show: each in one query, along one index."""
+
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import peewee
+
+from services.posts import text
+from services.posts.models import Author, Comment, Post, PostContent, PostTag, Tag
+from shared.ids import is_id
+from shared.pagination import Order
+from shared.problems import Problem
+
+Query: TypeAlias = "peewee.ModelSelect[Any]"
+Row = Any  # has the columns of a query as attributes
+_post, _author, _post_tag = Post.alias("post"), Author.alias("author"), PostTag.alias("post_tag")
+# Text, because to write it from fields each time takes longer than the query itself.
+_ITEM = [
+    peewee.SQL(column)
+    for column in (
+        "post.number",
+        "post.id",
+        "post.title",
+        "post.slug",
+        "post.excerpt",
+        "post.status",
+        "post.tags",
+        "post.cover_image",
+        "post.views",
+        "post.like_count",
+        "post.comment_count",
+        "post.version",
+        "post.published_at",
+        "post.listed_at",
+        "post.created_at",
+        "post.updated_at",
+        "post.author_id",
+        "author.name AS author_name",
+        "author.avatar AS author_avatar",
+    )
+]
+_TAGGED = peewee.SQL("post_tag.post_id AS post")
+_CONTENT = peewee.SQL("content.content")
+
+NEWEST = Order("newest", (_post.listed_at, _post.number))
+NEWEST_OF_TAG = Order("newest of tag", (_post_tag.listed_at, _post_tag.post))
+LAST_CREATED = Order("last created", (_post.created_at, _post.number))
+EARLIEST_COMMENT = Order("earliest", (Comment.number,), descending=False)
+
+
+def listed() -> Query:
+    """Select the posts that everybody may see; sort by NEWEST."""
+    return _with_author(_post.select(*_ITEM)).where(_post.listed_at.is_null(False))
+
+
+def listed_with(tags: list[str]) -> Query:
+    """Select those of them that have all of these tags; sort by NEWEST_OF_TAG."""
+    first, *others = tags
+    query = _post_tag.select(*_ITEM, _TAGGED).join(_post, peewee.JOIN.LEFT_OUTER)
+    query = _with_author(query).where(_post_tag.tag == _tag_id(first), _post_tag.listed_at.is_null(False))
+    return _narrowed(query, _post_tag.post, others)
+
+
+def kept(status: str, tags: list[str]) -> Query:
+    """Select the posts of another status, whoever wrote them, that have all of these tags; sort by LAST_CREATED."""
+    query = _with_author(_post.select(*_ITEM)).where(_post.status == status, _post.deleted_at.is_null())
+    return _narrowed(query, _post.number, tags)
+
+
+def written_by(author: str) -> Any:
+    """Return the condition on a post for its author's id or a part of the name."""
+    if is_id(author):
+        return _post.author == author
+    named = Author.select(Author.id).where(Author.folded.contains(text.fold(author)), ~Author.deleted)
+    return _post.author.in_(named)
+
+
+def one_post(key: str) -> Row:
+    """Return a post by its id or slug, with its content, or raise NOT_FOUND."""
+    content = PostContent.alias("content")
+    query = _with_author(_post.select(*_ITEM, _CONTENT)).join_from(_post, content)
+    is_it = _post.id == key if is_id(key) else _post.slug == key
+    row = query.where(is_it, _post.deleted_at.is_null()).first()
+    if row is None:
+        raise Problem("NOT_FOUND")
+    return row
+
+
+def _with_author(query: Query) -> Query:
+    """Join the author from the left: what is only counted then needs no join, and databases leave it out."""
+    return query.join_from(_post, _author, peewee.JOIN.LEFT_OUTER).objects(SimpleNamespace)
+
+
+def _tag_id(name: str) -> Query:
+    return Tag.select(Tag.id).where(Tag.folded == text.fold(name))
+
+
+def _narrowed(query: Query, number: peewee.Field, tags: list[str]) -> Query:
+    """Keep the posts that have all of the tags."""
+    for name in tags:
+        other = PostTag.alias()
+        found = other.select(other.post).where(other.post == number, other.tag == _tag_id(name))
+        query = query.where(peewee.fn.EXISTS(found))
+    return query
+
+
+def comments_of(post_number: int) -> Query:
+    """Select the comments on a post; sort by EARLIEST_COMMENT."""
+    parent = Comment.alias()
+    return (
+        Comment.select(
+            Comment.number,
+            Comment.id,
+            parent.id.alias("parent_id"),
+            Comment.depth,
+            Comment.author.alias("author_id"),
+            Author.name.alias("author_name"),
+            Author.avatar.alias("author_avatar"),
+            Comment.content,
+            Comment.status,
+            Comment.created_at,
+            Comment.updated_at,
+        )
+        .join(Author, peewee.JOIN.LEFT_OUTER)
+        .join_from(Comment, parent, peewee.JOIN.LEFT_OUTER, on=(Comment.parent == parent.number))
+        .where(Comment.post == post_number)
+        .objects(SimpleNamespace)
+    )

@@ -1,0 +1,192 @@
+"""Tables of the posts service.
+
+Rows that are many refer to a post by its number, which is short and grows with time; the public id is a UUIDv7.
+What lists sort by stands in one index each: `listed_at` is `published_at` while the post is to be seen by all,
+else NULL, and is repeated in `post_tag`, so that a page costs the same at any size of the table.
+"""
+
+from datetime import datetime
+
+import peewee
+
+from services.posts import slugs, text
+from shared.db import Database, IdField, TimestampField
+from shared.feed import FactColumns, Feed, PositionColumns
+from shared.idempotency import Idempotency, IdempotencyKeyColumns
+from shared.ids import new_id
+
+DRAFT, PUBLISHED, ARCHIVED = "draft", "published", "archived"
+STATUSES = (DRAFT, PUBLISHED, ARCHIVED)
+NOBODY = "deleted user"
+
+database = Database()
+
+
+class Model(peewee.Model):
+    """A table of this service."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+class Fact(FactColumns):
+    """What became true here, for other services."""
+
+    class Meta:
+        database = database
+        table_name = "fact"
+
+
+class FeedPosition(PositionColumns):
+    """How far the feed of auth has been read."""
+
+    class Meta:
+        database = database
+        table_name = "feed_position"
+
+
+class IdempotencyKey(IdempotencyKeyColumns):
+    """Used keys and their answers."""
+
+    class Meta:
+        database = database
+        table_name = "idempotency_key"
+        primary_key = peewee.CompositeKey("user_id", "key")
+
+
+feed = Feed("posts", Fact, database)
+idempotency = Idempotency(IdempotencyKey, database)
+
+
+class Counter(Model):
+    """A total that is too dear to count."""
+
+    name = peewee.CharField(max_length=32, primary_key=True)
+    value = peewee.BigIntegerField(default=0)
+
+    @classmethod
+    def add_listed_posts(cls, amount: int) -> None:
+        if amount:
+            cls.update(value=cls.value + amount).where(cls.name == "listed posts").execute()
+
+    @classmethod
+    def listed_posts(cls) -> int:
+        return int(database.execute_sql("SELECT value FROM counter WHERE name = 'listed posts'").fetchone()[0])
+
+
+class Author(Model):
+    """Who writes; `told_at` is the time of auth's last word on the name, NULL while only a token named it."""
+
+    id = IdField(primary_key=True)
+    name = peewee.CharField(max_length=200)
+    folded = peewee.TextField()
+    avatar = peewee.TextField(null=True)
+    deleted = peewee.BooleanField(default=False)
+    told_at = TimestampField(null=True)
+
+    @classmethod
+    def introduce(cls, user_id: str, name: str) -> None:
+        """Add an author of whom auth's feed has not told yet; what is known already stays."""
+        cls.insert(id=user_id, name=name, folded=text.fold(name)).on_conflict_ignore().execute()
+
+    @classmethod
+    def remember(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:
+        """Keep what auth said at that moment, unless it has said something newer."""
+        known = {"name": name, "folded": text.fold(name), "avatar": avatar, "told_at": moment}
+        is_news = cls.told_at.is_null() | (cls.told_at <= moment)
+        cls.insert(id=user_id, **known).on_conflict(
+            conflict_target=[cls.id], update=known, where=is_news & ~cls.deleted
+        ).execute()
+
+    @classmethod
+    def forget(cls, user_id: str) -> None:
+        """Keep nothing of the user but the id, which the posts hang on."""
+        nothing = {"name": NOBODY, "folded": "", "avatar": None, "deleted": True}
+        cls.insert(id=user_id, **nothing).on_conflict(conflict_target=[cls.id], update=nothing).execute()
+
+
+class Post(Model):
+    """A post without its content, which lists do not need."""
+
+    number = peewee.BigAutoField()
+    id = IdField(unique=True, default=new_id)
+    author = peewee.ForeignKeyField(Author, index=False)
+    author_id: str
+    title = peewee.CharField(max_length=200)
+    slug = peewee.CharField(max_length=slugs.MAX_LENGTH, unique=True)
+    excerpt = peewee.CharField(max_length=300)
+    excerpt_is_own = peewee.BooleanField()
+    status = peewee.CharField(max_length=9)
+    tags = peewee.TextField()  # JSON, as written; post_tag is their index
+    cover_image = IdField(null=True)
+    views = peewee.IntegerField(default=0)
+    like_count = peewee.IntegerField(default=0)
+    comment_count = peewee.IntegerField(default=0)
+    version = peewee.IntegerField(default=1)
+    published_at = TimestampField(null=True)
+    listed_at = TimestampField(null=True)
+    created_at = TimestampField()
+    updated_at = TimestampField()
+    deleted_at = TimestampField(null=True)
+
+    class Meta:
+        indexes = (
+            (("listed_at", "number"), False),
+            (("author", "listed_at", "number"), False),
+            (("author", "status", "created_at", "number"), False),
+        )
+
+
+class PostContent(Model):
+    """The content of a post, apart from what lists show."""
+
+    post = peewee.ForeignKeyField(Post, primary_key=True)
+    content = peewee.TextField()
+
+
+class Tag(Model):
+    """A tag, whatever its case; the name is as it was first written."""
+
+    id = peewee.AutoField()
+    folded = peewee.TextField(unique=True)
+    name = peewee.CharField(max_length=50)
+
+    @classmethod
+    def ids(cls, names: list[str]) -> list[int]:
+        """Return the ids of tags, which are made where they are new."""
+        written = {text.fold(name): name for name in reversed(names)}
+        rows = [{"folded": folded, "name": written[folded]} for folded in sorted(written)]  # one order: no deadlock
+        cls.insert_many(rows).on_conflict_ignore().execute()
+        return [tag.id for tag in cls.select(cls.id).where(cls.folded.in_(list(written)))]
+
+
+class PostTag(Model):
+    """Which posts have a tag, in the order of the lists."""
+
+    post = peewee.ForeignKeyField(Post, index=False)
+    tag = peewee.ForeignKeyField(Tag, index=False)
+    listed_at = TimestampField(null=True)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("post", "tag")
+        indexes = ((("tag", "listed_at", "post"), False),)
+
+
+class Comment(Model):
+    """What somebody says to a post or, with a parent, to another comment; `depth` is 1 without a parent."""
+
+    number = peewee.BigAutoField()
+    id = IdField(unique=True, default=new_id)
+    post = peewee.ForeignKeyField(Post, index=False)
+    author = peewee.ForeignKeyField(Author)
+    parent = peewee.ForeignKeyField("self", null=True)
+    depth = peewee.SmallIntegerField()
+    content = peewee.TextField()
+    status = peewee.CharField(max_length=9, default="visible")
+    version = peewee.IntegerField(default=1)
+    created_at = TimestampField()
+    updated_at = TimestampField()
+
+    class Meta:
+        indexes = ((("post", "number"), False),)

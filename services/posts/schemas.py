@@ -1,0 +1,204 @@
+"""What comes in and goes out; hot answers are made from rows by hand, which a test holds equal to the schemas."""
+
+from datetime import datetime
+from typing import Any
+
+import marshmallow as ma
+import orjson
+
+from services.posts import text
+from services.posts.lists import Row
+from services.posts.models import DRAFT, PUBLISHED, STATUSES
+from shared.api import Schema, Text, Timestamp
+from shared.clock import rfc3339
+from shared.ids import is_id
+from shared.pagination import PageQuerySchema
+
+MAX_TAGS = 20
+MAX_TAG = 50
+
+
+class Content(Text):
+    """A text that is stored as written; spaces around it do not count for its least length."""
+
+    def __init__(self, *, low: int, high: int, **options: Any):
+        def check(value: str) -> None:
+            if len(value.strip()) < low:
+                raise ma.ValidationError(f"Must have at least {low} characters besides spaces around them.")
+
+        super().__init__(high=high, verbatim=True, lines=True, validate=[check], **options)
+
+
+class Id(ma.fields.String):
+    """An id of something."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        given: str = super()._deserialize(value, attr, data, **kwargs)
+        if not is_id(given):
+            raise ma.ValidationError("Not an id.")
+        return given
+
+
+class _PostInputSchema(Schema):
+    """What may be written; without a key of its own, so that each use says what it needs."""
+
+    title = Text(low=3, high=200, required=True)
+    content = Content(low=10, high=100_000, required=True)
+    excerpt = Text(high=300, lines=True, allow_none=True, load_default=None)
+    tags = ma.fields.List(Text(low=1, high=MAX_TAG), validate=ma.validate.Length(max=MAX_TAGS), load_default=list)
+    cover_image = Id(allow_none=True, load_default=None)
+
+    @ma.post_load
+    def _tidy(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        if "excerpt" in data:
+            data["excerpt"] = data["excerpt"] or None
+        if "tags" in data:  # the first of those that differ only in case stays
+            data["tags"] = list({text.fold(name): name for name in reversed(data["tags"])}.values())[::-1]
+        return data
+
+
+class PostCreateSchema(_PostInputSchema):
+    """The body of POST."""
+
+    status = ma.fields.String(validate=ma.validate.OneOf((DRAFT, PUBLISHED)), load_default=DRAFT)
+
+
+class PostReplaceSchema(_PostInputSchema):
+    """The body of PUT; what is left out is cleared."""
+
+    status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), required=True)
+
+
+class PostChangeSchema(PostReplaceSchema):
+    """The body of PATCH; what is left out stays."""
+
+    def __init__(self, **options: Any):
+        super().__init__(partial=True, **options)
+
+
+class PostQuerySchema(PageQuerySchema):
+    """The query of the list of posts."""
+
+    status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), load_default=PUBLISHED)
+    author = Text(high=50)
+    tag = ma.fields.List(Text(low=1, high=MAX_TAG), validate=ma.validate.Length(max=MAX_TAGS), load_default=list)
+
+
+class CommentCreateSchema(Schema):
+    """The body of a comment."""
+
+    content = Content(low=1, high=5000, required=True)
+    parent_id = Id(allow_none=True, load_default=None)
+
+
+class AuthorSchema(Schema):
+    """Who wrote something."""
+
+    id = ma.fields.String()
+    name = ma.fields.String()
+    avatar = ma.fields.String(allow_none=True)
+
+
+class CategorySchema(Schema):
+    """The category of a post."""
+
+    id = ma.fields.String()
+    name = ma.fields.String()
+    slug = ma.fields.String()
+
+
+class ImageSchema(Schema):
+    """An uploaded image."""
+
+    id = ma.fields.String()
+    url = ma.fields.URL()
+
+
+class PostItemSchema(Schema):
+    """A post in a list."""
+
+    id = ma.fields.String()
+    title = ma.fields.String()
+    slug = ma.fields.String()
+    excerpt = ma.fields.String()
+    status = ma.fields.String(validate=ma.validate.OneOf(STATUSES))
+    author = ma.fields.Nested(AuthorSchema)
+    category = ma.fields.Nested(CategorySchema, allow_none=True)
+    tags = ma.fields.List(ma.fields.String())
+    cover_image = ma.fields.Nested(ImageSchema, allow_none=True)
+    views = ma.fields.Integer()
+    like_count = ma.fields.Integer()
+    comment_count = ma.fields.Integer()
+    published_at = Timestamp(allow_none=True)
+    created_at = Timestamp()
+    updated_at = Timestamp()
+
+
+class PostSchema(PostItemSchema):
+    """A post."""
+
+    content = ma.fields.String()
+
+
+class CommentSchema(Schema):
+    """A comment on a post; `depth` is 1 for one that answers no other."""
+
+    id = ma.fields.String()
+    post_id = ma.fields.String()
+    parent_id = ma.fields.String(allow_none=True)
+    depth = ma.fields.Integer()
+    author = ma.fields.Nested(AuthorSchema)
+    content = ma.fields.String()
+    status = ma.fields.String(validate=ma.validate.OneOf(("visible", "hidden")))
+    created_at = Timestamp()
+    updated_at = Timestamp()
+
+
+def post_item(row: Row, public_url: str) -> dict[str, Any]:
+    """Return a row as PostItemSchema documents it."""
+    return {
+        "id": row.id,
+        "title": row.title,
+        "slug": row.slug,
+        "excerpt": row.excerpt,
+        "status": row.status,
+        "author": {"id": row.author_id, "name": row.author_name, "avatar": row.author_avatar},
+        "category": None,
+        "tags": orjson.Fragment(row.tags),
+        "coverImage": _image(row.cover_image, public_url),
+        "views": row.views,
+        "likeCount": row.like_count,
+        "commentCount": row.comment_count,
+        "publishedAt": _moment(row.published_at),
+        "createdAt": _moment(row.created_at),
+        "updatedAt": _moment(row.updated_at),
+    }
+
+
+def whole_post(row: Row, public_url: str) -> dict[str, Any]:
+    """Return a row as PostSchema documents it."""
+    return post_item(row, public_url) | {"content": row.content}
+
+
+def comment_item(row: Row, post_id: str) -> dict[str, Any]:
+    """Return a row as CommentSchema documents it."""
+    return {
+        "id": row.id,
+        "postId": post_id,
+        "parentId": row.parent_id,
+        "depth": row.depth,
+        "author": {"id": row.author_id, "name": row.author_name, "avatar": row.author_avatar},
+        "content": row.content,
+        "status": row.status,
+        "createdAt": _moment(row.created_at),
+        "updatedAt": _moment(row.updated_at),
+    }
+
+
+def _image(upload_id: str | None, public_url: str) -> dict[str, str] | None:
+    return {"id": upload_id, "url": f"{public_url}/api/files/by-id/{upload_id}"} if upload_id else None
+
+
+def _moment(value: str | datetime | None) -> str | None:
+    """Format what the database gave: SQLite's text is final."""
+    return rfc3339(value) if isinstance(value, datetime) else value

@@ -22,6 +22,7 @@ def configs() -> list[Any]:
 
 def test_every_setting_is_in_the_example_and_nothing_else() -> None:
     known = {entry.metadata["name"] for config in configs() for entry in fields(config)}
+    known |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
     assert set(SETTING.findall((ROOT / ".env.example").read_text())) == known
 
 
@@ -48,7 +49,9 @@ def test_every_route_is_in_the_readme_of_its_service(name: str, tmp_path: Path) 
     assert not missing
 
 
-@pytest.mark.parametrize("page", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("**/*.md") if ".venv" not in p.parts))
+@pytest.mark.parametrize(
+    "page", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("**/*.md") if ".venv" not in p.parts)
+)
 def test_links_lead_to_files(page: str) -> None:
     folder = (ROOT / page).parent
     broken = [target for target in LINK.findall((ROOT / page).read_text()) if not (folder / target).exists()]

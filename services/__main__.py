@@ -1,0 +1,139 @@
+"""Start everything, or one service: `python -m services [--reload] [migrate | NAME]`."""
+
+import os
+import sys
+from pathlib import Path
+
+from services.errors import StartError
+
+WRONG = 2  # exit code when the fault is in the settings or the command
+
+# What a command needs is imported by it, because the supervisor lives as long as the services and is to stay small.
+
+
+def main(arguments: list[str], package: str = "services") -> int:
+    """Do what the command line says, with the services of the package; return the exit code."""
+    reload = "--reload" in arguments
+    words = [word for word in arguments if word != "--reload"]
+    try:
+        _load_dotenv(Path(".env"))
+        if not words:
+            return _start_all(package, reload)
+        if words == ["migrate"]:
+            return _migrate(package)
+        return _start_one(package, words, reload)
+    except StartError as error:
+        return _say(error)
+
+
+def _say(error: Exception, *more: str) -> int:
+    sys.stderr.write("\n".join((str(error), *more, "")))
+    return WRONG
+
+
+def _load_dotenv(path: Path) -> None:
+    """Add the file's settings to the environment, which wins."""
+    if path.is_file():
+        from services.dotenv import read_dotenv
+
+        os.environ |= read_dotenv(path) | dict(os.environ)
+
+
+def _start_all(package: str, reload: bool) -> int:
+    """Run what the Procfile names until told to stop."""
+    from services.procfile import read_procfile
+    from services.supervisor import Supervisor
+    from shared.sockets import PortError
+
+    programs = read_procfile(Path("Procfile"), ["--reload"] if reload else [])
+    places = _ask_child(package, [program.name for program in programs])
+    try:
+        for program in programs:
+            if program.name in places:
+                program.listen(*places[program.name])
+    except PortError as error:
+        return _say(error, "Nothing was started.")
+    return Supervisor(programs).run()
+
+
+def _ask_child(package: str, names: list[str]) -> dict[str, tuple[str, int]]:
+    """Check all settings in a process that ends right away, and return where each service listens."""
+    read_end, write_end = os.pipe()
+    if not (child := os.fork()):
+        code = 1
+        try:
+            code = _write_places(package, names, write_end)
+        except Exception:  # noqa: BLE001 (told, and the exit code is 1)
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(write_end)
+    with open(read_end) as places:
+        lines = [line.split() for line in places]
+    if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        sys.exit(code)
+    return {name: (host, int(port)) for name, host, port in lines}
+
+
+def _write_places(package: str, names: list[str], descriptor: int) -> int:
+    from services.settings import known_services, load_configs, port_of
+
+    known = known_services(package)
+    try:
+        configs = load_configs(package, [name for name in names if name in known])
+    except StartError as error:
+        return _say(error, "Nothing was started.")
+    with open(descriptor, "w") as places:
+        places.writelines(f"{name} {config.host} {port_of(config, name)}\n" for name, config in configs.items())
+    return 0
+
+
+def _start_one(package: str, words: list[str], reload: bool) -> int:
+    """Serve one service in this process."""
+    from importlib import import_module
+
+    from services.settings import known_services, load_configs, port_of, value_of
+
+    name, known = words[0], known_services(package)
+    if words != [name] or name not in known:
+        raise StartError(f"Unknown: {' '.join(words)}. Say migrate, or one of {', '.join(known)}; nothing starts all.")
+    config = load_configs(package, [name])[name]
+    from shared.gunicorn import serve
+    from shared.sockets import PortError
+
+    try:
+        serve(
+            name,
+            lambda: import_module(f"{package}.{name}.wsgi").app,
+            config,
+            port=port_of(config, name),
+            events=name == "gateway",
+            processes=value_of(config, f"{name.upper()}_WORKERS", 1),
+            reload=reload,
+        )
+    except PortError as error:
+        return _say(error)
+    return 0
+
+
+def _migrate(package: str) -> int:
+    """Bring every database to the newest schema."""
+    from peewee import OperationalError
+
+    from services.settings import folder_of, known_services, load_configs, value_of
+    from shared.db import connect, migrate
+
+    for name, config in load_configs(package, known_services(package)).items():
+        variable = f"{name.upper()}_DATABASE_URL"
+        if url := value_of(config, variable, None):
+            try:
+                applied = migrate(connect(url), folder_of(package) / name / "migrations")
+            except (OperationalError, OSError) as error:
+                raise StartError(f"The database of {name} cannot be used ({error}): check {variable}.") from error
+            sys.stdout.write(f"{name}: {', '.join(applied) or 'nothing to do'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,5 @@
+"""What keeps the services from starting."""
+
+
+class StartError(Exception):
+    """Something that whoever starts the services can put right; the text says how."""

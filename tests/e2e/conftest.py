@@ -1,0 +1,25 @@
+"""One running installation for all end-to-end tests that do not break it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    running = Stack(tmp_path_factory.mktemp("stack"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An installation that a test may break."""
+    running = Stack(tmp_path_factory.mktemp("own"))
+    running.start()
+    yield running
+    if running.process and running.process.poll() is None:
+        running.stop()

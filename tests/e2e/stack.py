@@ -1,0 +1,120 @@
+"""Start the whole product as a user does, on free ports and in a folder of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import urllib3
+
+ROOT = Path(__file__).parent.parent.parent
+SERVICES = ("gateway", "auth", "posts", "uploads")
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on; they are all held until all are known."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+class Stack:
+    """One installation: `start` and `stop` it, ask it over HTTP."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        self.url = f"http://127.0.0.1:{self.ports['gateway']}"
+        self.log = folder / "log"
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("COV_")},
+            **{f"{name.upper()}_PORT": str(port) for name, port in self.ports.items()},
+            "DATA_DIR": str(folder / "var"),
+            "RATELIMIT_ENABLED": "false",
+            **settings,
+        }
+        self._http = urllib3.PoolManager(retries=False, timeout=20)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, deadline: float = 20) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        until = time.monotonic() + deadline
+        while time.monotonic() < until and self.process.poll() is None:
+            if self.healthy():
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"the stack did not start:\n{self.log.read_text()[-4000:]}")
+
+    def healthy(self) -> bool:
+        try:
+            status, health = self.get("/api/health")
+        except urllib3.exceptions.HTTPError:
+            return False
+        return status == 200 and health["data"]["status"] in ("ok", "healthy")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process
+        self.process.send_signal(how)
+        return self.process.wait(15)
+
+    def request(
+        self, method: str, path: str, body: Any = None, token: str | None = None, service: str = "gateway", **headers: str
+    ) -> urllib3.BaseHTTPResponse:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        if body is not None and not isinstance(body, bytes):
+            body, sent["Content-Type"] = orjson.dumps(body), "application/json"
+        return self._http.request(
+            method, f"http://127.0.0.1:{self.ports[service]}{path}", body=body, headers=sent, redirect=False
+        )
+
+    def get(self, path: str, token: str | None = None, service: str = "gateway") -> tuple[int, Any]:
+        answer = self.request("GET", path, token=token, service=service)
+        return answer.status, orjson.loads(answer.data) if answer.data else None
+
+    def post(self, path: str, body: Any, token: str | None = None, **headers: str) -> tuple[int, Any]:
+        answer = self.request("POST", path, body, token, **headers)
+        return answer.status, orjson.loads(answer.data) if answer.data else None
+
+    def upload(self, name: str, data: bytes, token: str) -> Mapping[str, Any]:
+        answer = self._http.request(
+            "POST", f"{self.url}/api/upload", fields={"file": (name, data)}, headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status == 201, answer.data
+        uploaded: Mapping[str, Any] = orjson.loads(answer.data)["data"]
+        return uploaded
+
+    def register(self, name: str = "Somebody", email: str | None = None) -> dict[str, Any]:
+        """Make an account and return the answer's data, with the access token."""
+        email = email or f"{os.urandom(6).hex()}@example.com"
+        status, answer = self.post("/api/auth/register", {"name": name, "email": email, "password": "a long secret"})
+        assert status == 201, answer
+        account: dict[str, Any] = answer["data"]
+        return account
+
+    def publish(self, token: str, title: str = "A post") -> dict[str, Any]:
+        body = {"title": title, "content": "Some words to read.", "status": "published"}
+        status, answer = self.post("/api/posts", body, token)
+        assert status == 201, answer
+        post: dict[str, Any] = answer["data"]
+        return post
+
+
+def wait_until(condition: Any, seconds: float) -> float:
+    """Wait for a condition and return the seconds it took; fail when it does not come true in time."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, "it did not come true in time"
+        time.sleep(0.02)
+    return time.monotonic() - started

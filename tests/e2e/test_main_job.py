@@ -1,0 +1,75 @@
+"""The main job over HTTP, through the gateway and on the services' own ports."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from tests.e2e.stack import SERVICES, Stack, wait_until
+
+FEED_DELAY = 2.0  # seconds, as the contract says
+
+
+def png() -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(target, "PNG")
+    return target.getvalue()
+
+
+def test_health_names_every_service(stack: Stack) -> None:
+    status, health = stack.get("/api/health")
+    assert status == 200
+    assert {"auth", "posts", "uploads"} <= health["data"]["checks"].keys()
+
+
+def test_a_stranger_reads_what_a_user_published(stack: Stack) -> None:
+    account = stack.register("Main Job")
+    token = account["accessToken"]
+    assert stack.get("/api/auth/me", token)[1]["data"]["name"] == "Main Job"
+    post = stack.publish(token, "Read by a stranger")
+    assert stack.get(f"/api/posts/{post['slug']}")[1]["data"]["author"]["name"] == "Main Job"
+    listed = stack.get(f"/api/posts?author={account['user']['id']}")[1]
+    assert [item["id"] for item in listed["data"]] == [post["id"]]
+
+
+def test_a_picture_comes_back_as_it_was_stored(stack: Stack) -> None:
+    token = stack.register()["accessToken"]
+    uploaded = stack.upload("dot.png", png(), token)
+    for path in (f"/api/files/by-id/{uploaded['id']}", uploaded["path"]):
+        answer = stack.request("GET", path)
+        assert (answer.status, answer.headers["Content-Type"], len(answer.data)) == (200, "image/png", uploaded["size"])
+
+
+@pytest.mark.parametrize("service", [name for name in SERVICES if name != "gateway"])
+def test_each_service_checks_the_token_on_its_own_port(stack: Stack, service: str) -> None:
+    path = {"auth": "/api/auth/me", "posts": "/api/posts?status=draft", "uploads": "/api/uploads"}[service]
+    assert stack.get(path, "not.a.token", service)[0] == 401
+    assert stack.get(path, stack.register()["accessToken"], service)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/internal/feed", "/metrics"])
+def test_what_is_internal_is_not_on_the_public_port(stack: Stack, path: str) -> None:
+    assert stack.get(path)[0] == 404
+
+
+@pytest.mark.parametrize("service", [name for name in SERVICES if name != "gateway"])
+def test_each_service_says_that_it_is_alive_and_ready(stack: Stack, service: str) -> None:
+    assert stack.get("/healthz", service=service)[0] == 200
+    assert stack.get("/readyz", service=service)[0] == 200
+
+
+def test_a_changed_name_shows_on_earlier_posts(stack: Stack) -> None:
+    token = stack.register("Old Name")["accessToken"]
+    post = stack.publish(token)
+    assert stack.request("PATCH", "/api/auth/me", {"name": "New Name"}, token).status == 200
+    wait_until(lambda: stack.get(f"/api/posts/{post['id']}")[1]["data"]["author"]["name"] == "New Name", FEED_DELAY)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_session_that_ended_is_refused_everywhere(stack: Stack, service: str) -> None:
+    token = stack.register()["accessToken"]
+    path = {"auth": "/api/auth/me", "uploads": "/api/uploads"}.get(service, "/api/posts?status=draft")
+    assert stack.get(path, token, service)[0] == 200
+    assert stack.request("POST", "/api/auth/logout", token=token).status == 204
+    wait_until(lambda: stack.get(path, token, service)[0] == 401, FEED_DELAY)
+    assert stack.get(path, token, service)[1]["code"] == "TOKEN_REVOKED"

@@ -1,0 +1,89 @@
+"""What is read before anything starts: the settings file, the Procfile, and the settings of all services."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.dotenv import read_dotenv
+from services.errors import StartError
+from services.procfile import read_procfile
+from services.settings import known_services
+from tests.e2e.stack import ROOT
+
+
+@pytest.mark.parametrize(
+    "line, value",
+    [
+        ("A=b", "b"),
+        ("A=", ""),
+        ("  A=b  ", "b"),
+        ("A=b # why", "b"),
+        ("A=postgresql://user:p@host/name?x=1&y=$HOME", "postgresql://user:p@host/name?x=1&y=$HOME"),
+        ('A="b c # d"', "b c # d"),
+        ("A='b \"c\"'", 'b "c"'),
+        ('A=""', ""),
+    ],
+)
+def test_a_line_of_the_settings_file_is_read_as_it_stands(tmp_path: Path, line: str, value: str) -> None:
+    (tmp_path / ".env").write_text(f"# a comment\n\n{line}\nB=c\n")
+    assert read_dotenv(tmp_path / ".env") == {"A": value, "B": "c"}
+
+
+@pytest.mark.parametrize("line", ["A", "A = b", "export A=b", "A=b c", 'A="b', "A=b'c", "1A=b", "=b"])
+def test_a_line_that_is_no_setting_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"B=c\n{line}\n")
+    with pytest.raises(StartError, match="line 2: write NAME=value"):
+        read_dotenv(tmp_path / ".env")
+
+
+def test_a_procfile_is_run_with_the_same_interpreter(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("# all of it\n\na: python -m x 'y z'\nb: other --flag\n")
+    commands = {program.name: program.command for program in read_procfile(tmp_path / "Procfile", ["--reload"])}
+    assert commands == {"a": [sys.executable, "-m", "x", "y z", "--reload"], "b": ["other", "--flag", "--reload"]}
+
+
+@pytest.mark.parametrize("line", ["a", "a:", "a: one", "A: one"])
+def test_a_line_that_is_no_program_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "Procfile").write_text(f"a: one\n{line}\n")
+    with pytest.raises(StartError, match="line 2: write name: command"):
+        read_procfile(tmp_path / "Procfile", [])
+
+
+def test_settings_are_checked_without_a_web_framework(tmp_path: Path) -> None:
+    """The gateway's master must not import what gevent patches in its workers."""
+    code = (
+        "import sys; from services.settings import *; load_configs('services', known_services('services'));"
+        "print([name for name in sys.modules if name in ('flask', 'urllib3', 'redis') or name.count('.') > 1"
+        " and name.startswith('services.')])"
+    )
+    environment = {"DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+def test_the_procfile_starts_every_service() -> None:
+    programs = read_procfile(ROOT / "Procfile", [])
+    assert sorted(program.name for program in programs) == known_services("services")
+    assert all(program.command[1:] == ["-m", "services", program.name] for program in programs)
+
+
+def migrate(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {"DATA_DIR": str(folder / "var"), "PYTHONPATH": str(ROOT)} | settings
+    command = [sys.executable, "-m", "services", "migrate"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30)
+
+
+def test_databases_are_migrated_without_starting_anything(tmp_path: Path) -> None:
+    first, second = migrate(tmp_path), migrate(tmp_path)
+    assert "posts: 0001_initial" in first.stdout
+    assert second.stdout.splitlines() == ["auth: nothing to do", "posts: nothing to do", "uploads: nothing to do"]
+
+
+def test_a_database_that_cannot_be_used_is_told_plainly(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = migrate(tmp_path, AUTH_DATABASE_URL=f"sqlite:///{tmp_path}/file/auth.db")
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("The database of auth cannot be used (")
+    assert ran.stderr.endswith("): check AUTH_DATABASE_URL.\n")

@@ -1,0 +1,13 @@
+"""The settings of a toy."""
+
+from dataclasses import dataclass
+
+from shared import env
+from shared.env import BaseConfig, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(BaseConfig):
+    """Where the toy listens."""
+
+    port: int = setting("ALPHA_PORT", env.port, "1", "Port of the toy")

@@ -1,0 +1,37 @@
+"""Uploads: images and PDFs, taken in, made harmless and given out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Flask
+
+from services.uploads.config import Config
+from services.uploads.models import database, feed
+from services.uploads.owners import OwnerReader
+from services.uploads.resources import files, uploads
+from services.uploads.storage import LocalStorage
+from services.uploads.sweeping import Sweeper
+from shared import db
+from shared.app import check_database, create_service, run_in_background
+from shared.tokens import Jwks
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | None = None) -> Flask:
+    """Return the service; `fetch_keys` gives the public keys, which are else asked of auth."""
+    config = config or Config.from_environment()
+    storage = LocalStorage(config.storage_root)
+    app = create_service(
+        "uploads",
+        config,
+        [uploads.blp, files.blp],
+        checks={"database": check_database(database), "storage": storage.check},
+        feed=feed,
+        fetch_keys=fetch_keys,
+    )
+    app.extensions["postern.storage"] = storage
+    db.init_app(app, database, config.database_url, MIGRATIONS)
+    run_in_background(app, OwnerReader(config, storage))
+    run_in_background(app, Sweeper(storage))
+    return app

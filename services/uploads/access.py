@@ -1,0 +1,44 @@
+"""Who may see and change an upload; a view finds rows and bytes through here."""
+
+from typing import cast
+
+from flask import current_app
+
+from services.uploads.models import Query, Upload
+from services.uploads.storage import Storage
+from shared.auth import current_user
+from shared.db import get_or_404
+from shared.ids import is_id
+from shared.problems import Problem
+
+
+def current_storage() -> Storage:
+    return cast(Storage, current_app.extensions["postern.storage"])
+
+
+def by_id(upload_id: str) -> Query:
+    """Select the upload of an id; raise NOT_FOUND for what is none."""
+    if not is_id(upload_id):
+        raise Problem("NOT_FOUND")
+    return Upload.select().where(Upload.id == upload_id)
+
+
+def visible(query: Query) -> Upload:
+    """Return the one upload; raise NOT_FOUND where there is none that the caller may see."""
+    upload: Upload = get_or_404(query)
+    if upload.private and not _may_change(upload):
+        raise Problem("NOT_FOUND")
+    return upload
+
+
+def own(query: Query) -> Upload:
+    """Return the one upload if the caller may change it; raise NOT_FOUND, or FORBIDDEN where it may be seen."""
+    upload = visible(query)
+    if not _may_change(upload):
+        raise Problem("FORBIDDEN", "This is somebody else's upload.")
+    return upload
+
+
+def _may_change(upload: Upload) -> bool:
+    caller = current_user()
+    return caller is not None and (caller.user_id == upload.user_id or caller.has_role("admin"))

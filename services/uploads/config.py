@@ -1,0 +1,30 @@
+"""The settings of the uploads service."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared import env
+from shared.env import BaseConfig, database_url, setting
+
+
+def _under_data_dir(known: dict[str, Any]) -> str:
+    if "data_dir" not in known:
+        raise ValueError("cannot follow DATA_DIR, which is wrong")
+    return f"file://{known['data_dir']}/uploads"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(BaseConfig):
+    """What the uploads service reads from the environment besides the settings that all services have."""
+
+    port: int = setting("UPLOADS_PORT", env.port, "8003", "Port of the uploads service")
+    database_url: str = database_url("UPLOADS_DATABASE_URL", "uploads")
+    storage_url: str = setting(
+        "STORAGE_URL", env.url("file"), _under_data_dir, "Where the bytes are kept: file:///folder"
+    )
+
+    @property
+    def storage_root(self) -> Path:
+        """Return the folder that the address names, written as it is: nothing in it is percent-encoded."""
+        return Path(self.storage_url.removeprefix("file://"))

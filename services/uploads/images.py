@@ -1,0 +1,115 @@
+"""Make an image that came from outside harmless: bounded, whole, upright and without metadata."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import PIL.WebPImagePlugin  # noqa: F401 (Pillow does not load it by itself)
+from PIL import Image, ImageSequence, JpegImagePlugin
+
+from services.uploads.containers import UPRIGHT, Container, walk
+from shared.problems import Problem
+
+MAX_PIXELS = 25_000_000
+MAX_ALL_PIXELS = 12 * MAX_PIXELS  # over all frames of an animation
+MAX_FRAMES = 1000
+AT_ONCE = 2  # images decoded at the same time, each up to 100 MB
+PATIENCE = 10.0  # seconds to wait for one of these places
+ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
+WEBP_QUALITY = 95
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own check, behind the one of the header
+_places = threading.BoundedSemaphore(AT_ONCE)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image to keep; width and height in pixels, as it is seen."""
+
+    data: bytes
+    width: int
+    height: int
+
+
+@contextmanager
+def place_to_decode() -> Iterator[None]:
+    """Wait until few enough images are held in memory; raise SERVICE_UNAVAILABLE."""
+    if not _places.acquire(timeout=PATIENCE):
+        raise Problem("SERVICE_UNAVAILABLE", "Too many images are being read at the moment.", retryAfter=5)
+    try:
+        yield
+    finally:
+        _places.release()
+
+
+def clean(data: bytes, mime_type: str) -> Picture:
+    """Return the image without metadata and upright; raise INVALID_IMAGE.
+
+    The picture's bytes stay as they came, unless its EXIF data tell to turn it: then it is encoded again.
+    """
+    try:
+        container = walk(data, mime_type)
+    except ValueError as error:
+        raise Problem("INVALID_IMAGE", "The image is cut off or broken, or something follows it.") from error
+    _check_size(container)
+    try:
+        return _decoded(container, mime_type.removeprefix("image/").upper())
+    except Exception as error:
+        raise Problem("INVALID_IMAGE", "The image cannot be decoded.") from error
+
+
+def _check_size(container: Container) -> None:
+    pixels = container.width * container.height
+    if not 0 < pixels <= MAX_PIXELS:
+        raise Problem("INVALID_IMAGE", f"The image must have from 1 to {MAX_PIXELS} pixels.")
+    if not 0 < container.frames <= MAX_FRAMES or pixels * container.frames > MAX_ALL_PIXELS:
+        raise Problem("INVALID_IMAGE", "The animation has no frames, too many or too large ones.")
+
+
+def _decoded(container: Container, format: str) -> Picture:
+    """Decode every frame, which raises whatever Pillow finds wrong."""
+    with Image.open(BytesIO(container.clean), formats=[format]) as image:
+        if image.size != (container.width, container.height):
+            raise ValueError("two sizes")
+        for frame in ImageSequence.Iterator(image):
+            frame.load()
+        turn = _TURNS.get(_orientation(container.exif))
+        if turn is None or container.frames > 1:
+            return Picture(container.clean, container.width, container.height)
+        return _turned(image, turn, format)
+
+
+def _orientation(exif: bytes) -> int:
+    """Return how the camera was held; data that cannot be read tell nothing."""
+    if not exif:
+        return UPRIGHT
+    try:
+        entries = Image.Exif()
+        entries.load(b"Exif\0\0" + exif)
+        return int(entries.get(ORIENTATION, UPRIGHT))
+    except Exception:  # noqa: BLE001 (whatever is wrong with metadata that are dropped anyway)
+        return UPRIGHT
+
+
+def _turned(image: Any, turn: Image.Transpose, format: str) -> Picture:
+    options: dict[str, Any] = {"icc_profile": image.info.get("icc_profile")}
+    if format == "JPEG":  # as fine as it was
+        options |= {"qtables": image.quantization, "subsampling": JpegImagePlugin.get_sampling(image)}
+    if format == "WEBP":
+        options |= {"quality": WEBP_QUALITY, "exif": b"", "xmp": b""}
+    upright = image.transpose(turn)
+    buffer = BytesIO()
+    upright.save(buffer, format, **options)
+    return Picture(buffer.getvalue(), *upright.size)

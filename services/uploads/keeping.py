@@ -1,0 +1,107 @@
+"""Add and remove uploads, row and bytes together: at any moment a row has its bytes.
+
+Bytes come before their row and go after it. What is left when that is interrupted are bytes without a row,
+which `sweeping` removes.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import peewee
+
+from services.uploads import images
+from services.uploads.inspection import PDF, Kind, check_pdf
+from services.uploads.models import Upload, database, feed
+from services.uploads.receiving import Received
+from services.uploads.storage import Storage
+from shared.ids import new_id
+
+_logger = logging.getLogger("postern.uploads")
+
+
+def prepare(user_id: str, received: Received, draft: BinaryIO) -> Upload:
+    """Return the row to be for what is in the draft, which now holds the bytes to store; raise INVALID_IMAGE."""
+    upload_id = new_id()
+    name = f"{upload_id}.{received.kind.extension}"
+    upload = Upload(
+        id=upload_id,
+        user_id=user_id,
+        name=name,
+        key=f"{user_id}/{name}",
+        filename=received.filename,
+        mime_type=received.kind.mime_type,
+        size=received.size,
+        sha256=received.sha256,
+        private=received.private,
+    )
+    if received.kind is PDF:
+        check_pdf(draft)
+    else:
+        _clean_image(upload, received.kind, draft)
+    return upload
+
+
+def _clean_image(upload: Upload, kind: Kind, draft: BinaryIO) -> None:
+    with images.place_to_decode():
+        draft.seek(0)
+        given = draft.read()
+        picture = images.clean(given, kind.mime_type)
+        upload.width, upload.height = picture.width, picture.height
+        if picture.data != given:
+            _replace(draft, picture.data)
+            upload.size, upload.sha256 = len(picture.data), hashlib.sha256(picture.data).hexdigest()
+
+
+def _replace(draft: BinaryIO, data: bytes) -> None:
+    draft.seek(0)
+    draft.truncate()
+    draft.write(data)
+
+
+@contextmanager
+def stored(storage: Storage, draft: BinaryIO, upload: Upload) -> Iterator[None]:
+    """Keep the bytes while the block records their upload, and for good only if it did."""
+    try:
+        storage.save(draft, upload.key)
+        yield
+    finally:
+        _drop_unless_recorded(storage, upload)
+
+
+def _drop_unless_recorded(storage: Storage, upload: Upload) -> None:
+    """Ask the database rather than the exception: a commit that failed to answer may have happened."""
+    try:
+        if not Upload.known([upload.key]):
+            storage.delete(upload.key)
+    except (peewee.PeeweeException, OSError) as error:
+        _logger.warning("bytes may be left for the sweeper: %s", type(error).__name__)
+
+
+def record(upload: Upload) -> None:
+    """Write the row and the fact."""
+    with database.atomic():
+        upload.save(force_insert=True)
+        feed.publish("upload.created", upload.id, _fact(upload))
+
+
+def erase(upload: Upload) -> bool:
+    """Delete the row, inside a transaction; False when somebody was faster. The bytes go after the commit."""
+    if not Upload.delete().where(Upload.id == upload.id).execute():
+        return False
+    feed.publish("upload.deleted", upload.id, _fact(upload))
+    return True
+
+
+def drop_bytes(storage: Storage, key: str) -> None:
+    """Remove the bytes of an upload that is deleted already; what fails here is left for the sweeper."""
+    try:
+        storage.delete(key)
+    except OSError as error:
+        _logger.warning("bytes are left for the sweeper: %s", error)
+
+
+def _fact(upload: Upload) -> dict[str, Any]:
+    return {"userId": upload.user_id, "path": upload.path, "mimeType": upload.mime_type, "private": upload.private}

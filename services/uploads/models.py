@@ -1,0 +1,106 @@
+"""Tables of the uploads service and the named queries on them."""
+
+from collections.abc import Collection
+from typing import Any, TypeAlias
+
+import peewee
+
+from services.uploads.inspection import KINDS, Kind
+from shared import clock
+from shared.db import Database, IdField, TimestampField, id_field
+from shared.feed import FactColumns, Feed, PositionColumns
+from shared.idempotency import Idempotency, IdempotencyKeyColumns
+from shared.pagination import Order
+
+database = Database()
+Query: TypeAlias = "peewee.ModelSelect[Any]"
+
+
+class Model(peewee.Model):
+    """A table of this service."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+class Fact(FactColumns):
+    """What became true here, for other services."""
+
+    class Meta:
+        database = database
+        table_name = "fact"
+
+
+class FeedPosition(PositionColumns):
+    """How far the feed of auth has been read."""
+
+    class Meta:
+        database = database
+        table_name = "feed_position"
+
+
+class IdempotencyKey(IdempotencyKeyColumns):
+    """Used keys and their answers."""
+
+    class Meta:
+        database = database
+        table_name = "idempotency_key"
+        primary_key = peewee.CompositeKey("user_id", "key")
+
+
+feed = Feed("uploads", Fact, database)
+idempotency = Idempotency(IdempotencyKey, database)
+
+
+class Upload(Model):
+    """A file that is kept.
+
+    `name` is its path under its owner's root, `key` the place of its bytes in the storage: the first may come from
+    clients, the second is always ours.
+    """
+
+    id = id_field()
+    user_id = IdField()
+    name = peewee.CharField(max_length=512)
+    key = peewee.CharField(max_length=80, unique=True)
+    filename = peewee.CharField(max_length=255)
+    mime_type = peewee.CharField(max_length=64)
+    size = peewee.BigIntegerField()
+    sha256 = peewee.CharField(max_length=64)
+    width = peewee.IntegerField(null=True)
+    height = peewee.IntegerField(null=True)
+    private = peewee.BooleanField()
+    version = peewee.IntegerField(default=1)
+    created_at = TimestampField(default=clock.now)
+    modified_at = TimestampField(default=clock.now)
+
+    class Meta:
+        indexes = ((("user_id", "name"), True), (("user_id", "created_at", "id"), False))
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.mime_type]
+
+    @property
+    def path(self) -> str:
+        return f"/api/files/{self.user_id}/{self.name}"
+
+    @classmethod
+    def of(cls, user_id: str) -> Query:
+        """Select a user's uploads; sort by NEWEST."""
+        return cls.select().where(cls.user_id == user_id)
+
+    @classmethod
+    def named(cls, user_id: str, name: str) -> Query:
+        """Select the upload at a path under the user's root."""
+        return cls.select().where(cls.user_id == user_id, cls.name == name)
+
+    @classmethod
+    def known(cls, keys: Collection[str]) -> set[str]:
+        """Return those of the keys that belong to an upload."""
+        rows: Any = cls.select(cls.key).where(cls.key.in_(list(keys))).tuples()
+        return {key for (key,) in rows}
+
+
+NEWEST = Order("newest", (Upload.created_at, Upload.id))

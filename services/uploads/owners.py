@@ -1,0 +1,32 @@
+"""Delete what deleted users leave behind."""
+
+from typing import Any
+
+from services.uploads import keeping
+from services.uploads.config import Config
+from services.uploads.models import FeedPosition, Upload, database
+from services.uploads.storage import Storage
+from shared.feed import DatabaseReader
+
+
+class OwnerReader(DatabaseReader):
+    """Follow auth's feed: a deleted user's rows go in the transaction that keeps the position, the bytes after it."""
+
+    def __init__(self, config: Config, storage: Storage) -> None:
+        handlers = {"user.deleted": self._delete_all}
+        super().__init__(
+            "auth", config.auth_url, config.internal_token, handlers, database=database, position=FeedPosition
+        )
+        self._storage = storage
+        self._keys: list[str] = []
+
+    def _commit(self, events: list[dict[str, Any]]) -> None:
+        self._keys.clear()
+        super()._commit(events)
+        for key in self._keys:
+            keeping.drop_bytes(self._storage, key)
+
+    def _delete_all(self, event: dict[str, Any]) -> None:
+        for upload in Upload.of(event["subject"]):
+            if keeping.erase(upload):
+                self._keys.append(upload.key)

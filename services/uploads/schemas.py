@@ -1,0 +1,47 @@
+"""What comes in and goes out."""
+
+from typing import Any
+
+import marshmallow as ma
+
+from shared.api import Boolean, Schema, Text, Timestamp
+
+MAX_FILENAME = 255
+
+
+class UploadFormSchema(Schema):
+    """The parts of the form; of `file` only its name, the bytes are on the disk."""
+
+    file = Text(low=1, high=MAX_FILENAME, required=True)
+    private = Boolean(load_default=False)
+
+
+class UploadSchema(Schema):
+    """An upload; `size` in bytes and `sha256` are of the stored bytes, width and height are an image's only."""
+
+    id = ma.fields.String()
+    url = ma.fields.String()
+    path = ma.fields.String()
+    filename = ma.fields.String()
+    size = ma.fields.Integer()
+    mime_type = ma.fields.String()
+    sha256 = ma.fields.String()
+    width = ma.fields.Integer()
+    height = ma.fields.Integer()
+    private = ma.fields.Boolean()
+    user_id = ma.fields.String()
+    created_at = Timestamp()
+
+    @ma.post_dump
+    def _leave_out_what_a_pdf_lacks(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return {key: value for key, value in data.items() if value is not None}
+
+
+class FileQuerySchema(Schema):
+    """The query of a download; `download=1` asks the browser to save what it could show."""
+
+    download = ma.fields.String(validate=ma.validate.OneOf(["1"]))
+
+
+class NoQuerySchema(Schema):
+    """The query of what takes none."""

@@ -1,0 +1,62 @@
+"""Remove bytes that have no row: what uploads and deletions leave that were interrupted by a crash."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+
+from services.uploads.models import Upload, database
+from services.uploads.storage import Storage
+from shared import clock
+
+GRACE = timedelta(minutes=15)  # an upload under way is younger
+PAUSE = 3600.0  # seconds
+BATCH = 500
+
+_logger = logging.getLogger("postern.uploads")
+
+
+def sweep(storage: Storage, before: datetime) -> int:
+    """Remove drafts and bytes without a row that were last written to before that; return how many bytes' keys."""
+    storage.discard_drafts(before)
+    removed = 0
+    old = (stored.key for stored in storage.list() if stored.modified < before)
+    for keys in _batches(old):
+        orphans = set(keys) - Upload.known(keys)
+        if orphans and not Upload.select().exists():
+            _logger.warning("the table of uploads is empty, but there are files: nothing is removed")
+            return removed
+        for key in orphans:
+            storage.delete(key)
+        removed += len(orphans)
+    return removed
+
+
+def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(islice(keys, BATCH)):
+        yield batch
+
+
+class Sweeper:
+    """Sweep at the start and every hour, in a thread of its own."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="sweeper", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with database.connection_context():
+                    if removed := sweep(self._storage, clock.now() - GRACE):
+                        _logger.info("removed %d files that no upload knows", removed)
+            except Exception as error:
+                _logger.error("the storage cannot be swept: %s", error, exc_info=error)
+            self._stopping.wait(PAUSE)

@@ -1,0 +1,196 @@
+"""What goes in and out of a view: names, texts, numbers, queries, forms and envelopes."""
+
+import warnings
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from shared.api import camel, init_app
+from tests.helpers import assert_problem
+from tests.shared.conftest import AsUser
+from tests.shared.toys import resources
+
+TOY = {"name": "train", "price": 5}
+
+
+def load(client: FlaskClient, **members: Any) -> Any:
+    return client.post("/api/odd/load", json=TOY | members)
+
+
+def errors(client: FlaskClient, **members: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = assert_problem(load(client, **members), 400, "VALIDATION_ERROR")["errors"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "snake, wire", [("name", "name"), ("created_at", "createdAt"), ("a_b_c", "aBC"), ("alreadyCamel", "alreadyCamel")]
+)
+def test_names_are_camel_case_on_the_wire(snake: str, wire: str) -> None:
+    assert camel(snake) == wire
+
+
+def test_fields_are_camel_case_both_ways(client: FlaskClient, ann: dict[str, str]) -> None:
+    assert load(client, ownerNote="x").json["data"]["owner_note"] == "x"
+    made = client.post("/api/toys", json=TOY, headers=ann).json
+    assert made["success"] is True
+    assert set(made["data"]) == {"id", "name", "price", "painted", "ownerId", "createdAt"}
+    assert made["data"]["createdAt"].endswith("Z")
+
+
+@pytest.mark.parametrize("name", ["  train  ", "\u3000train\u00a0", "train "])
+def test_texts_are_trimmed_before_they_are_measured(client: FlaskClient, name: str) -> None:
+    assert load(client, name=name).json["data"]["name"] == "train"
+    assert "name" in errors(client, name="  x  ")
+    assert load(client, name=" " * 300 + "train").status_code == 200
+
+
+def test_a_verbatim_text_is_stored_as_it_came(client: FlaskClient) -> None:
+    assert load(client, passWord="  x ").json["data"]["pass_word"] == "  x "
+
+
+def test_texts_count_characters_and_not_bytes(client: FlaskClient) -> None:
+    assert load(client, name="日" * 200).status_code == 200
+    assert "name" in errors(client, name="日" * 201)
+
+
+@pytest.mark.parametrize("char", ["\0", "\x01", "\x1b", "\x7f", "\x85", "\x9f", "\r", "\n", "\t"])
+def test_control_characters_are_refused(client: FlaskClient, char: str) -> None:
+    assert errors(client, name=f"tr{char}ain") == {"name": ["Must not contain control characters."]}
+
+
+def test_lines_may_have_breaks_and_tabs_only(client: FlaskClient) -> None:
+    assert load(client, ownerNote="a\r\n\tb").json["data"]["owner_note"] == "a\r\n\tb"
+    for char in "\0\x08\x0b\x0c\x0e\x7f":
+        assert "ownerNote" in errors(client, ownerNote=f"a{char}b")
+
+
+@pytest.mark.parametrize("name", ["𝕿𝖗𝖆𝖎𝖓", "قطار", "电车玩具", "👩‍👩‍👧", "e\u0301e\u0301", "<script>", "a\u2028b"])
+def test_texts_in_any_script_come_back_verbatim(client: FlaskClient, ann: dict[str, str], name: str) -> None:
+    made = client.post("/api/toys", json=TOY | {"name": name}, headers=ann)
+    assert made.json["data"]["name"] == name
+    assert client.get(made.headers["Location"]).json["data"]["name"] == name
+
+
+@pytest.mark.parametrize("value", [1.5, 1.0, "5", "", True, None, [], {}, -1, 10**12 + 1])
+def test_an_integer_in_json_is_an_integer(client: FlaskClient, value: Any) -> None:
+    assert set(errors(client, price=value)) == {"price"}
+
+
+@pytest.mark.parametrize("value", ["true", "on", "", 1, 0, 1.0, None, []])
+def test_a_boolean_in_json_is_a_boolean(client: FlaskClient, value: Any) -> None:
+    assert set(errors(client, painted=value)) == {"painted"}
+
+
+@pytest.mark.parametrize("value", [5, True, 1.5, [], {}])
+def test_a_text_in_json_is_a_text(client: FlaskClient, value: Any) -> None:
+    assert set(errors(client, name=value)) == {"name"}
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;x=y"]
+)
+def test_parameters_of_the_content_type_do_not_matter(client: FlaskClient, content_type: str) -> None:
+    body = '{"name": "tréin", "price": 5}'.encode()
+    response = client.post("/api/odd/load", data=body, headers={"Content-Type": content_type})
+    assert response.json["data"]["name"] == "tréin"
+
+
+def test_a_charset_parameter_does_not_make_the_body_anything_but_utf_8(client: FlaskClient) -> None:
+    body = '{"name": "tréin", "price": 5}'.encode("latin-1")
+    headers = {"Content-Type": "application/json; charset=latin-1"}
+    assert_problem(client.post("/api/odd/load", data=body, headers=headers), 400, "INVALID_JSON")
+
+
+@pytest.mark.parametrize(
+    "query, expected",
+    [
+        ("", {"limit": 20, "sort": "newest"}),
+        ("page=&limit=&painted=&sort=", {"limit": 20, "sort": "newest"}),
+        ("page=2&limit=100&painted=true", {"page": 2, "limit": 100, "painted": True, "sort": "newest"}),
+        ("tag=a&tag=b&tag=", {"tag": ["a", "b"], "limit": 20, "sort": "newest"}),
+        ("tag=", {"limit": 20, "sort": "newest"}),
+    ],
+)
+def test_a_query_is_read_leniently_where_it_is_empty(client: FlaskClient, query: str, expected: dict[str, Any]) -> None:
+    assert client.get(f"/api/odd/query?{query}").json["data"] == expected
+
+
+@pytest.mark.parametrize(
+    "query, key",
+    [
+        ("pge=1", "pge"),
+        ("Page=1", "Page"),
+        ("page=1&page=1", "page"),
+        ("page=1&page=", "page"),
+        ("painted=1", "painted"),
+        ("painted=on", "painted"),
+        ("painted=True", "painted"),
+        ("sort=other", "sort"),
+    ],
+)
+def test_a_query_is_read_strictly_where_it_is_wrong(client: FlaskClient, query: str, key: str) -> None:
+    response = client.get(f"/api/odd/query?{query}")
+    assert set(assert_problem(response, 400, "VALIDATION_ERROR")["errors"]) == {key}
+
+
+def test_a_form_is_read_like_json_but_for_its_texts(client: FlaskClient) -> None:
+    form = {"name": " train ", "price": "5", "painted": "true", "tags": ["a", "b"]}
+    assert client.post("/api/odd/form", data=form).json["data"] == {
+        "name": "train",
+        "price": 5,
+        "painted": True,
+        "tags": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize(
+    "form", ["name=train&name=train&price=5", "name=train&price=5&other=1", "name=train&price=5.0"]
+)
+def test_a_form_is_as_strict_as_json(client: FlaskClient, form: str) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert_problem(client.post("/api/odd/form", data=form, headers=headers), 400, "VALIDATION_ERROR")
+
+
+def test_nothing_to_say_is_204_without_a_body(client: FlaskClient, as_user: AsUser, ann: dict[str, str]) -> None:
+    location = client.post("/api/toys", json=TOY, headers=ann).headers["Location"]
+    response = client.delete(location, headers=as_user(role="moderator"))
+    assert (response.status_code, response.data) == (204, b"")
+    assert not {"Content-Type", "Content-Length"} & set(response.headers.keys())
+    assert_problem(client.get(location), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("path", ["/api/toys", "/healthz", "/api/toys/none"])
+def test_head_answers_like_get_without_a_body(client: FlaskClient, path: str) -> None:
+    get, head = client.get(path), client.head(path)
+    assert head.status_code == get.status_code
+    assert head.data == b""
+    assert {name for name, _ in head.headers} == {name for name, _ in get.headers}
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    if get.status_code == 200:
+        assert head.headers["Content-Length"] == str(len(get.data))
+
+
+def test_answers_are_kept_by_nobody_and_those_for_somebody_are_private(
+    client: FlaskClient, ann: dict[str, str]
+) -> None:
+    assert client.get("/api/toys").headers["Cache-Control"] == "no-store"
+    assert client.get("/api/toys", headers=ann).headers["Cache-Control"] == "private, no-store"
+    assert client.get("/api/toys/none", headers=ann).headers["Cache-Control"] == "private, no-store"
+    assert client.get("/api/toys").headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_openapi_document_has_the_envelopes_the_errors_and_who_may() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        api = init_app(Flask("documented"), "Toys")
+        api.register_blueprint(resources.blp)
+        document = api.spec.to_dict()
+    post = document["paths"]["/api/toys"]["post"]
+    assert post["security"] == [{"bearer": []}]
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    assert {"ToyEnvelope", "ToyListEnvelope", "Pagination"} <= set(document["components"]["schemas"])
+    created = document["components"]["schemas"]["Toy"]["properties"]["createdAt"]
+    assert (created["type"], created["format"]) == ("string", "date-time")
+    assert "application/problem+json" in document["components"]["responses"]["DEFAULT_ERROR"]["content"]

@@ -1,0 +1,255 @@
+"""The database of a service: connections, transactions, migrations and times, on both engines."""
+
+import multiprocessing
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import peewee
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from shared import health
+from shared.api import respond
+from shared.db import Database, TimestampField, connect, drop_broken, get_or_404, migrate
+from shared.ids import new_id
+from shared.problems import Problem
+from tests.conftest import end_connections
+from tests.helpers import assert_models_match_migrations, assert_problem
+from tests.shared.conftest import in_threads
+from tests.shared.toys import MIGRATIONS
+from tests.shared.toys.models import MODELS, Toy, database
+
+SETTINGS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+
+
+@pytest.fixture
+def fresh(database_url: str) -> Iterator[peewee.Database]:
+    """An empty database of each engine."""
+    database = connect(database_url)
+    yield database
+    database.close()
+
+
+def make_toy(name: str = "train", price: int = 1) -> Toy:
+    toy: Toy = Toy.create(name=name, price=price, owner_id=new_id())
+    return toy
+
+
+@pytest.mark.usefixtures("app")
+def test_every_thread_has_the_pragmas() -> None:
+    def read(_index: int) -> dict[str, object]:
+        return {name: database.execute_sql(f"PRAGMA {name}").fetchone()[0] for name in SETTINGS}
+
+    assert in_threads(4, read) == [SETTINGS] * 4
+
+
+def test_postgres_has_time_limits_and_utc(postgres: str) -> None:
+    database = connect(postgres)
+    with database.connection_context():
+        names = ("statement_timeout", "lock_timeout", "timezone")
+        found = [database.execute_sql(f"SHOW {name}").fetchone()[0] for name in names]
+    assert found == ["10s", "5s", "UTC"]
+
+
+@pytest.mark.usefixtures("app")
+def test_sqlite_readers_that_go_on_to_write_never_collide() -> None:
+    toy = make_toy(price=0)
+
+    def raise_price(_index: int) -> None:
+        for _ in range(10):
+            with database.atomic():
+                price = Toy.get_by_id(toy.id).price
+                Toy.update(price=price + 1).where(Toy.id == toy.id).execute()
+
+    assert in_threads(6, raise_price) == [None] * 6
+    assert Toy.get_by_id(toy.id).price == 60
+
+
+@pytest.mark.usefixtures("any_app")
+def test_no_connection_is_open_before_the_fork() -> None:
+    assert database.is_closed()
+
+
+def test_each_thread_keeps_its_connection_from_one_request_to_the_next(any_app: Flask) -> None:
+    def ask_twice(_index: int) -> list[object]:
+        client = any_app.test_client()
+        return [database.connection() for _ in range(2) if client.get("/api/toys").status_code == 200]
+
+    seen = in_threads(3, ask_twice)
+    assert all(first is second for first, second in seen)
+    assert len({id(first) for first, _ in seen}) == 3
+
+
+def test_a_transaction_that_was_left_open_does_not_reach_the_next_request(any_app: Flask) -> None:
+    def leave_open(toy_id: str) -> object:
+        database.atomic().__enter__()
+        make_toy()
+        return respond("left")
+
+    any_app.view_functions["toys.show"] = leave_open
+    client = any_app.test_client()
+    assert client.get("/api/toys/x").status_code == 200
+    assert not database.in_transaction()
+    assert client.get("/api/toys").json["pagination"]["total"] == 0
+
+
+only_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+
+
+@only_postgres
+def test_a_connection_that_was_lost_between_requests_is_not_noticed(any_app: Flask, postgres: str) -> None:
+    client = any_app.test_client()
+    assert client.get("/api/toys").status_code == 200
+    end_connections(postgres)
+    assert client.get("/api/toys").status_code == 200
+
+
+@only_postgres
+def test_a_connection_that_is_lost_in_a_request_costs_that_request_only(any_app: Flask, postgres: str) -> None:
+    def lose(toy_id: str) -> object:
+        with database.atomic():
+            make_toy()
+            end_connections(postgres)
+            make_toy("other")
+        return respond("never")
+
+    any_app.view_functions["toys.show"] = lose
+    client = any_app.test_client()
+    assert_problem(client.get("/api/toys/x"), 503, "SERVICE_UNAVAILABLE")
+    assert client.get("/api/toys").json["pagination"]["total"] == 0
+
+
+@only_postgres
+def test_a_database_that_cannot_be_reached_is_503(any_app: Flask) -> None:
+    database.initialize(connect("postgresql://postgres@127.0.0.1:1/nowhere"))
+    assert_problem(any_app.test_client().get("/api/toys"), 503, "SERVICE_UNAVAILABLE")
+
+
+@pytest.mark.usefixtures("any_app")
+def test_dropping_a_connection_that_works_does_nothing() -> None:
+    before = database.connection()
+    drop_broken(database)
+    assert database.connection() is before
+
+
+def run_migrations(url: str) -> list[str]:
+    return migrate(connect(url), MIGRATIONS)
+
+
+def test_racing_processes_migrate_once(database_url: str) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        applied = pool.map(run_migrations, [database_url] * 6, chunksize=1)
+    assert sorted(applied) == [[]] * 5 + [["0001_initial"]]
+
+
+BROKEN = """
+def up(migrator, db):
+    db.execute_sql("CREATE TABLE half (id INTEGER)")
+    db.execute_sql("INSERT INTO whole VALUES (1)")
+    raise RuntimeError("broken migration")
+"""
+
+
+def test_a_failed_migration_leaves_nothing(fresh: peewee.Database, tmp_path: Path) -> None:
+    (tmp_path / "0001_good.py").write_text(
+        "def up(migrator, db):\n    db.execute_sql('CREATE TABLE whole (id INTEGER)')"
+    )
+    (tmp_path / "0002_broken.py").write_text(BROKEN)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="broken migration"):
+            migrate(fresh, tmp_path)
+        assert fresh.is_closed()
+    assert set(fresh.get_tables()) == {"schema_migration", "whole"}
+    assert fresh.execute_sql("SELECT COUNT(*) FROM whole").fetchone() == (0,)
+
+
+def test_the_models_match_the_migrations(fresh: peewee.Database) -> None:
+    assert_models_match_migrations(MODELS, fresh, MIGRATIONS)
+
+
+def other_toy(**changed: peewee.Field) -> type[peewee.Model]:
+    meta = {"database": Database(), "table_name": "toy", "indexes": Toy._meta.indexes}
+    return type("OtherToy", (Toy,), changed | {"Meta": type("Meta", (), meta)})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"extra": peewee.IntegerField()},
+        {"price": peewee.BigIntegerField(null=True)},
+        {"price": peewee.TextField()},
+        {"price": peewee.BigIntegerField(index=True)},
+        {"name": peewee.CharField(max_length=200)},
+        {"owner_id": peewee.ForeignKeyField("self")},
+    ],
+)
+def test_models_that_do_not_match_are_found(fresh: peewee.Database, changed: dict[str, peewee.Field]) -> None:
+    with pytest.raises(AssertionError):
+        assert_models_match_migrations([other_toy(**changed), *MODELS[1:]], fresh, MIGRATIONS)
+
+
+def test_a_sqlite_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    database = connect(f"sqlite:///{tmp_path}/new/toys.db")
+    with database.connection_context():
+        database.execute_sql("CREATE TABLE t (x)")
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "new").iterdir()}
+    assert modes == {"toys.db": 0o600, "toys.db-wal": 0o600, "toys.db-shm": 0o600}
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+MOMENTS = [
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(1999, 12, 31, 23, 59, 59, 999999, UTC),
+    datetime(2026, 1, 1, tzinfo=UTC),
+    datetime(2026, 1, 1, 0, 0, 0, 1, UTC),
+    datetime(2026, 1, 1, 14, tzinfo=timezone(timedelta(hours=13))),
+    datetime(2026, 1, 1, 1, 0, 0, 1, tzinfo=UTC),
+    datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
+]
+
+
+def test_moments_come_back_and_sort(fresh: peewee.Database) -> None:
+    class Moment(peewee.Model):
+        at = TimestampField(null=True)
+
+        class Meta:
+            database = fresh
+
+    Moment.create_table()
+    Moment.insert_many([(moment,) for moment in reversed(MOMENTS)], fields=[Moment.at]).execute()
+    found = [row.at for row in Moment.select().order_by(Moment.at)]
+    assert found == MOMENTS
+    assert all(moment.utcoffset() == timedelta(0) for moment in found)
+    assert Moment.select().where(Moment.at > MOMENTS[2]).count() == 4
+    Moment.create(at=None)
+    assert Moment.get(Moment.at.is_null()).at is None
+    with pytest.raises(ValueError, match="time zone"):
+        Moment.create(at=datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+@pytest.mark.usefixtures("any_app")
+def test_get_or_404_returns_the_row_or_refuses() -> None:
+    toy = make_toy()
+    assert get_or_404(Toy, Toy.name == "train") == toy
+    assert get_or_404(Toy.select().where(Toy.price == 1), Toy.id == toy.id) == toy
+    with pytest.raises(Problem, match="NOT_FOUND"):
+        get_or_404(Toy.select().where(Toy.price == 2), Toy.id == toy.id)
+
+
+def test_a_service_is_ready_while_its_parts_work(any_client: FlaskClient) -> None:
+    assert any_client.get("/healthz").json["data"] == {"status": "ok"}
+    assert any_client.get("/readyz").json["data"] == {"status": "ok", "checks": {"database": "ok"}}
+
+
+def test_a_service_with_a_broken_part_is_alive_but_not_ready() -> None:
+    app = Flask("ill")
+    app.register_blueprint(health.blueprint({"good": lambda: None, "bad": lambda: 1 / 0}))
+    client = app.test_client()
+    assert client.get("/healthz").status_code == 200
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json is not None
+    assert response.json["data"] == {"status": "down", "checks": {"good": "ok", "bad": "down"}}

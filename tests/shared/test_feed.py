@@ -1,0 +1,298 @@
+"""The feed as its owner writes and serves it: every committed fact, in the order of what saw what, on both engines."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from playhouse.test_utils import count_queries
+
+from shared import clock, feed
+from shared.ids import new_id
+from tests.conftest import FrozenClock
+from tests.helpers import assert_problem
+from tests.shared.conftest import in_threads
+from tests.shared.toys import models
+from tests.shared.toys.models import Fact, Toy, database
+
+only_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+Ask = Callable[..., Any]
+
+
+def publish(subject: object = "s", kind: str = "toy.made") -> None:
+    models.feed.publish(kind, str(subject), {"subject": subject})
+
+
+def subjects(events: list[dict[str, Any]]) -> list[str]:
+    return [event["subject"] for event in events]
+
+
+def patiently(ask: Callable[[], Any], number: int) -> Any:
+    """Ask until there are as many facts: whatever else writes on the PostgreSQL server holds them back."""
+    deadline = time.monotonic() + 10
+    while len(events := ask()) < number and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return events
+
+
+def read(after: str | None = None, number: int = 0) -> list[dict[str, Any]]:
+    return list(patiently(lambda: models.feed.read(after, None, feed.BATCH), number))
+
+
+@pytest.fixture
+def ask(any_app: Flask) -> Ask:
+    """Return `ask(query)`, which asks the feed as another service does."""
+    headers = {"Authorization": f"Bearer {any_app.config['INTERNAL_TOKEN']}"}
+    return lambda query="": any_app.test_client().get(f"/internal/feed?{query}", headers=headers)
+
+
+@pytest.mark.usefixtures("app")
+def test_a_fact_is_published_inside_a_transaction_only() -> None:
+    with pytest.raises(RuntimeError, match="inside the transaction"):
+        publish()
+
+
+def test_a_fact_is_a_cloud_event(ask: Ask, frozen_clock: FrozenClock) -> None:
+    subject = new_id()
+    with database.atomic():
+        models.feed.publish("toy.made", subject, {"name": "電車", "at": clock.now()})
+    patiently(lambda: ask().json, 1)
+    response = ask()
+    assert response.content_type == "application/cloudevents-batch+json"
+    assert response.headers["Cache-Control"] == "private, no-store"
+    (event,) = response.json
+    assert event.pop("id").count("-") == 1
+    assert event == {
+        "specversion": "1.0",
+        "source": "/toys",
+        "type": "toy.made",
+        "subject": subject,
+        "time": "2030-01-02T03:04:05.678901Z",
+        "datacontenttype": "application/json",
+        "data": {"name": "電車", "at": "2030-01-02T03:04:05.678901+00:00"},
+    }
+
+
+def test_a_fact_that_was_rolled_back_never_appears(ask: Ask) -> None:
+    with pytest.raises(ZeroDivisionError), database.atomic():
+        publish("undone")
+        raise ZeroDivisionError
+    with database.atomic():
+        publish("done")
+        with pytest.raises(ZeroDivisionError), database.atomic():
+            publish("undone too")
+            raise ZeroDivisionError
+    assert subjects(patiently(lambda: ask().json, 1)) == ["done"]
+
+
+def test_a_reader_goes_on_where_it_was(ask: Ask) -> None:
+    for number in range(5):
+        with database.atomic():
+            publish(number)
+    patiently(lambda: ask().json, 5)
+    first = ask("limit=2").json
+    assert subjects(first) == ["0", "1"]
+    rest = ask(f"lastEventId={first[-1]['id']}").json
+    assert subjects(rest) == ["2", "3", "4"]
+    assert ask(f"lastEventId={rest[-1]['id']}").json == []
+    assert subjects(ask(f"lastEventId={first[0]['id']}&limit=1").json) == ["1"]
+
+
+def test_since_skips_what_is_older(ask: Ask, frozen_clock: FrozenClock) -> None:
+    for number in range(3):
+        with database.atomic():
+            publish(number)
+        frozen_clock.advance(minutes=1)
+    since = quote(clock.rfc3339(clock.now() - timedelta(minutes=2)))
+    assert subjects(patiently(lambda: ask(f"since={since}").json, 2)) == ["1", "2"]
+    assert ask(f"since={quote(clock.rfc3339(clock.now()))}").json == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=-1",
+        "limit=501",
+        "limit=1.5",
+        "limit=x",
+        "limit=",
+        "limit=%D9%A1",
+        "limit=99999999999999999999",
+        "lastEventId=x",
+        "lastEventId=1",
+        "lastEventId=1-",
+        "lastEventId=-1-1",
+        "lastEventId=1-1-1",
+        "lastEventId=0-99999999999999999999",
+        "lastEventId=99999999999999999999-0",
+        "lastEventId=0-%D9%A1",
+        "lastEventId=0-1;DROP",
+        "lastEventId=0-1%00",
+        "since=yesterday",
+        "since=2026-01-01",
+        "since=2026-01-01T00:00:00",
+        "since=0001-01-01T00:00:00%2B14:00",
+        "since=9999-12-31T23:59:59-14:00",
+    ],
+)
+def test_a_position_or_limit_that_is_none_is_400(ask: Ask, query: str) -> None:
+    assert_problem(ask(query), 400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_extreme_moments_are_moments(ask: Ask, since: str) -> None:
+    assert ask(f"since={since}").status_code == 200
+
+
+@pytest.mark.parametrize("token", ["", "Bearer", "Bearer x", "Basic {}", "Bearer {}x", "bearer é", "{}"])
+def test_without_the_token_there_is_no_feed(app: Flask, client: FlaskClient, token: str) -> None:
+    headers = {"Authorization": token.format(app.config["INTERNAL_TOKEN"])}
+    assert_problem(client.get("/internal/feed", headers=headers), 404, "NOT_FOUND")
+
+
+def test_a_token_of_a_user_opens_no_feed(client: FlaskClient, ann: dict[str, str]) -> None:
+    assert_problem(client.get("/internal/feed", headers=ann), 404, "NOT_FOUND")
+
+
+@pytest.mark.usefixtures("any_app")
+def test_concurrent_writers_appear_in_the_order_of_their_commits() -> None:
+    toy = Toy.create(name="counter", price=0, owner_id=new_id())
+
+    def count(_index: int) -> None:
+        for _ in range(8):
+            with database.atomic():
+                Fact.insert(type="early", subject="", data="{}").execute()  # an id long before the turn comes
+                Toy.update(price=Toy.price + 1).where(Toy.id == toy.id).execute()
+                publish(Toy.get_by_id(toy.id).price)
+
+    assert in_threads(5, count) == [None] * 5
+    counted = [event for event in read(number=80) if event["type"] == "toy.made"]
+    assert subjects(counted) == [str(number) for number in range(1, 41)]
+
+
+class Transaction:
+    """A transaction in a thread of its own, which does one step after the other as it is told."""
+
+    def __init__(self) -> None:
+        self._step: Callable[[], Any] | None = None
+        self._told, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with database.atomic():
+            while self._told.acquire() and self._step:
+                self._step()
+                self._done.release()
+        database.close()
+
+    def do(self, step: Callable[[], Any]) -> None:
+        self._step = step
+        self._told.release()
+        assert self._done.acquire(timeout=5)
+
+    def commit(self) -> None:
+        self._step = None
+        self._told.release()
+        self._thread.join()
+
+
+@only_postgres
+@pytest.mark.usefixtures("any_app")
+def test_what_a_transaction_saw_of_another_stands_before_what_it_says() -> None:
+    toy = Toy.create(name="bear", price=0, owner_id=new_id())
+    early, late = Transaction(), Transaction()
+    early.do(lambda: Toy.create(name="other", price=1, owner_id=new_id()))
+    for number, transaction in enumerate((late, early)):
+        transaction.do(lambda: Toy.update(price=1).where(Toy.id == toy.id).execute())
+        transaction.do(lambda number=number: publish(number))  # type: ignore[misc]
+        transaction.commit()
+    assert subjects(read(number=2)) == ["0", "1"]
+
+
+@only_postgres
+@pytest.mark.usefixtures("any_app")
+def test_a_fact_is_not_served_while_an_earlier_one_can_still_appear() -> None:
+    first, second = Transaction(), Transaction()
+    first.do(lambda: publish("first"))
+    second.do(lambda: publish("second"))
+    second.commit()
+    assert read() == []
+    first.commit()
+    assert subjects(read(number=2)) == ["first", "second"]
+
+
+@only_postgres
+@pytest.mark.usefixtures("any_app")
+def test_a_fact_is_served_at_once_when_nothing_else_runs() -> None:
+    early, late = Transaction(), Transaction()
+    early.do(lambda: Toy.create(name="other", price=1, owner_id=new_id()))
+    late.do(lambda: publish("late"))
+    late.commit()
+    early.do(lambda: publish("early"))
+    early.commit()
+    assert subjects(read(number=2)) == ["late", "early"]
+
+
+@pytest.mark.usefixtures("any_app")
+def test_a_reader_that_polls_beside_slow_writers_misses_nothing() -> None:
+    writers, facts = 6, 10
+    seen: list[dict[str, Any]] = []
+    finished = threading.Semaphore(0)
+
+    def work(index: int) -> None:
+        if index < writers:
+            for number in range(facts):
+                with database.atomic():
+                    publish(f"{index}.{number}")
+                    time.sleep(random.uniform(0, 0.01))
+            finished.release()
+            return
+        running = writers
+        while running:
+            running -= finished.acquire(blocking=False)
+            while batch := read(seen[-1]["id"] if seen else None):
+                seen.extend(batch)
+
+    assert in_threads(writers + 1, work) == [None] * (writers + 1)
+    seen.extend(read(seen[-1]["id"] if seen else None, writers * facts - len(seen)))
+    assert sorted(subjects(seen)) == sorted(f"{index}.{number}" for index in range(writers) for number in range(facts))
+    for index in range(writers):
+        own = [subject for subject in subjects(seen) if subject.startswith(f"{index}.")]
+        assert own == [f"{index}.{number}" for number in range(facts)]
+
+
+def explain(query: tuple[str, Any]) -> str:
+    sql, params = query
+    if "%s" in sql:
+        return "\n".join(line for (line,) in database.execute_sql(f"EXPLAIN {sql}", params))
+    return "\n".join(line for *_, line in database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", params))
+
+
+@pytest.mark.usefixtures("any_app")
+@pytest.mark.parametrize("start", ["last", "since"])
+def test_an_empty_answer_is_one_indexed_read(start: str, frozen_clock: FrozenClock) -> None:
+    with database.atomic():
+        for number in range(3000):
+            publish(number)
+    database.execute_sql("ANALYZE")
+    last = Fact.select().order_by(Fact.id.desc()).get()
+    since = clock.now() + timedelta(minutes=1)
+    with count_queries() as counter:
+        place = (f"{last.transaction}-{last.id}", None) if start == "last" else (None, since)
+        assert models.feed.read(*place, feed.BATCH) == []
+    (query,) = counter.get_queries()
+    plan = explain(query.msg)
+    assert "index" in plan.lower()
+    assert "seq scan" not in plan.lower()
+    assert "SCAN" not in plan
+    if start == "last":
+        assert "sort" not in plan.lower()
+        assert "TEMP B-TREE" not in plan

@@ -1,0 +1,373 @@
+"""The server under every service: its own error pages, its patience, and how it starts and stops."""
+
+import os
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from http.client import IncompleteRead
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from select import select
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from shared import clock
+from shared.sockets import PortError, listen
+from tests.shared.served import Answer, Served, assert_refused, read_answer, read_to_end, wait_until
+from tests.shared.toy_service import SHORT
+
+KINDS = ["threads", "events"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    served = Served(request.param, tmp_path_factory.mktemp("served"))
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """Serve one answer after the other over TLS; the certificate is its own authority."""
+    certificate = self_signed(tmp_path_factory.mktemp("tls"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with HTTPServer(("127.0.0.1", 0), OverTls) as httpd:
+        httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
+        thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+        thread.start()
+        yield httpd.server_port, certificate
+        httpd.shutdown()
+
+
+class OverTls(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "8")
+        self.end_headers()
+        self.wfile.write(b"over TLS")
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+def self_signed(folder: Path) -> Path:
+    """Write a key and a certificate for localhost into one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(clock.now() - timedelta(hours=1))
+        .not_valid_after(clock.now() + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    target = folder / "localhost.pem"
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    target.write_bytes(key.private_bytes(*plain) + certificate.public_bytes(Encoding.PEM))
+    return target
+
+
+def head(*lines: str) -> bytes:
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1")
+
+
+CHUNKED = ("POST / HTTP/1.1", "Host: x", "Transfer-Encoding: chunked")
+REFUSED = {
+    "no request line": (head("nonsense"), "BAD_REQUEST"),
+    "a bad method": (head("G@T / HTTP/1.1", "Host: x"), "BAD_REQUEST"),
+    "a target that is not ASCII": (head("GET /\xe9 HTTP/1.1", "Host: x"), "BAD_REQUEST"),
+    "a malformed version": (head("GET / HTTP/one", "Host: x"), "BAD_REQUEST"),
+    "another version": (head("GET / HTTP/2.0", "Host: x"), "HTTP_VERSION_NOT_SUPPORTED"),
+    "no host": (head("GET / HTTP/1.1"), "BAD_REQUEST"),
+    "two hosts": (head("GET / HTTP/1.1", "Host: x", "Host: y"), "BAD_REQUEST"),
+    "a header without a colon": (head("GET / HTTP/1.1", "Host: x", "secretword"), "BAD_REQUEST"),
+    "a space before the colon": (head("GET / HTTP/1.1", "Host: x", "secretword : 1"), "BAD_REQUEST"),
+    "a folded header": (head("GET / HTTP/1.1", "Host: x", "A: b", " secretword"), "BAD_REQUEST"),
+    "bare line feeds": (b"GET / HTTP/1.1\nHost: x\n\n", "BAD_REQUEST"),
+    "a bare line feed in the headers": (b"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", "BAD_REQUEST"),
+    "a line too long": (head(f"GET /{'a' * 8190} HTTP/1.1", "Host: x"), "URI_TOO_LONG"),
+    "an endless line": (b"GET /" + b"a" * 20_000, "URI_TOO_LONG"),
+    "a header too long": (head("GET / HTTP/1.1", "Host: x", f"A: {'b' * 8190}"), "HEADERS_TOO_LARGE"),
+    "too many headers": (head("GET / HTTP/1.1", "Host: x", *["A: b"] * 100), "HEADERS_TOO_LARGE"),
+    "endless headers": (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000, "HEADERS_TOO_LARGE"),
+    "another expectation": (head("GET / HTTP/1.1", "Host: x", "Expect: secretword"), "EXPECTATION_FAILED"),
+    "two lengths": (head("POST / HTTP/1.1", "Host: x", "Content-Length: 1", "Content-Length: 2"), "BAD_REQUEST"),
+    "a length that is none": (head("POST / HTTP/1.1", "Host: x", "Content-Length: +1"), "BAD_REQUEST"),
+    "length and chunks": (head(*CHUNKED, "Content-Length: 4") + b"0\r\n\r\n", "BAD_REQUEST"),
+    "an unknown coding": (head("POST / HTTP/1.1", "Host: x", "Transfer-Encoding: rot13, chunked"), "NOT_IMPLEMENTED"),
+    "a coding that is not the last": (head("POST / HTTP/1.1", "Host: x", "Transfer-Encoding: gzip"), "BAD_REQUEST"),
+    "a bad chunk size": (head(*CHUNKED) + b"zz\r\nab\r\n0\r\n\r\n", "BAD_REQUEST"),
+    "a chunk without its end": (head(*CHUNKED) + b"2\r\nabcd\r\n0\r\n\r\n", "BAD_REQUEST"),
+    "a header the application spoils": (head("GET /bad-header HTTP/1.1", "Host: x"), "INTERNAL_ERROR"),
+    "an error of the application": (head("GET /raise HTTP/1.1", "Host: x"), "INTERNAL_ERROR"),
+}
+
+
+@pytest.mark.parametrize("request_bytes, code", REFUSED.values(), ids=REFUSED)
+def test_what_is_no_valid_request_is_refused_in_the_one_shape(server: Served, request_bytes: bytes, code: str) -> None:
+    [answer] = server.exchange(request_bytes)
+    assert_refused(answer, code)
+    assert b"secret" not in answer.body
+    assert b"rot13" not in answer.body
+    assert server.logged(answer.headers["X-Request-ID"])["status"] == answer.status
+
+
+def test_a_refused_request_is_logged_with_its_method_and_path(server: Served) -> None:
+    answer = server.ask(head("GET /known?token=abc HTTP/1.1", "Host: x", "bad header"))
+    assert answer.json["instance"] == "/known"
+    line = server.logged(answer.headers["X-Request-ID"])
+    assert (line["method"], line["path"], line["message"]) == ("GET", "/known", "request")
+
+
+def test_a_refused_head_request_gets_no_body(server: Served) -> None:
+    with server.connect() as client:
+        client.sendall(head("HEAD / HTTP/1.1", "Host: x", "bad header"))
+        received = read_to_end(client)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/bad-header"])
+def test_no_answer_names_the_software(server: Served, path: str) -> None:
+    answer = server.get(path)
+    assert "gunicorn" not in str(answer.headers).lower()
+    assert answer.headers.get("Server", "postern") == "postern"
+
+
+def test_headers_of_a_proxy_are_not_believed(server: Served) -> None:
+    forged = ["SCRIPT_NAME: /evil", "X-Forwarded-Proto: https", "X-Forwarded-Ssl: on", "Path_Info: /evil"]
+    about = server.ask(head("GET /evil/x HTTP/1.1", "Host: x", *forged)).json
+    assert (about["path"], about["script"], about["scheme"]) == ("/evil/x", "", "http")
+    assert not {"HTTP_SCRIPT_NAME", "HTTP_PATH_INFO"} & about["headers"].keys()
+
+
+def test_requests_of_one_connection_are_answered_in_order(server: Served) -> None:
+    chunked = b"POST /2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    with_length = b"POST /3 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde"
+    last = head("GET /4 HTTP/1.1", "Host: x", "Connection: close")
+    answers = server.exchange(head("GET /1 HTTP/1.1", "Host: x") + chunked + with_length + last)
+    assert [(answer.json["path"], answer.json["length"]) for answer in answers] == [
+        ("/1", 0), ("/2", 3), ("/3", 5), ("/4", 0),
+    ]  # fmt: skip
+
+
+def test_a_request_may_arrive_byte_by_byte(server: Served) -> None:
+    with server.connect() as client:
+        for byte in b"\r\nPOST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab":
+            client.sendall(bytes([byte]))
+        assert read_answer(client).json["length"] == 2
+
+
+def test_a_body_is_waited_for_when_100_was_asked_for(server: Served) -> None:
+    with server.connect() as client:
+        client.sendall(head("POST / HTTP/1.1", "Host: x", "Content-Length: 2", "Expect: 100-continue"))
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"ab")
+        assert read_answer(client).json["length"] == 2
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        head("POST / HTTP/1.1", "Host: x", "Content-Length: 10") + b"abc",
+        head(*CHUNKED) + b"5\r\nab",
+        head(*CHUNKED) + b"2\r\nab\r\n",
+        head(*CHUNKED) + b"2\r\nab\r\n0\r\n",
+    ],
+)
+def test_a_body_that_breaks_off_is_never_taken_for_whole(server: Served, request_bytes: bytes) -> None:
+    [answer] = server.exchange(request_bytes, half_close=True)
+    assert_refused(answer, "BAD_REQUEST")
+
+
+class TestPatience:
+    """The clocks; the toy service has short ones."""
+
+    def test_a_silent_connection_is_closed_without_a_word(self, server: Served) -> None:
+        assert server.exchange(b"") == []
+
+    @pytest.mark.parametrize("begin", [b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+    def test_a_head_that_stops_gets_408(self, server: Served, begin: bytes) -> None:
+        [answer] = server.exchange(begin)
+        assert_refused(answer, "REQUEST_TIMEOUT")
+
+    def test_a_head_that_drips_gets_408_all_the_same(self, server: Served) -> None:
+        assert_refused(drip(server, b"GET / HTTP/1.1\r\n", b"a"), "REQUEST_TIMEOUT")
+
+    def test_a_later_head_of_a_connection_has_the_same_time(self, server: Served) -> None:
+        first, second = server.exchange(head("GET / HTTP/1.1", "Host: x") + b"GET / HTTP/1.1\r\nHos")
+        assert first.status == 200
+        assert_refused(second, "REQUEST_TIMEOUT")
+
+    @pytest.mark.parametrize("extra", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+    def test_a_body_that_stops_gets_408(self, server: Served, extra: str) -> None:
+        [answer] = server.exchange(head("POST / HTTP/1.1", "Host: x", extra) + b"5\r\n")
+        assert_refused(answer, "REQUEST_TIMEOUT")
+
+    def test_a_body_that_drips_gets_408_all_the_same(self, server: Served) -> None:
+        answer = drip(server, head("POST / HTTP/1.1", "Host: x", "Content-Length: 1000"), b"a")
+        assert_refused(answer, "REQUEST_TIMEOUT")
+
+    def test_a_kept_connection_may_be_silent_for_longer(self, server: Served) -> None:
+        with server.connect() as client:
+            for _ in range(2):
+                client.sendall(head("GET / HTTP/1.1", "Host: x"))
+                assert read_answer(client).status == 200
+                time.sleep(2 * SHORT.head)
+            client.sendall(head("GET / HTTP/1.1", "Host: x"))
+            assert read_answer(client).status == 200
+
+    def test_a_client_that_reads_nothing_is_let_go(self, server: Served) -> None:
+        with server.connect() as client:
+            client.sendall(head("GET /large HTTP/1.1", "Host: x"))
+            time.sleep(2 * SHORT.write)
+            client.settimeout(2)
+            with pytest.raises((ConnectionError, IncompleteRead)):
+                read_answer(client)
+
+    @pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nA: ", head("GET /ignore HTTP/1.1", "Host: x", "bad")])
+    def test_200_slow_clients_do_not_hold_up_the_others(self, server: Served, begin: bytes) -> None:
+        slow = [server.connect() for _ in range(200)]
+        try:
+            for client in slow:
+                client.sendall(begin)
+            started = time.monotonic()
+            assert server.get("/").status == 200
+            assert time.monotonic() - started < SHORT.head
+        finally:
+            for client in slow:
+                client.close()
+
+
+def drip(server: Served, begin: bytes, piece: bytes) -> Answer:
+    """Send a piece again and again, faster than any silence is noticed, until there is an answer."""
+    with server.connect(timeout=0.1) as client:
+        client.sendall(begin)
+        for _ in range(40):
+            with suppress(BrokenPipeError):
+                client.sendall(piece)
+            if select([client], [], [], 0.1)[0]:
+                return read_answer(client)
+    raise AssertionError("the server waits for ever")
+
+
+@pytest.mark.parametrize("size", [10_000, 12_000_000])
+def test_a_client_that_sends_everything_first_sees_the_refusal(server: Served, size: int) -> None:
+    with server.connect() as client:
+        client.sendall(head("POST /ignore HTTP/1.1", "Host: x", f"Content-Length: {size}") + b"a" * size)
+        assert read_answer(client).status == 401
+        client.sendall(head("GET / HTTP/1.1", "Host: x"))
+        assert read_answer(client).status == 200
+
+
+def test_a_client_that_sends_after_a_broken_head_sees_the_refusal(server: Served) -> None:
+    with server.connect() as client:
+        client.sendall(head("POST / HTTP/1.1", "Host: x", "bad header"))
+        client.sendall(b"a" * 12_000_000)
+        assert_refused(read_answer(client), "BAD_REQUEST")
+
+
+def test_an_answer_is_streamed_as_it_is_made(server: Served) -> None:
+    with server.connect() as client:
+        client.sendall(head("GET /stream HTTP/1.1", "Host: x"))
+        received = b""
+        while received.count(b"x" * 10) < 1:
+            received += client.recv(1000)
+        assert received.count(b"x" * 10) == 1
+
+
+def test_background_work_starts_once_in_each_worker_after_the_fork(server: Served) -> None:
+    processes = server.get("/processes").json
+    assert processes["started"] == [processes["worker"]]
+    assert processes["master"] == server.process.pid
+
+
+def test_tls_works_in_a_worker(server: Served, tls_server: tuple[int, Path]) -> None:
+    port, certificate = tls_server
+    answer = server.get(f"/tls/{port}?ca={certificate}")
+    assert (answer.status, answer.body) == (200, b"over TLS")
+
+
+class TestStopping:
+    """Each test has a server of its own to stop."""
+
+    @pytest.fixture(params=KINDS)
+    def own(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+        served = Served(request.param, tmp_path)
+        yield served
+        served.stop(signal.SIGKILL)
+
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+    def test_idle_connections_do_not_hold_up_a_stop(self, own: Served, how: signal.Signals) -> None:
+        with own.connect() as idle, own.connect():
+            idle.sendall(head("GET / HTTP/1.1", "Host: x"))
+            read_answer(idle)
+            assert own.stop(how) < 3
+        assert own.process.returncode == 0
+        assert "toy: stopped" in own.log.read_text()
+
+    def test_a_request_under_way_is_finished(self, own: Served) -> None:
+        with own.connect() as client:
+            client.sendall(head("GET /sleep/1.0 HTTP/1.1", "Host: x"))
+            time.sleep(0.3)
+            assert 0.5 < own.stop() < 4
+            assert read_answer(client).body == b"slept"
+
+    def test_a_request_that_arrives_on_a_kept_connection_at_the_stop_is_answered(self, own: Served) -> None:
+        with own.connect() as client:
+            client.sendall(head("GET / HTTP/1.1", "Host: x"))
+            read_answer(client)
+            client.sendall(head("GET /last HTTP/1.1", "Host: x"))
+            own.process.send_signal(signal.SIGTERM)
+            assert read_answer(client).json["path"] == "/last"
+
+    def test_ctrl_c_reaches_master_and_worker_and_still_finishes_the_request(self, own: Served) -> None:
+        worker = own.get("/processes").json["worker"]
+        with own.connect() as client:
+            client.sendall(head("GET /sleep/1.0 HTTP/1.1", "Host: x"))
+            time.sleep(0.3)
+            os.kill(worker, signal.SIGINT)
+            own.stop(signal.SIGINT)
+            assert read_answer(client).body == b"slept"
+        assert [line["message"] for line in own.lines() if line["level"] != "info"] == ["a part did not stop"]
+
+    def test_a_killed_worker_is_replaced_and_nobody_is_refused(self, own: Served) -> None:
+        worker = own.get("/processes").json["worker"]
+        os.kill(worker, signal.SIGKILL)
+        started = time.monotonic()
+        assert own.get("/processes").json["worker"] != worker
+        assert time.monotonic() - started < 5
+
+    def test_the_worker_of_a_killed_master_ends(self, own: Served) -> None:
+        worker = own.get("/processes").json["worker"]
+        own.process.kill()
+        wait_until(lambda: not Path(f"/proc/{worker}").exists() or zombie(worker), 3)
+
+
+def zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_a_taken_port_is_told_plainly(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        with pytest.raises(PortError, match=f"Port {port} is already in use .* or set TOY_PORT"):
+            listen("127.0.0.1", port, "TOY_PORT")
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "no.such.host.invalid"])
+def test_an_address_of_another_machine_is_told_plainly(host: str) -> None:
+    with pytest.raises(PortError, match="no address of this machine: correct HOST"):
+        listen(host, 0, "TOY_PORT")

@@ -1,0 +1,100 @@
+"""A small service for tests of the server: `python -m tests.shared.toy_service threads|events <fd>` serves it."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flask import Flask, Response, request
+
+from shared import errors
+from shared.env import BaseConfig
+from shared.gunicorn import serve
+from shared.request_id import with_request_id
+from shared.workers.reading import Patience
+
+SHORT = Patience(head=0.6, body=0.6, write=2.0, linger=1.0)
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def load() -> Flask:  # noqa: C901 (one small view after the other)
+    import urllib3  # where an application imports it: before gevent's patches if it is loaded before them
+
+    context = urllib3.util.create_urllib3_context()
+    started: list[int] = []
+    app = Flask("toy")
+    errors.init_app(app)
+    app.wsgi_app = with_request_id(_broken(app.wsgi_app))  # type: ignore[assignment, method-assign]
+    app.extensions["postern.background"] = [lambda: started.append(os.getpid())]
+    app.extensions["postern.shutdown"] = [lambda: 1 / 0, lambda: print("toy: stopped", flush=True)]
+
+    @app.route("/", methods=METHODS, defaults={"path": ""})
+    @app.route("/<path:path>", methods=METHODS)
+    def echo(path: str) -> dict[str, Any]:
+        """Read the body and say what arrived."""
+        headers = {key: value for key, value in request.environ.items() if key.startswith("HTTP_")}
+        about = {"scheme": request.scheme, "script": request.environ["SCRIPT_NAME"], "headers": headers}
+        return {"path": request.path, "length": len(request.get_data()), **about}
+
+    @app.post("/ignore")
+    def ignore() -> tuple[str, int]:
+        return "not read", 401
+
+    @app.get("/sleep/<float:seconds>")
+    def sleep(seconds: float) -> str:
+        time.sleep(seconds)
+        return "slept"
+
+    @app.get("/stream")
+    def stream() -> Response:
+        def blocks() -> Iterator[bytes]:
+            for _ in range(3):
+                time.sleep(0.3)
+                yield b"x" * 10
+
+        return Response(blocks())
+
+    @app.get("/large")
+    def large() -> Response:
+        return Response(b"x" * 65536 for _ in range(1024))
+
+    @app.get("/processes")
+    def processes() -> dict[str, Any]:
+        return {"worker": os.getpid(), "master": os.getppid(), "started": started}
+
+    @app.get("/tls/<int:port>")
+    def tls(port: int) -> str:
+        """Ask a TLS server on this machine, whose certificate `?ca=` verifies."""
+        context.load_verify_locations(request.args["ca"])
+        with urllib3.PoolManager(ssl_context=context, retries=False, timeout=5) as pool:
+            return pool.request("GET", f"https://localhost:{port}/").data.decode()
+
+    return app
+
+
+def _broken(app: Any) -> Any:
+    """Add what a Flask view cannot do: break in front of every error handler."""
+
+    def wrapped(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/bad-header":
+            start_response("200 OK", [("X-Secret", "a\r\nb: c")])
+            return [b""]
+        if environ["PATH_INFO"] == "/raise":
+            raise RuntimeError("the secret of the toy")
+        answer: Iterable[bytes] = app(environ, start_response)
+        return answer
+
+    return wrapped
+
+
+def main() -> None:
+    kind, descriptor = sys.argv[1], int(sys.argv[2])
+    os.dup2(descriptor, 3)
+    os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+    config = BaseConfig.from_environment()
+    serve("toy", load, config, port=1, events=kind == "events", patience=SHORT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""A toy service with one noun, on which the kit is tested."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Flask
+
+from shared import db
+from shared.app import check_database, create_service
+from shared.env import BaseConfig, database_url
+from shared.tokens import Jwks
+from tests.shared.toys import models, resources
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MAX_BODY = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(BaseConfig):
+    database_url: str = database_url("TOYS_DATABASE_URL", "toys")
+
+
+def create_app(config: Config, fetch_keys: Callable[[], Jwks]) -> Flask:
+    app = create_service(
+        "toys",
+        config,
+        [resources.blp, resources.odd],
+        checks={"database": check_database(models.database)},
+        feed=models.feed,
+        fetch_keys=fetch_keys,
+        max_body=MAX_BODY,
+    )
+    db.init_app(app, models.database, config.database_url, MIGRATIONS)
+    return app

@@ -1,0 +1,56 @@
+"""Tables of the toy service."""
+
+import peewee
+
+from shared import clock
+from shared.db import Database, IdField, TimestampField, id_field
+from shared.feed import FactColumns, Feed, PositionColumns
+from shared.idempotency import Idempotency, IdempotencyKeyColumns
+from shared.pagination import Order
+
+database = Database()
+
+
+class Toy(peewee.Model):
+    """A toy of somebody."""
+
+    id = id_field()
+    name = peewee.CharField(max_length=200, unique=True)
+    price = peewee.BigIntegerField()
+    painted = peewee.BooleanField(default=False)
+    owner_id = IdField()
+    version = peewee.IntegerField(default=1)
+    created_at = TimestampField(default=clock.now)
+
+    class Meta:
+        database = database
+        indexes = ((("created_at", "id"), False), (("price", "id"), False))
+
+
+class Fact(FactColumns):
+    class Meta:
+        database = database
+        table_name = "fact"
+
+
+class FeedPosition(PositionColumns):
+    class Meta:
+        database = database
+        table_name = "feed_position"
+
+
+class IdempotencyKey(IdempotencyKeyColumns):
+    class Meta:
+        database = database
+        table_name = "idempotency_key"
+        primary_key = peewee.CompositeKey("user_id", "key")
+
+
+MODELS = [Toy, Fact, FeedPosition, IdempotencyKey]
+NEWEST = Order("newest", (Toy.created_at, Toy.id))
+BY_NAME = Order("name", (Toy.name,), descending=False)
+BY_PRICE = Order("price", (Toy.price, Toy.id), descending=False)
+ORDERS = {order.name: order for order in (NEWEST, BY_NAME, BY_PRICE)}
+
+feed = Feed("toys", Fact, database)
+idempotency = Idempotency(IdempotencyKey, database)

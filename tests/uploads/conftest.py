@@ -1,0 +1,132 @@
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from services.uploads import create_app
+from services.uploads.config import Config
+from services.uploads.models import Upload, database
+from shared.tokens import Jwks
+from tests.conftest import MakeToken
+from tests.uploads.samples import MULTIPART, form
+
+Client = Any  # Flask's, whose answers are of any shape
+Headers = dict[str, str]
+AsUser = Callable[..., Headers]
+Send = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def as_user(make_token: MakeToken) -> AsUser:
+    """Give the headers of somebody signed in: `as_user(user_id, role)`."""
+
+    def as_user(user_id: str | None = None, role: str = "user") -> Headers:
+        return {"Authorization": f"Bearer {make_token(user_id, role)}"}
+
+    return as_user
+
+
+@pytest.fixture
+def database_setting() -> dict[str, str]:
+    """SQLite under DATA_DIR; a module may say otherwise."""
+    return {}
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_setting: dict[str, str]) -> Config:
+    return Config.load({"APP_ENV": "test", "DATA_DIR": str(tmp_path), "LOG_LEVEL": "error"} | database_setting)
+
+
+@pytest.fixture
+def app(config: Config, jwks: Jwks) -> Iterator[Flask]:
+    """The service; at the end every row must have its bytes, and nothing else may be there."""
+    app = create_app(config, lambda: jwks)
+    app.test_client_class = Reading
+    yield app
+    rows = {upload.key for upload in Upload.select()}
+    database.close()
+    assert kept_files(config) == rows
+    assert not drafts(config)
+
+
+def kept_files(config: Config) -> set[str]:
+    root = config.storage_root
+    return {str(path.relative_to(root)) for path in root.glob("**/*") if path.is_file() and path.parent.name != "tmp"}
+
+
+def drafts(config: Config) -> list[Path]:
+    return list((config.storage_root / "tmp").iterdir())
+
+
+class Reading(FlaskClient):
+    """Flask's client, which reads and closes every answer as a server does."""
+
+    def open(self, *args: Any, **options: Any) -> Any:
+        return super().open(*args, **{"buffered": True} | options)
+
+
+@pytest.fixture
+def client(app: Flask) -> Client:
+    return app.test_client()
+
+
+@pytest.fixture
+def ann(as_user: AsUser) -> Headers:
+    return as_user()
+
+
+@pytest.fixture
+def bob(as_user: AsUser) -> Headers:
+    return as_user()
+
+
+@pytest.fixture
+def admin(as_user: AsUser) -> Headers:
+    return as_user(role="admin")
+
+
+@pytest.fixture
+def send(client: Client, ann: Headers) -> Send:
+    """Upload a file, whatever the answer."""
+
+    def send(data: bytes | None = None, name: str = "dot.png", headers: Headers = ann, **fields: Any) -> Any:
+        return client.post("/api/upload", data=form(data, name, **fields), content_type=MULTIPART, headers=headers)
+
+    return send
+
+
+@pytest.fixture
+def upload(send: Send) -> Callable[..., dict[str, Any]]:
+    """Upload a file and return what is known about it."""
+
+    def upload(*args: Any, **options: Any) -> dict[str, Any]:
+        answer = send(*args, **options)
+        assert answer.status_code == 201, answer.text
+        data: dict[str, Any] = answer.json["data"]
+        return data
+
+    return upload
+
+
+def in_threads(*jobs: Callable[[], Any]) -> list[Any]:
+    """Run the jobs at the same time and return what they return."""
+    results: list[Any] = [None] * len(jobs)
+    together = threading.Barrier(len(jobs))
+
+    def run(number: int) -> None:
+        together.wait()
+        try:
+            results[number] = jobs[number]()
+        finally:
+            database.close()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results

@@ -1,0 +1,82 @@
+"""What every storage has to do; the suite that a second one must pass too."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.uploads.storage import LocalStorage, Storage
+from shared import clock
+from shared.ids import new_id
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return LocalStorage(tmp_path / "uploads")
+
+
+def key() -> str:
+    return f"{new_id()}/{new_id()}.png"
+
+
+def keep(storage: Storage, key: str, data: bytes) -> None:
+    with storage.draft() as draft:
+        draft.write(data)
+        storage.save(draft, key)
+
+
+def read(storage: Storage, key: str, start: int, stop: int) -> bytes:
+    blocks = storage.open(key, start, stop)
+    try:
+        return b"".join(blocks)
+    finally:
+        blocks.close()
+
+
+def test_what_was_saved_is_read_in_parts(storage: Storage) -> None:
+    data, place = bytes(range(256)) * 4000, key()
+    keep(storage, place, data)
+    for start, stop in ((0, len(data)), (0, 1), (300_000, 800_000), (len(data) - 1, len(data)), (5, 5)):
+        assert read(storage, place, start, stop) == data[start:stop]
+    assert [stored.key for stored in storage.list()] == [place]
+
+
+def test_a_reader_goes_on_when_the_file_is_deleted(storage: Storage) -> None:
+    place = key()
+    keep(storage, place, b"x" * 600_000)
+    blocks = storage.open(place, 0, 600_000)
+    storage.delete(place)
+    assert sum(map(len, blocks)) == 600_000
+    blocks.close()
+
+
+def test_what_is_not_there_is_told_at_once(storage: Storage) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.open(key(), 0, 1)
+    storage.delete(key())
+    assert not list(storage.list())
+
+
+def test_a_draft_that_is_not_saved_is_gone(storage: Storage) -> None:
+    with storage.draft() as draft:
+        draft.write(b"x")
+    assert not Path(draft.name).exists()
+    assert not list(storage.list())
+
+
+@pytest.mark.parametrize("bad", ["../x", f"../{new_id()}.png", f"{new_id()}/../../x.png", "/etc/passwd", "", "tmp/x"])
+def test_a_key_leads_nowhere_else(storage: Storage, bad: str) -> None:
+    with pytest.raises(ValueError, match="not a key"):
+        storage.open(bad, 0, 1)
+    with pytest.raises(ValueError, match="not a key"):
+        storage.delete(bad)
+    with pytest.raises(ValueError, match="not a key"):
+        keep(storage, bad, b"x")
+
+
+def test_only_old_drafts_are_discarded(storage: Storage) -> None:
+    with storage.draft() as draft:
+        storage.discard_drafts(clock.now() - timedelta(minutes=1))
+        assert Path(draft.name).exists()
+        storage.discard_drafts(clock.now() + timedelta(minutes=1))
+        assert not Path(draft.name).exists()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from services.auth import tokens
+from services.auth import passwords, sessions, tokens
 from services.auth.config import Config
 from services.auth.models import database, feed
 from services.auth.resources import keys, me, signin, users
@@ -28,4 +28,7 @@ def create_app(config: Config | None = None) -> Flask:
     )
     tokens.init_app(app, signing)
     db.init_app(app, database, config.database_url, MIGRATIONS)
+    passwords.nobodys_hash()
+    with database.connection_context():
+        sessions.restore_revocations(app.extensions["postern.verifier"].revocations)
     return app

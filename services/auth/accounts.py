@@ -33,12 +33,17 @@ def check_password(email: str, password: str) -> User:
     return user
 
 
-def note_login(user: User, password: str) -> User:
-    """Set `last_login`, and hash the password anew when the parameters have changed; return the user as it is."""
-    change: dict[str, Any] = {"last_login": clock.now()}
+def renew_hash(user: User, password: str) -> None:
+    """Hash the password anew when the parameters have changed, unless it was changed in the meantime."""
     if passwords.is_outdated(user.password_hash):
-        change["password_hash"] = passwords.hash_password(password)
-    User.update(change).where(User.id == user.id).execute()
+        renewed = passwords.hash_password(password)
+        unchanged = (User.id == user.id) & (User.password_hash == user.password_hash)
+        User.update(password_hash=renewed).where(unchanged).execute()
+
+
+def note_login(user: User) -> User:
+    """Set `last_login`; return the user as it is then."""
+    User.update(last_login=clock.now()).where(User.id == user.id).execute()
     return by_id(user.id)
 
 
@@ -52,7 +57,9 @@ def by_id(user_id: str, *, lock: bool = False) -> User:
 
 
 def update_profile(user: User, changes: dict[str, Any]) -> User:
-    """Change name, bio or avatar, and tell everybody. Call it inside a transaction."""
+    """Change name, bio or avatar, and tell everybody what differs. Call it inside a transaction."""
+    if all(value == getattr(user if name == "name" else user.profile, name) for name, value in changes.items()):
+        return user
     about = {name: value for name, value in changes.items() if name in ("bio", "avatar")}
     if about:
         Profile.update(about).where(Profile.user == user.id).execute()

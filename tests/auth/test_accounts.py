@@ -158,6 +158,26 @@ def test_an_outdated_hash_is_renewed_at_login(client: Client, register: Register
     assert "t=1," in User.get_by_id(user_id).password_hash
 
 
+def test_renewing_a_hash_does_not_undo_a_new_password(client: Client, register: Register) -> None:
+    from argon2 import PasswordHasher
+
+    from services.auth import accounts
+
+    user_id = register()["user"]["id"]
+    old = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
+    User.update(password_hash=old).where(User.id == user_id).execute()
+    user = accounts.check_password("ann@example.org", PASSWORD)
+    User.update(password_hash="made in the meantime").where(User.id == user_id).execute()
+    accounts.renew_hash(user, PASSWORD)
+    assert User.get_by_id(user_id).password_hash == "made in the meantime"
+
+
+def test_the_hash_for_unknown_addresses_is_made_at_the_start(app: Flask) -> None:
+    from services.auth import passwords
+
+    assert passwords.nobodys_hash.cache_info().currsize == 1
+
+
 @on_sqlite
 def test_passwords_are_taken_as_they_are(client: Client, register: Register) -> None:
     secret = "  пароль\twith 密 and spaces "

@@ -35,8 +35,9 @@ def register(data: dict[str, Any]) -> Response:
 def login(data: dict[str, Any]) -> Response:
     """Sign in; `rememberMe` makes the session last longer."""
     user = accounts.check_password(data["email"], data["password"])
+    accounts.renew_hash(user, data["password"])
     with database.atomic():
-        user = accounts.note_login(user, data["password"])
+        user = accounts.note_login(user)
         signin = _open_session(user, data["remember_me"])
     return _signed_in(signin)
 

@@ -189,7 +189,7 @@ class Verifier:
         if not _well_formed(token):
             raise ValueError("not in the compact form")
         header = jwt.get_unverified_header(token)
-        if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or "crit" in header or "kid" not in header:
+        if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or "kid" not in header:
             raise ValueError("not one of our headers")
         key = self._keys.get(header["kid"])
         if key is None:

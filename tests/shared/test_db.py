@@ -1,6 +1,5 @@
 """The database of a service: connections, transactions, migrations and times, on both engines."""
 
-import multiprocessing
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -135,14 +134,21 @@ def test_dropping_a_connection_that_works_does_nothing() -> None:
     assert database.connection() is before
 
 
-def run_migrations(url: str) -> list[str]:
-    return migrate(connect(url), MIGRATIONS)
+SLOW = """
+import time
 
 
-def test_racing_processes_migrate_once(database_url: str) -> None:
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        applied = pool.map(run_migrations, [database_url] * 6, chunksize=1)
-    assert sorted(applied) == [[]] * 5 + [["0001_initial"]]
+def up(migrator, db):
+    db.execute_sql("CREATE TABLE slow (id INTEGER)")
+    time.sleep(0.2)
+"""
+
+
+def test_racing_processes_migrate_once(database_url: str, tmp_path: Path) -> None:
+    """The locks are between connections and open files: threads that share neither stand for processes."""
+    (tmp_path / "0001_slow.py").write_text(SLOW)
+    applied = in_threads(4, lambda _index: migrate(connect(database_url), tmp_path))
+    assert sorted(applied) == [[], [], [], ["0001_slow"]]
 
 
 BROKEN = """

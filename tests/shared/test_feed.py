@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -208,11 +208,27 @@ class Transaction:
         self._thread.join()
 
 
+Begin = Callable[[], Transaction]
+
+
+@pytest.fixture
+def begin(any_app: Flask) -> Iterator[Begin]:
+    """Return `begin()`; what a test left open is ended after it."""
+    begun: list[Transaction] = []
+
+    def start() -> Transaction:
+        begun.append(Transaction())
+        return begun[-1]
+
+    yield start
+    for transaction in begun:
+        transaction.commit()
+
+
 @only_postgres
-@pytest.mark.usefixtures("any_app")
-def test_what_a_transaction_saw_of_another_stands_before_what_it_says() -> None:
+def test_what_a_transaction_saw_of_another_stands_before_what_it_says(begin: Begin) -> None:
     toy = Toy.create(name="bear", price=0, owner_id=new_id())
-    early, late = Transaction(), Transaction()
+    early, late = begin(), begin()
     early.do(lambda: Toy.create(name="other", price=1, owner_id=new_id()))
     for number, transaction in enumerate((late, early)):
         transaction.do(lambda: Toy.update(price=1).where(Toy.id == toy.id).execute())
@@ -222,9 +238,8 @@ def test_what_a_transaction_saw_of_another_stands_before_what_it_says() -> None:
 
 
 @only_postgres
-@pytest.mark.usefixtures("any_app")
-def test_a_fact_is_not_served_while_an_earlier_one_can_still_appear() -> None:
-    first, second = Transaction(), Transaction()
+def test_a_fact_is_not_served_while_an_earlier_one_can_still_appear(begin: Begin) -> None:
+    first, second = begin(), begin()
     first.do(lambda: publish("first"))
     second.do(lambda: publish("second"))
     second.commit()
@@ -234,9 +249,8 @@ def test_a_fact_is_not_served_while_an_earlier_one_can_still_appear() -> None:
 
 
 @only_postgres
-@pytest.mark.usefixtures("any_app")
-def test_a_fact_is_served_at_once_when_nothing_else_runs() -> None:
-    early, late = Transaction(), Transaction()
+def test_a_fact_is_served_at_once_when_nothing_else_runs(begin: Begin) -> None:
+    early, late = begin(), begin()
     early.do(lambda: Toy.create(name="other", price=1, owner_id=new_id()))
     late.do(lambda: publish("late"))
     late.commit()

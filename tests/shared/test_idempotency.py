@@ -1,5 +1,6 @@
 """A POST with Idempotency-Key happens once, and says the same every time."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from flask.testing import FlaskClient
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
 from tests.shared.conftest import AsUser, in_threads
+from tests.shared.toys import resources
 from tests.shared.toys.models import Fact, IdempotencyKey, Toy, idempotency
 
 TRAIN = {"name": "train", "price": 1}
@@ -167,6 +169,42 @@ def test_processes_with_one_key_write_once(
     assert len(made) == 2
     assert {answer.status_code for answer in answers} <= {201, 409}
     assert counts() == (2, 2)
+
+
+def test_a_view_that_wrote_and_then_refused_wrote_nothing(post: Post) -> None:
+    refused = post(path="/api/odd/half")
+    assert_problem(refused, 403, "FORBIDDEN")
+    assert counts() == (0, 0)
+    assert post(path="/api/odd/half").data == refused.data
+
+
+@pytest.mark.parametrize(
+    "database_url, processes", [("sqlite", 1), ("postgres", 1), ("postgres", 2)], indirect=["database_url"]
+)
+def test_a_second_request_is_refused_at_once_while_the_first_still_runs(
+    any_app: Flask, ann: dict[str, str], monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def wait(_data: dict[str, Any]) -> None:
+        started.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr(resources, "_fail_if_wanted", wait)
+    if processes > 1:
+        monkeypatch.setattr(idempotency, "_running", Forgetful())
+
+    def post(index: int) -> Any:
+        if index:
+            started.wait(5)
+        answer = any_app.test_client().post("/api/toys", json=TRAIN, headers=ann | {"Idempotency-Key": "key-1"})
+        go_on.set()
+        return answer
+
+    first, second = in_threads(2, post)
+    assert first.status_code == 201
+    assert_problem(second, 409, "CONFLICT")
+    assert "still runs" in second.json["detail"]
 
 
 class Forgetful(set[Any]):

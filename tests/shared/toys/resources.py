@@ -130,6 +130,15 @@ def echo() -> Response:
     return respond(request.get_json())
 
 
+@odd.route("/half", methods=["POST"])
+@signed_in()
+@idempotency.accepts_key
+def make_half() -> Response:
+    """Write, and refuse after it, without a transaction of its own."""
+    Toy.create(name="half", price=0, owner_id=require_user().user_id)
+    raise Problem("FORBIDDEN")
+
+
 @odd.route("/load", methods=["POST"])
 @odd.arguments(ToyCreateSchema)
 def load(data: dict[str, Any]) -> Response:

@@ -86,7 +86,7 @@ def compose(
     return message
 
 
-def _policy(message: EmailMessage) -> EmailPolicy:
+def _policy(message: EmailMessage) -> "EmailPolicy[EmailMessage]":
     """Return how to write the mail: in ASCII, unless an address has none (RFC 6531)."""
     return SMTP if all(address.isascii() for address in _recipients(message)) else SMTPUTF8
 

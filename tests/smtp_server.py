@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any
 
 HANG_UP, STALL = "hang up", "stall"
 GREETING, CONTENT = "greeting", "content"
@@ -25,8 +24,7 @@ class Received:
 
     @property
     def message(self) -> EmailMessage:
-        message: Any = message_from_bytes(self.content, policy=policy.default)
-        return message
+        return message_from_bytes(self.content, policy=policy.default)
 
     @property
     def text(self) -> str:

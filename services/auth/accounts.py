@@ -5,17 +5,20 @@ from typing import Any
 import peewee
 
 from services.auth import passwords
-from services.auth.models import Profile, User, database, feed, fold_email
+from services.auth.models import MailToken, Profile, User, database, feed, fold_email
 from shared import clock
 from shared.db import is_postgres
 from shared.problems import Problem
 
 
-def register(name: str, email: str, password: str) -> User:
+def register(name: str, email: str, password: str, *, verified: bool = False) -> User:
     """Make an account; raise EMAIL_TAKEN. Call it inside a transaction, with the password hashed before."""
+    folded = fold_email(email)
     try:
         with database.atomic():
-            user = User.create(name=name, email=email, email_folded=fold_email(email), password_hash=password)
+            user = User.create(
+                name=name, email=email, email_folded=folded, password_hash=password, email_verified=verified
+            )
     except peewee.IntegrityError as error:
         raise Problem("EMAIL_TAKEN") from error
     user.profile = Profile.create(user=user)
@@ -31,6 +34,19 @@ def check_password(email: str, password: str) -> User:
     if user.status == "suspended":
         raise Problem("ACCOUNT_SUSPENDED")
     return user
+
+
+def verify_email(user_id: str, email_folded: str) -> User:
+    """Note that the address is its owner's, unless the account has another one by now; return the user."""
+    same = (User.id == user_id) & (User.email_folded == email_folded) & ~User.email_verified
+    User.update(email_verified=True, version=User.version + 1).where(same).execute()
+    return by_id(user_id)
+
+
+def set_password(user_id: str, password_hash: str) -> None:
+    """Change the password; whatever could set another one by mail ends. Call it inside a transaction."""
+    User.update(password_hash=password_hash).where(User.id == user_id).execute()
+    MailToken.forget(user_id, "reset")
 
 
 def note_login(user: User, password: str) -> User:

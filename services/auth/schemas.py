@@ -47,6 +47,24 @@ class LoginSchema(Schema):
     remember_me = Boolean(load_default=False)
 
 
+class AddressSchema(Schema):
+    """An address to mail a link to, if it is somebody's."""
+
+    email = Email(required=True)
+
+
+class TokenSchema(Schema):
+    """The token of a mailed link."""
+
+    token = Text(low=1, high=200, required=True)
+
+
+class ResetSchema(TokenSchema):
+    """The token of a mailed link, and the password to set."""
+
+    password = Text(low=8, high=128, verbatim=True, lines=True, required=True)
+
+
 class RefreshSchema(Schema):
     """The token of the answer before."""
 
@@ -85,8 +103,24 @@ class PublicUserSchema(Schema):
     created_at = Timestamp()
 
 
+class VerifiedSchema(Schema):
+    """An address is known to be its owner's."""
+
+    email = ma.fields.String()
+    email_verified = ma.fields.Boolean()
+
+
+class MessageSchema(Schema):
+    """A sentence for a person."""
+
+    message = ma.fields.String()
+
+
 class SigninSchema(Schema):
-    """A session has begun or goes on; `expires_in` is in seconds."""
+    """A session has begun or goes on; `expires_in` is in seconds.
+
+    Where addresses have to be verified, a new account has `user` alone.
+    """
 
     user = ma.fields.Nested(UserSchema)
     access_token = ma.fields.String()

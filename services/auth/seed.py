@@ -44,7 +44,7 @@ def _make_missing(numbers: range, password_hash: str) -> None:
     known = {user.email for user in User.select(User.email).where(User.email_folded.in_(list(wanted)))}
     for email, number in wanted.items():
         if email not in known:
-            accounts.register(f"{NAMES[number % len(NAMES)]} {number}", email, password_hash)
+            accounts.register(f"{NAMES[number % len(NAMES)]} {number}", email, password_hash, verified=True)
 
 
 def _email(number: int) -> str:

@@ -184,7 +184,7 @@ def test_in_development_a_mail_is_a_file(tmp_path: Path, caplog: pytest.LogCaptu
     message = message_from_bytes(path.read_bytes(), policy=policy.default)
     assert (path.name, stat.S_IMODE(path.stat().st_mode)) == ("0001.eml", 0o600)
     assert (message["To"], message["Subject"]) == (recipient, "Grüße")
-    assert "https://example.org/?token=abc" in message.get_content()  # type: ignore[attr-defined]
+    assert "https://example.org/?token=abc" in message.get_content()
     assert "https://example.org/?token=abc " in caplog.text
 
 

@@ -146,14 +146,14 @@ def _hand_over(smtp: smtplib.SMTP, message: EmailMessage) -> None:
         smtp.sendmail(sender, _recipients(message), message.as_bytes(policy=policy), options)
     except smtplib.SMTPRecipientsRefused as error:
         ((code, reason),) = error.recipients.values()
-        raise _refusal(code, reason, error) from error
+        raise _refusal(code, reason) from error
     except smtplib.SMTPDataError as error:
-        raise _refusal(error.smtp_code, error.smtp_error, error) from error
+        raise _refusal(error.smtp_code, error.smtp_error) from error
 
 
-def _refusal(code: int, reason: bytes | str, error: Exception) -> Exception:
+def _refusal(code: int, reason: bytes | str) -> Exception:
     text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason
-    return RefusedError(f"{code} {text}") if code >= 500 else error
+    return (RefusedError if code >= 500 else OSError)(f"{code} {text}")
 
 
 def _is_this_machine(host: str) -> bool:

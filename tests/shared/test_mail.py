@@ -97,6 +97,7 @@ def test_what_may_pass_is_tried_again(server: SmtpServer, frozen_clock: FrozenCl
     row = Mail.get()
     assert (row.attempts, row.sent_at, row.next_attempt_at) == (1, None, clock.now() + retry_pause(1))
     assert row.error
+    assert row.recipient not in row.error
     server.replies.clear()
     assert worker.send_due() == 0
     frozen_clock.moment += retry_pause(1)

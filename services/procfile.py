@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -46,6 +47,7 @@ class Program:
     def _become(self, parent: int) -> None:
         from shared.processes import end_with_parent  # only here: it takes memory that the command gives back
 
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setpgid(0, 0)
         end_with_parent(parent)
         environment = dict(os.environ)

@@ -8,7 +8,7 @@ from flask_cors import CORS
 
 from shared import api, auth, db, errors, health, logging, pagination
 from shared.env import BaseConfig
-from shared.feed import Feed
+from shared.feed import DatabaseReader, Feed, MemoryReader
 from shared.internal import InternalClient
 from shared.request_id import with_request_id
 from shared.tokens import Jwks
@@ -51,7 +51,9 @@ def create_service(
     pagination.init_app(app)
     keys = InternalClient(config.auth_url)
     verifier = auth.init_app(app, fetch_keys or (lambda: keys.get_json(auth.JWKS_PATH)))
-    run_in_background(app, auth.revocation_reader(config.auth_url, config.internal_token, verifier.revocations))
+    reader = auth.revocation_reader(config.auth_url, config.internal_token, verifier.revocations)
+    app.extensions["postern.revocation_reader"] = reader
+    run_in_background(app, reader)
     rest = api.init_app(app, f"Postern {name}")
     for blueprint in blueprints:
         rest.register_blueprint(blueprint)
@@ -76,6 +78,9 @@ class Background(Protocol):
 
 def run_in_background(app: Flask, task: Background) -> None:
     """Start the task in every process of the app, after the fork."""
+    leader: MemoryReader = app.extensions["postern.revocation_reader"]
+    if isinstance(task, DatabaseReader) and task.source == leader.source:
+        leader.lead(task)
     app.extensions["postern.background"].append(task.start)
     app.extensions["postern.shutdown"].append(task.stop)
 

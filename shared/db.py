@@ -131,7 +131,7 @@ def _migration_lock(database: peewee.Database) -> Iterator[None]:
             yield
 
 
-def get_or_404(query: type[Row] | peewee.ModelSelect, *conditions: Any) -> Row:
+def get_or_404(query: "type[Row] | peewee.ModelSelect[Row]", *conditions: Any) -> Row:
     """Return the one row, or raise NOT_FOUND."""
     select = query if isinstance(query, peewee.ModelSelect) else query.select()
     row: Row | None = select.where(*conditions).first()

@@ -24,6 +24,7 @@ from shared.problems import Problem
 CONTENT_TYPE = "application/cloudevents-batch+json"
 BATCH = 500
 PAUSE = 0.4  # seconds between two questions of a reader
+FOLLOWER_PAUSE = 5.0  # seconds for a reader that another one wakes
 RETRY = 2.0  # seconds after a question that failed
 REMIND = 30  # failures from one line in the log to the next
 
@@ -148,12 +149,19 @@ class Reader:
         self._handlers = handlers
         self._client = InternalClient(url, token)
         self._stopping = threading.Event()
+        self._news = threading.Event()
+        self._pause = PAUSE
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=f"feed-{self.source}", daemon=True).start()
 
     def stop(self) -> None:
         self._stopping.set()
+        self._news.set()
+
+    def wake(self) -> None:
+        """Ask again at once."""
+        self._news.set()
 
     def _run(self) -> None:
         failures = 0
@@ -166,7 +174,8 @@ class Reader:
                 if failures % REMIND == 0:
                     self._complain(error)
                 failures += 1
-            self._stopping.wait(RETRY if failures else PAUSE)
+            self._news.wait(RETRY if failures else self._pause)
+            self._news.clear()
 
     def _complain(self, error: Exception) -> None:
         if isinstance(error, OSError):
@@ -201,6 +210,12 @@ class MemoryReader(Reader):
     def __init__(self, *details: Any, look_back: float) -> None:
         super().__init__(*details)
         self._look_back = look_back
+        self._followers: list[Reader] = []
+
+    def lead(self, reader: Reader) -> None:
+        """Wake a reader of the same feed when there is news, so that it need not ask all the time itself."""
+        self._followers.append(reader)
+        reader._pause = FOLLOWER_PAUSE
 
     def _position(self) -> dict[str, str]:
         if self.last_event_id:
@@ -211,6 +226,8 @@ class MemoryReader(Reader):
         for event in events:
             self._handle(event)
             self.last_event_id = event["id"]
+        for follower in self._followers:
+            follower.wake()
 
 
 class DatabaseReader(Reader):

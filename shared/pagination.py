@@ -4,7 +4,7 @@ import base64
 import hmac
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 import marshmallow as ma
@@ -20,6 +20,7 @@ COUNT_CAP = 10_000
 MAX_LIMIT = 100
 MAX_CURSOR = 2000  # characters; a title of 200 in any script fits
 _SEAL = 12
+Query: TypeAlias = "peewee.ModelSelect[Any]"
 
 
 class PageQuerySchema(Schema):
@@ -44,10 +45,10 @@ class Order:
         self._columns = columns
         self._descending = descending
 
-    def sort(self, query: peewee.ModelSelect) -> peewee.ModelSelect:
+    def sort(self, query: Query) -> Query:
         return query.order_by(*(column.desc() if self._descending else column for column in self._columns))
 
-    def after(self, query: peewee.ModelSelect, values: list[Any]) -> peewee.ModelSelect:
+    def after(self, query: Query, values: list[Any]) -> Query:
         """Keep what follows these values; a row-value comparison, which uses the index at any depth."""
         row = peewee.Tuple(*self._columns)
         place = peewee.Tuple(*(column.db_value(value) for column, value in zip(self._columns, values, strict=True)))
@@ -83,9 +84,7 @@ def _seal(payload: bytes) -> bytes:
     return hmac.digest(key, b"cursor:" + payload, "sha256")[:_SEAL]
 
 
-def paginate(
-    query: peewee.ModelSelect, order: Order, args: dict[str, Any], total: Callable[[], int] | None = None
-) -> list[Any]:
+def paginate(query: Query, order: Order, args: dict[str, Any], total: Callable[[], int] | None = None) -> list[Any]:
     """Run an unordered query for one page and return its rows; the envelope and Link are filled in.
 
     `args` are those of `PageQuerySchema`. `total` counts an unfiltered list exactly; without it up to

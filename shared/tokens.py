@@ -94,39 +94,46 @@ def _usable_keys(jwks: Jwks) -> dict[str, jwt.PyJWK]:
     """Keep what verifies our signatures (RFC 7517, 4.1 to 4.4; RFC 8037, 2); PyJWT does not look at all of it."""
     usable = {}
     for key in jwks["keys"]:
-        if all(key.get(name, value) == value for name, value in _OF_A_KEY.items()) and _may_verify(key):
+        if isinstance(key, dict) and _verifies(key):
             try:
                 usable[str(key["kid"])] = jwt.PyJWK(key, ALGORITHM)
             except (LookupError, jwt.PyJWTError) as error:
                 _logger.warning("a public key is not usable: %s", error)
+    if not usable:
+        raise ValueError("none is usable")
     return usable
 
 
 _OF_A_KEY = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": ALGORITHM}
 
 
-def _may_verify(key: dict[str, Any]) -> bool:
+def _verifies(key: dict[str, Any]) -> bool:
     operations = key.get("key_ops", ["verify"])
-    return isinstance(operations, list) and "verify" in operations and "d" not in key
+    if "d" in key or not isinstance(operations, list) or "verify" not in operations:
+        return False
+    return all(key.get(name, value) == value for name, value in _OF_A_KEY.items())
 
 
 class Revocations:
     """What ended before its token did: sessions, and all tokens of a user made before a moment.
 
-    Kept for the life of a token; filled from auth's feed, by one thread.
+    Kept for the life of a token; filled from auth's feed and, in auth itself, by a logout.
     """
 
     def __init__(self) -> None:
         self._ended: dict[str, tuple[float, float]] = {}
         self._before: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
 
     def end_session(self, session_id: str, now: float) -> None:
-        _remember(self._ended, session_id, now, now)
+        with self._lock:
+            _remember(self._ended, session_id, now, now)
 
     def end_tokens_before(self, user_id: str, moment: float, now: float) -> None:
         """End the user's tokens that were issued up to the moment, in seconds since 1970."""
-        earlier, _ = self._before.get(user_id, (0.0, 0.0))
-        _remember(self._before, user_id, max(moment, earlier), now)
+        with self._lock:
+            earlier, _ = self._before.get(user_id, (0.0, 0.0))
+            _remember(self._before, user_id, max(moment, earlier), now)
 
     def covers(self, claims: Claims) -> bool:
         if claims.session_id in self._ended:

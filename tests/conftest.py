@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from shared import clock, tokens
 from shared.ids import new_id
 
-POSTGRES = os.environ.get("POSTERN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
+POSTGRES = os.environ.get("POSTERN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432").rstrip("/")
 KEY_ID = "test-key"
 
 MakeToken = Callable[..., str]
@@ -98,7 +98,7 @@ def end_connections(url: str) -> None:
     """End what is connected to the database of the address, as a restart of the server would."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 

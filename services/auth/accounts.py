@@ -49,13 +49,25 @@ def set_password(user_id: str, password_hash: str) -> None:
     MailToken.forget(user_id, "reset")
 
 
-def note_login(user: User, password: str) -> User:
-    """Set `last_login`, and hash the password anew when the parameters have changed; return the user as it is."""
-    change: dict[str, Any] = {"last_login": clock.now()}
+def renew_hash(user: User, password: str) -> None:
+    """Hash the password anew when the parameters have changed, unless it was changed in the meantime."""
     if passwords.is_outdated(user.password_hash):
-        change["password_hash"] = passwords.hash_password(password)
-    User.update(change).where(User.id == user.id).execute()
+        renewed = passwords.hash_password(password)
+        if User.update(password_hash=renewed).where(_unchanged(user)).execute():
+            user.password_hash = renewed
+        else:  # by another password, or by another login that renewed the hash of this one
+            user.password_hash = check_password(user.email, password).password_hash
+
+
+def note_login(user: User) -> User:
+    """Set `last_login`; return the user as it is then. Raise INVALID_CREDENTIALS if the password has just changed."""
+    if not User.update(last_login=clock.now()).where(_unchanged(user)).execute():
+        raise Problem("INVALID_CREDENTIALS")
     return by_id(user.id)
+
+
+def _unchanged(user: User) -> Any:
+    return (User.id == user.id) & (User.password_hash == user.password_hash)
 
 
 def by_id(user_id: str, *, lock: bool = False) -> User:
@@ -68,7 +80,9 @@ def by_id(user_id: str, *, lock: bool = False) -> User:
 
 
 def update_profile(user: User, changes: dict[str, Any]) -> User:
-    """Change name, bio or avatar, and tell everybody. Call it inside a transaction."""
+    """Change name, bio or avatar, and tell everybody what differs. Call it inside a transaction."""
+    if all(value == getattr(user if name == "name" else user.profile, name) for name, value in changes.items()):
+        return user
     about = {name: value for name, value in changes.items() if name in ("bio", "avatar")}
     if about:
         Profile.update(about).where(Profile.user == user.id).execute()

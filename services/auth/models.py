@@ -123,6 +123,17 @@ class Session(Model):
         query = cls.select(cls.id).where(cls.user == user_id, cls.revoked_at.is_null(), cls.expires_at > now)
         return [row.id for row in list(query) if cls.end(row.id, now)]
 
+    @classmethod
+    def note_use(cls, session_id: str, now: datetime) -> bool:
+        """Set `last_used_at` of a session that still runs; tell whether it does."""
+        running = (cls.id == session_id) & cls.revoked_at.is_null()
+        return bool(cls.update(last_used_at=now).where(running).execute())
+
+    @classmethod
+    def ended_since(cls, moment: datetime) -> list[str]:
+        """Return the ids of the sessions that were ended after the moment."""
+        return [row.id for row in cls.select(cls.id).where(cls.revoked_at > moment)]
+
 
 class RefreshToken(Model):
     """A refresh token by its SHA-256; the successor is sealed with the token that it replaces."""

@@ -46,7 +46,7 @@ def matches(password_hash: str | None, password: str) -> bool:
     """Tell whether the password is the one that was hashed; without a hash, say no after the same work."""
     with _places:
         try:
-            hasher.verify(password_hash or _nobodys_hash(), password)
+            hasher.verify(password_hash or nobodys_hash(), password)
         except (VerificationError, InvalidHashError):
             return False
     return password_hash is not None
@@ -58,5 +58,6 @@ def is_outdated(password_hash: str) -> bool:
 
 
 @cache
-def _nobodys_hash() -> str:
+def nobodys_hash() -> str:
+    """Return a hash that no password matches; made before the first login, whose time would tell otherwise."""
     return hasher.hash(os.urandom(16).hex())

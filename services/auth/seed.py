@@ -29,22 +29,25 @@ def seed(config: Config, users: int, progress: Progress) -> list[SeededUser]:
     database.initialize(db.connect(config.database_url))
     db.migrate(database.obj, MIGRATIONS)
     password_hash = passwords.hash_password(PASSWORD)
+    seeded: list[SeededUser] = []
     with database.connection_context():
         for start in range(1, users + 1, BATCH):
             numbers = range(start, min(start + BATCH, users + 1))
             with database.atomic():
-                _make_missing(numbers, password_hash)
+                seeded += _make_missing(numbers, password_hash)
             progress(numbers[-1], users)
-        found = User.select().where(User.email_folded.in_([_email(number) for number in range(1, users + 1)]))
-        return [SeededUser(user.id, user.name, user.email, PASSWORD) for user in found.order_by(User.id)]
+    return seeded
 
 
-def _make_missing(numbers: range, password_hash: str) -> None:
-    wanted = {_email(number): number for number in numbers}
-    known = {user.email for user in User.select(User.email).where(User.email_folded.in_(list(wanted)))}
-    for email, number in wanted.items():
-        if email not in known:
-            accounts.register(f"{NAMES[number % len(NAMES)]} {number}", email, password_hash, verified=True)
+def _make_missing(numbers: range, password_hash: str) -> list[SeededUser]:
+    """Return the users of these numbers, in their order."""
+    emails = [_email(number) for number in numbers]
+    users = {user.email_folded: user for user in User.select().where(User.email_folded.in_(emails))}
+    for email, number in zip(emails, numbers, strict=True):
+        if email not in users:
+            name = f"{NAMES[number % len(NAMES)]} {number}"
+            users[email] = accounts.register(name, email, password_hash, verified=True)
+    return [SeededUser(users[email].id, users[email].name, email, PASSWORD) for email in emails]
 
 
 def _email(number: int) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from services.auth.models import RefreshToken, Session, User, database
 from shared import clock
 from shared.problems import Problem
+from shared.tokens import LIFETIME, Revocations
 
 TOKEN_BYTES = 32
 GRACE = timedelta(seconds=10)  # for two tabs that refresh at once, or an answer that got lost
@@ -53,12 +54,19 @@ def continue_session(refresh_token: str) -> Signin:
         successor = _replace(row, token, now) or _known_successor(row, token, now)
         if successor is None:
             Session.end(row.session_id, now)
-        else:
-            Session.update(last_used_at=now).where(Session.id == row.session_id).execute()
+        elif not Session.note_use(row.session_id, now):  # a logout was faster
+            raise Problem("TOKEN_REVOKED")
     if successor is None:
         raise Problem("TOKEN_REVOKED", "This refresh token was used before; the session has been ended.")
     user = User.with_profile().where(User.id == row.session.user_id).get()
     return Signin(user, row.session_id, _encode(successor))
+
+
+def restore_revocations(revocations: Revocations) -> None:
+    """Refuse from the first request on what ended before a restart; the feed tells it moments later."""
+    now = clock.now()
+    for session_id in Session.ended_since(now - timedelta(seconds=LIFETIME)):
+        revocations.end_session(session_id, now.timestamp())
 
 
 def _usable(token: bytes, now: datetime) -> RefreshToken:

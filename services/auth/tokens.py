@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from flask import Flask, current_app
@@ -13,7 +14,7 @@ from flask_jwt_extended import JWTManager, create_access_token
 
 from services.auth.models import User
 from shared import clock
-from shared.env import private_file
+from shared.env import SettingsError, private_file
 from shared.tokens import ALGORITHM, AUDIENCE, ISSUER, LIFETIME, TYPE, Jwks
 
 FIRST_KEY = "0001.pem"
@@ -47,10 +48,15 @@ class Keys:
 
 
 def load_keys(data_dir: Path) -> Keys:
-    """Read the keys under `DATA_DIR/auth`; the first start makes one (mode 0600)."""
+    """Read the keys under `DATA_DIR/auth`; the first start makes one (mode 0600). Raise SettingsError."""
     folder = data_dir / "auth"
-    private_file(folder / FIRST_KEY, _new_pem)
-    return Keys(tuple(_read_key(path) for path in sorted(folder.glob("[0-9]*.pem"))))
+    if not _pem_files(folder):
+        private_file(folder / FIRST_KEY, _new_pem)
+    return Keys(tuple(_read_key(path) for path in _pem_files(folder)))
+
+
+def _pem_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9]*.pem"))
 
 
 def _new_pem() -> bytes:
@@ -58,9 +64,13 @@ def _new_pem() -> bytes:
 
 
 def _read_key(path: Path) -> SigningKey:
-    private = load_pem_private_key(path.read_bytes(), None)
+    try:
+        private = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        private = None
     if not isinstance(private, Ed25519PrivateKey):
-        raise ValueError(f"{path} is no Ed25519 key")
+        advice = "restore it, or remove it and sign everybody out"
+        raise SettingsError([f"{path} is no Ed25519 private key in PEM without a password: {advice}"])
     public = jwt.algorithms.OKPAlgorithm.to_jwk(private.public_key(), as_dict=True)
     return SigningKey(private, public | {"kid": _thumbprint(public["x"]), "use": "sig", "alg": ALGORITHM})
 
@@ -78,7 +88,6 @@ def init_app(app: Flask, keys: Keys) -> None:
         "JWT_ENCODE_ISSUER": ISSUER,
         "JWT_ENCODE_AUDIENCE": AUDIENCE,
         "JWT_ENCODE_NBF": False,
-        "JWT_ACCESS_TOKEN_EXPIRES": LIFETIME,
     }
     app.extensions["postern.keys"] = keys
     JWTManager(app)
@@ -89,13 +98,15 @@ def issue_access_token(user: User, session_id: str) -> str:
 
     `iat` has its fraction of a second, so that what ends a user's tokens spares those made right after it.
     """
+    now = clock.now().timestamp()
     keys: Keys = current_app.extensions["postern.keys"]
     claims = {
         "email": user.email,
         "name": user.name,
         "role": user.role,
         "sid": session_id,
-        "iat": clock.now().timestamp(),
+        "iat": now,
+        "exp": int(now) + LIFETIME,
     }
     headers = {"kid": keys.newest.kid, "typ": TYPE}
     token: str = create_access_token(user.id, additional_claims=claims, additional_headers=headers)

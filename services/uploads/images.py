@@ -10,7 +10,7 @@ from typing import Any
 import PIL.WebPImagePlugin  # noqa: F401 (Pillow does not load it by itself)
 from PIL import Image, ImageSequence, JpegImagePlugin
 
-from services.uploads.containers import UPRIGHT, Container, walk
+from services.uploads.containers import Container, walk
 from shared.problems import Problem
 
 MAX_PIXELS = 25_000_000
@@ -19,6 +19,7 @@ MAX_FRAMES = 1000
 AT_ONCE = 2  # images decoded at the same time, each up to 100 MB
 PATIENCE = 10.0  # seconds to wait for one of these places
 ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
+UPRIGHT = 1
 WEBP_QUALITY = 95
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own check, behind the one of the header

@@ -19,7 +19,7 @@ PASSWORD = "a long secret"
 @pytest.fixture(autouse=True)
 def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    passwords._nobodys_hash.cache_clear()
+    passwords.nobodys_hash.cache_clear()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 from flask import Flask
 
 from services.auth.models import Fact, Profile, Session, User, database
+from shared.problems import Problem
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer
 from tests.helpers import assert_problem
 
@@ -156,6 +157,40 @@ def test_an_outdated_hash_is_renewed_at_login(client: Client, register: Register
     User.update(password_hash=old).where(User.id == user_id).execute()
     assert client.post("/api/auth/login", json={"email": "ann@example.org", "password": PASSWORD}).status_code == 200
     assert "t=1," in User.get_by_id(user_id).password_hash
+
+
+def test_renewing_a_hash_does_not_undo_a_new_password(client: Client, register: Register) -> None:
+    from argon2 import PasswordHasher
+
+    from services.auth import accounts
+
+    user_id = register()["user"]["id"]
+    old = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
+    User.update(password_hash=old).where(User.id == user_id).execute()
+    user = accounts.check_password("ann@example.org", PASSWORD)
+    User.update(password_hash="made in the meantime").where(User.id == user_id).execute()
+    with pytest.raises(Problem, match="INVALID_CREDENTIALS"):
+        accounts.renew_hash(user, PASSWORD)
+    assert User.get_by_id(user_id).password_hash == "made in the meantime"
+
+
+def test_logins_that_renew_a_hash_at_once_all_succeed(client: Client, register: Register) -> None:
+    from argon2 import PasswordHasher
+
+    from services.auth import accounts
+
+    register()
+    User.update(password_hash=PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)).execute()
+    users = [accounts.check_password("ann@example.org", PASSWORD) for _ in range(2)]
+    for user in users:
+        accounts.renew_hash(user, PASSWORD)
+        accounts.note_login(user)
+
+
+def test_the_hash_for_unknown_addresses_is_made_at_the_start(app: Flask) -> None:
+    from services.auth import passwords
+
+    assert passwords.nobodys_hash.cache_info().currsize == 1
 
 
 @on_sqlite

@@ -1,7 +1,12 @@
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from services.auth import MIGRATIONS, create_app, models
 from services.auth.config import Config
@@ -10,9 +15,13 @@ from services.auth.seed import PASSWORD as SEEDED
 from services.auth.seed import seed
 from services.auth.tokens import load_keys
 from shared import db
+from shared.env import SettingsError
 from tests.auth.conftest import Client, Register, bearer
 from tests.helpers import assert_models_match_migrations
 
+PEM = (Encoding.PEM, PrivateFormat.PKCS8)
+RSA = rsa.generate_private_key(65537, 2048).private_bytes(*PEM, NoEncryption())
+ENCRYPTED = Ed25519PrivateKey.generate().private_bytes(*PEM, BestAvailableEncryption(b"password"))
 TABLES = (
     models.Fact,
     models.IdempotencyKey,
@@ -69,8 +78,40 @@ def test_the_newest_key_signs_and_all_are_published(tmp_path: Path) -> None:
     assert [key["kid"] for key in keys.jwks()["keys"]] == [first.kid, keys.newest.kid]
 
 
+def test_a_retired_key_is_not_made_again(tmp_path: Path) -> None:
+    first = load_keys(tmp_path).newest
+    (tmp_path / "auth/0001.pem").rename(tmp_path / "auth/0002.pem")
+    assert [key.kid for key in load_keys(tmp_path).keys] == [first.kid]
+
+
+def test_racing_first_starts_agree_on_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        kids = {keys.newest.kid for keys in pool.map(load_keys, [tmp_path] * 8)}
+    assert len(kids) == 1
+    assert len(list((tmp_path / "auth").iterdir())) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"no key", RSA, ENCRYPTED], ids=["empty", "text", "RSA", "with a password"])
+def test_a_key_that_is_none_is_told_with_its_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "auth/0001.pem"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=rf"{path} is no Ed25519 private key .*: restore it, or remove it"):
+        load_keys(tmp_path)
+
+
 def test_models_and_migrations_agree(database_url: str) -> None:
     assert_models_match_migrations(TABLES, db.connect(database_url), MIGRATIONS)
+
+
+def test_seeding_in_several_transactions_returns_all_in_order(
+    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.auth.seed.BATCH", 2)
+    told: list[int] = []
+    seeded = seed(Config.load(settings), 5, lambda done, _: told.append(done))
+    assert [user.email for user in seeded] == [f"demo{number}@example.com" for number in range(1, 6)]
+    assert told == [2, 4, 5]
 
 
 def test_seeding_adds_what_is_missing_and_no_more(settings: dict[str, str], client: Client) -> None:

@@ -199,6 +199,19 @@ def test_a_reset_changes_the_password_and_ends_every_session(client: Client, reg
     assert user["emailVerified"] is True
 
 
+def test_a_login_that_a_reset_overtakes_is_refused(
+    client: Client, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtake(*_: Any) -> None:
+        assert reset(client, last_token("reset")).status_code == 204
+
+    register()
+    forgot(client)
+    monkeypatch.setattr("services.auth.accounts.renew_hash", overtake)
+    assert_problem(login(client), 401, "INVALID_CREDENTIALS")
+    assert not Session.select().where(Session.revoked_at.is_null()).exists()
+
+
 def test_a_reset_is_told_to_the_owner(client: Client, register: Register) -> None:
     register()
     forgot(client)

@@ -47,6 +47,15 @@ def test_an_edit_on_an_old_version_is_refused(client: Client, register: Register
     assert client.get("/api/auth/me", headers=headers).json["data"]["name"] == "First"
 
 
+@pytest.mark.parametrize("change", [{}, {"name": "Ann"}, {"name": " Ann ", "bio": None, "avatar": None}])
+def test_a_change_that_changes_nothing_is_no_edit(client: Client, register: Register, change: dict[str, Any]) -> None:
+    headers = bearer(register())
+    seen = client.get("/api/auth/me", headers=headers).headers["ETag"]
+    answer = client.patch("/api/auth/me", json=change, headers=headers)
+    assert (answer.status_code, answer.headers["ETag"]) == (200, seen)
+    assert [fact.type for fact in Fact.select()] == ["user.registered"]
+
+
 def test_a_known_tag_is_answered_with_304(client: Client, register: Register) -> None:
     headers = bearer(register())
     seen = client.get("/api/auth/me", headers=headers).headers["ETag"]

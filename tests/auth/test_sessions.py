@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from services.auth import sessions
 from services.auth.models import Fact, RefreshToken, Session, User, database
+from shared import clock
 from tests.auth.conftest import PASSWORD, Client, Register, bearer
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
@@ -116,6 +118,28 @@ def test_a_session_ends_however_often_it_is_refreshed(
         token = refresh(client, token).json["data"]["refreshToken"]
     frozen_clock.advance(hours=12)
     assert_problem(refresh(client, token), 401, "TOKEN_EXPIRED")
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_refresh_loses_against_a_logout_in_between(
+    client: Client, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, replace = register()["refreshToken"], sessions._replace
+
+    def end_session() -> None:
+        with database.atomic():
+            Session.end(Session.get().id, clock.now())
+        database.close()
+
+    def log_out_and_replace(*args: Any) -> bytes | None:
+        thread = threading.Thread(target=end_session)
+        thread.start()
+        thread.join()
+        return replace(*args)
+
+    monkeypatch.setattr(sessions, "_replace", log_out_and_replace)
+    assert_problem(refresh(client, token), 401, "TOKEN_REVOKED")
+    assert RefreshToken.select().count() == 1
 
 
 def test_logout_ends_the_session_at_once(client: Client, register: Register) -> None:

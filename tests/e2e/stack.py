@@ -34,7 +34,7 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.ports['gateway']}"
         self.log = folder / "log"
         self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("COV_")},
+            **{key: value for key, value in os.environ.items() if not key.startswith("COV")},
             **{f"{name.upper()}_PORT": str(port) for name, port in self.ports.items()},
             "DATA_DIR": str(folder / "var"),
             "RATELIMIT_ENABLED": "false",
@@ -68,7 +68,13 @@ class Stack:
         return self.process.wait(15)
 
     def request(
-        self, method: str, path: str, body: Any = None, token: str | None = None, service: str = "gateway", **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str | None = None,
+        service: str = "gateway",
+        **headers: str,
     ) -> urllib3.BaseHTTPResponse:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if token:
@@ -89,7 +95,10 @@ class Stack:
 
     def upload(self, name: str, data: bytes, token: str) -> Mapping[str, Any]:
         answer = self._http.request(
-            "POST", f"{self.url}/api/upload", fields={"file": (name, data)}, headers={"Authorization": f"Bearer {token}"}
+            "POST",
+            f"{self.url}/api/upload",
+            fields={"file": (name, data)},
+            headers={"Authorization": f"Bearer {token}"},
         )
         assert answer.status == 201, answer.data
         uploaded: Mapping[str, Any] = orjson.loads(answer.data)["data"]

@@ -53,10 +53,10 @@ def test_no_acknowledged_post_is_lost_or_doubled_when_processes_are_killed(own_s
     writer = Writer(own_stack, token)
     writer.start()
     for service in ("posts", "gateway"):
-        wait_until(lambda seen=len(writer.acknowledged): len(writer.acknowledged) > seen + 10, 10)
+        writer.wait_for(10, 10)
         master = masters(own_stack)[service]
         os.kill(master if victim == "master" else children(master)[0], signal.SIGKILL)
-        wait_until(lambda seen=len(writer.acknowledged): len(writer.acknowledged) > seen, BACK_WITHIN)
+        writer.wait_for(1, BACK_WITHIN)
     writer.finish()
     assert sorted(titles(own_stack, token)) == sorted(writer.acknowledged)
 
@@ -90,6 +90,11 @@ class Writer(threading.Thread):
                 return False
 
         return acknowledged
+
+    def wait_for(self, more: int, seconds: float) -> None:
+        """Wait until so many more posts are acknowledged."""
+        seen = len(self.acknowledged)
+        wait_until(lambda: len(self.acknowledged) >= seen + more, seconds)
 
     def finish(self) -> None:
         self._stopping.set()

@@ -1,6 +1,7 @@
 """Fixtures of the kit's tests: the toy service on one or both engines."""
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +12,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
+from shared.db import connect, migrate
 from shared.ids import new_id
 from shared.tokens import Jwks
 from tests.conftest import MakeToken
-from tests.shared.toys import Config, create_app
+from tests.shared.toys import MIGRATIONS, Config, create_app
 from tests.shared.toys.models import database
 
 AsUser = Callable[..., dict[str, str]]
@@ -26,16 +28,27 @@ def settings(tmp_path: Path) -> dict[str, str]:
     return {"APP_ENV": "test", "DATA_DIR": str(tmp_path), "PUBLIC_URL": "http://gateway.test", "LOG_LEVEL": "debug"}
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the tables of the toy service, to copy rather than to migrate for each test."""
+    file = tmp_path_factory.mktemp("migrated") / "toys.db"
+    migrate(connect(f"sqlite:///{file}"), MIGRATIONS)
+    return file
+
+
 @pytest.fixture
-def app(settings: dict[str, str], jwks: Jwks) -> Iterator[Flask]:
+def app(settings: dict[str, str], migrated: Path, tmp_path: Path, jwks: Jwks) -> Iterator[Flask]:
     """The toy service on SQLite."""
+    shutil.copy(migrated, tmp_path)
     yield create_app(Config.load(settings), lambda: jwks)
     database.close()
 
 
 @pytest.fixture
-def any_app(settings: dict[str, str], database_url: str, jwks: Jwks) -> Iterator[Flask]:
+def any_app(settings: dict[str, str], database_url: str, migrated: Path, jwks: Jwks) -> Iterator[Flask]:
     """The toy service, once on each engine."""
+    if database_url.startswith("sqlite:///"):
+        shutil.copy(migrated, database_url.removeprefix("sqlite:///"))
     yield create_app(Config.load(settings | {"TOYS_DATABASE_URL": database_url}), lambda: jwks)
     database.close()
 
@@ -97,7 +110,8 @@ def in_threads(number: int, work: Callable[[int], Any]) -> list[Any]:
         except Exception as error:  # noqa: BLE001 (the test sees it)
             results[index] = error
         finally:
-            database.close()
+            if database.obj:
+                database.close()
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(number)]
     for thread in threads:

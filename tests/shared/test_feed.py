@@ -79,15 +79,19 @@ def test_a_fact_is_a_cloud_event(ask: Ask, frozen_clock: FrozenClock) -> None:
     }
 
 
-def test_a_fact_that_was_rolled_back_never_appears(ask: Ask) -> None:
-    with pytest.raises(ZeroDivisionError), database.atomic():
-        publish("undone")
+def publish_and_fail(subject: str) -> None:
+    with database.atomic():
+        publish(subject)
         raise ZeroDivisionError
+
+
+def test_a_fact_that_was_rolled_back_never_appears(ask: Ask) -> None:
+    with pytest.raises(ZeroDivisionError):
+        publish_and_fail("undone")
     with database.atomic():
         publish("done")
-        with pytest.raises(ZeroDivisionError), database.atomic():
-            publish("undone too")
-            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError):
+            publish_and_fail("undone too")
     assert subjects(patiently(lambda: ask().json, 1)) == ["done"]
 
 
@@ -114,36 +118,36 @@ def test_since_skips_what_is_older(ask: Ask, frozen_clock: FrozenClock) -> None:
     assert ask(f"since={quote(clock.rfc3339(clock.now()))}").json == []
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "limit=0",
-        "limit=-1",
-        "limit=501",
-        "limit=1.5",
-        "limit=x",
-        "limit=",
-        "limit=%D9%A1",
-        "limit=99999999999999999999",
-        "lastEventId=x",
-        "lastEventId=1",
-        "lastEventId=1-",
-        "lastEventId=-1-1",
-        "lastEventId=1-1-1",
-        "lastEventId=0-99999999999999999999",
-        "lastEventId=99999999999999999999-0",
-        "lastEventId=0-%D9%A1",
-        "lastEventId=0-1;DROP",
-        "lastEventId=0-1%00",
-        "since=yesterday",
-        "since=2026-01-01",
-        "since=2026-01-01T00:00:00",
-        "since=0001-01-01T00:00:00%2B14:00",
-        "since=9999-12-31T23:59:59-14:00",
-    ],
-)
-def test_a_position_or_limit_that_is_none_is_400(ask: Ask, query: str) -> None:
-    assert_problem(ask(query), 400, "BAD_REQUEST")
+NO_PLACES = [
+    "limit=0",
+    "limit=-1",
+    "limit=501",
+    "limit=1.5",
+    "limit=x",
+    "limit=",
+    "limit=%D9%A1",
+    "limit=99999999999999999999",
+    "lastEventId=x",
+    "lastEventId=1",
+    "lastEventId=1-",
+    "lastEventId=-1-1",
+    "lastEventId=1-1-1",
+    "lastEventId=0-99999999999999999999",
+    "lastEventId=99999999999999999999-0",
+    "lastEventId=0-%D9%A1",
+    "lastEventId=0-1;DROP",
+    "lastEventId=0-1%00",
+    "since=yesterday",
+    "since=2026-01-01",
+    "since=2026-01-01T00:00:00",
+    "since=0001-01-01T00:00:00%2B14:00",
+    "since=9999-12-31T23:59:59-14:00",
+]
+
+
+def test_a_position_or_limit_that_is_none_is_400(ask: Ask) -> None:
+    for query in NO_PLACES:
+        assert_problem(ask(query), 400, "BAD_REQUEST")
 
 
 @pytest.mark.parametrize("since", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
@@ -286,8 +290,8 @@ def test_an_empty_answer_is_one_indexed_read(start: str, frozen_clock: FrozenClo
     last = Fact.select().order_by(Fact.id.desc()).get()
     since = clock.now() + timedelta(minutes=1)
     with count_queries() as counter:
-        place = (f"{last.transaction}-{last.id}", None) if start == "last" else (None, since)
-        assert models.feed.read(*place, feed.BATCH) == []
+        after = f"{last.transaction}-{last.id}" if start == "last" else None
+        assert models.feed.read(after, since, feed.BATCH) == []
     (query,) = counter.get_queries()
     plan = explain(query.msg)
     assert "index" in plan.lower()

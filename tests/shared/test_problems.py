@@ -238,4 +238,4 @@ def test_the_cause_of_a_database_error_is_known() -> None:
     """The mapping of a full disk looks at it."""
     with pytest.raises(peewee.OperationalError) as caught:
         peewee.SqliteDatabase(":memory:").execute_sql("SELECT nothing")
-    assert caught.value.orig.sqlite_errorcode == sqlite3.SQLITE_ERROR
+    assert vars(caught.value)["orig"].sqlite_errorcode == sqlite3.SQLITE_ERROR

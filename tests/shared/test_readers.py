@@ -285,3 +285,22 @@ def test_a_memory_reader_without_news_asks_for_the_recent_past_only(
     reader = MemoryReader("toys", source, token, {}, look_back=60)
     assert reader.read_batch() == 0
     assert reader._position() == {"since": clock.rfc3339(clock.now() - timedelta(seconds=60))}
+
+
+def test_a_reader_that_is_led_asks_when_there_is_news(
+    make_reader: MakeReader,
+    source: str,
+    token: str,
+    running: list[feed.Reader],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed, "FOLLOWER_PAUSE", 60)
+    follower, leader = make_reader(), MemoryReader("toys", source, token, {}, look_back=60)
+    leader.lead(follower)
+    running += [leader, follower]
+    publish(1)
+    for reader in running:
+        reader.start()
+    wait_for(lambda: noted() == ["1"])
+    publish(2)
+    wait_for(lambda: noted() == ["1", "2"])

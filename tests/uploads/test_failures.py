@@ -194,9 +194,13 @@ def test_a_connection_that_breaks_leaves_nothing(
     assert b"".join(iter(lambda: body.read(1000), b"")) == b""
 
 
+TEXT_FOR_FILE, FILE_FOR_TEXT = samples.part('name="file"', b"x"), samples.part('name="private"; filename=""', b"true")
 EARLY = {
     "an unknown field": (samples.part('name="x"', b"y"), 400, "VALIDATION_ERROR"),
-    "a second file": (samples.form()[: -len(samples.END)] * 2, 400, "VALIDATION_ERROR"),
+    "a second file": (samples.form().removesuffix(samples.END) * 2, 400, "VALIDATION_ERROR"),
+    "a text in place of the file": (TEXT_FOR_FILE, 400, "VALIDATION_ERROR"),
+    "a file in place of the text": (FILE_FOR_TEXT, 400, "VALIDATION_ERROR"),
+    "a text without end": (samples.part('name="private"', b"x" * 200), 400, "VALIDATION_ERROR"),
     "SVG": (samples.form(samples.SVG * 10), 415, "UNSUPPORTED_MEDIA_TYPE"),
 }
 
@@ -204,5 +208,5 @@ EARLY = {
 @pytest.mark.parametrize("case", EARLY)
 def test_what_is_refused_is_refused_before_the_rest_is_read(client: Client, ann: Headers, case: str) -> None:
     start, status, code = EARLY[case]
-    body = Endless(start[: -len(samples.END)], 0, b"", ConnectionResetError())
+    body = Endless(start.removesuffix(samples.END), 0, b"", ConnectionResetError())
     assert_problem(stream(client, ann, body, 1_000_000), status, code)

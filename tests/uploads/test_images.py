@@ -74,6 +74,11 @@ def test_a_colour_profile_stays() -> None:
                 assert image.info["icc_profile"] == profile
 
 
+def test_a_webp_does_not_promise_what_was_taken_out() -> None:
+    data = samples.with_metadata("WEBP")
+    assert (data[20] & 0x0C, clean(data, "WEBP").data[20] & 0x0C) == (0x0C, 0)
+
+
 def test_an_animation_keeps_its_frames_and_times() -> None:
     for format in ("GIF", "PNG", "WEBP"):
         frames = [samples.picture().rotate(20 * number) for number in range(4)]

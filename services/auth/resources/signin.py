@@ -45,8 +45,9 @@ def login(data: dict[str, Any]) -> Response:
     user = accounts.check_password(data["email"], data["password"])
     if config.needs_verification and not user.email_verified:
         raise Problem("EMAIL_NOT_VERIFIED")
+    accounts.renew_hash(user, data["password"])
     with database.atomic():
-        user = accounts.note_login(user, data["password"])
+        user = accounts.note_login(user)
         signin = _open_session(user, data["remember_me"])
     return _signed_in(signin)
 

@@ -1,4 +1,4 @@
-"""A small service for tests of the server: `python -m tests.shared.toy_service threads|events <fd>` serves it."""
+"""A small service for tests of the server: `python -m … threads|events <descriptor of its socket>` serves it."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from shared.gunicorn import serve
 from shared.request_id import with_request_id
 from shared.workers.reading import Patience
 
-SHORT = Patience(head=0.6, body=0.6, write=2.0, linger=1.0)
+SHORT = Patience(head=0.5, body=0.5, write=1.0, linger=0.5)
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 

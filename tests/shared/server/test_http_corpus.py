@@ -1,14 +1,13 @@
 """Hostile and unusual requests that others collected: one request in, at most one answer out."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.shared.served import Served, assert_refused
+from tests.shared.server.served import Served, assert_refused
 
-CORPUS = Path(__file__).parents[2].parent / "shared" / "corpora" / "http"
+CORPUS = Path(__file__).parents[4] / "shared" / "corpora" / "http"
 ESCAPE = re.compile(rb"\\(r|n|0|t|x[0-9a-fA-F]{2})")
 PLAIN = {b"r": b"\r", b"n": b"\n", b"0": b"\0", b"t": b"\t"}
 # Invalid only with other limits, or where a proxy is believed; the last two have headers with "_", which we drop.
@@ -23,13 +22,6 @@ INVALID_HERE = {
 TWO_REQUESTS = {"018", "022", "023"}
 
 pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason="there is no corpus next to the repository")
-
-
-@pytest.fixture(scope="module", params=["threads", "events"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(request.param, tmp_path_factory.mktemp("served"))
-    yield served
-    served.stop()
 
 
 def files(folder: str) -> list[Path]:

@@ -14,8 +14,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 BACKLOG = 512
+KINDS = ["threads", "events"]
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Served:
         environment = os.environ | {"APP_ENV": "test", "DATA_DIR": str(folder), "FORWARDED_ALLOW_IPS": "*"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.shared.toy_service", kind, str(self.listener.fileno())],
+                [sys.executable, "-m", "tests.shared.server.toy_service", kind, str(self.listener.fileno())],
                 cwd=ROOT, env=environment, stdout=log, stderr=log, pass_fds=[self.listener.fileno()],
             )  # fmt: skip
         self.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -141,3 +142,7 @@ def assert_refused(answer: Answer, code: str) -> dict[str, Any]:
     assert body["requestId"] == answer.headers["X-Request-ID"]
     assert answer.headers["Connection"] == "close"
     return body
+
+
+def head(*lines: str) -> bytes:
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1")

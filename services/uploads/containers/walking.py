@@ -1,0 +1,55 @@
+"""Go through a file without leaving it, and remember what to keep."""
+
+from dataclasses import dataclass
+
+MAX_STEPS = 100_000  # pieces that are looked at; more is an attack on our time
+
+
+class Malformed(ValueError):
+    """The bytes are no complete image of their kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """An image before it is decoded; `clean` is the file without metadata, `exif` the TIFF block it had."""
+
+    width: int
+    height: int
+    frames: int
+    clean: bytes
+    exif: bytes = b""
+
+
+class Walk:
+    """A position in a file that cannot leave it, and the pieces to keep."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+        self._steps = 0
+        self._kept: list[memoryview | bytes] = []
+
+    def take(self, size: int) -> bytes:
+        """Return the next bytes; raise Malformed where the file ends before."""
+        self._steps += 1
+        end = self.position + size
+        if size < 0 or end > len(self.data) or self._steps > MAX_STEPS:
+            raise Malformed("cut off or in too many pieces")
+        piece = self.data[self.position : end]
+        self.position = end
+        return piece
+
+    def keep_from(self, start: int) -> None:
+        """Keep what was passed since a position."""
+        self._kept.append(memoryview(self.data)[start : self.position])
+
+    def keep(self, piece: bytes) -> None:
+        self._kept.append(piece)
+
+    def clean(self) -> bytes:
+        return b"".join(self._kept)
+
+    def end(self) -> None:
+        """Refuse anything but padding after the image: a second file hides there."""
+        if self.data[self.position :].strip(b"\0"):
+            raise Malformed("something follows the image")

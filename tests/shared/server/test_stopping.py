@@ -1,0 +1,73 @@
+"""How the server stops, and what happens when a part of it is killed; each test has a server of its own."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.shared.server.served import KINDS, Served, head, read_answer, wait_until
+
+
+@pytest.fixture(params=KINDS)
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+    served = Served(request.param, tmp_path)
+    yield served
+    served.stop(signal.SIGKILL)
+
+
+def test_idle_connections_do_not_hold_up_a_stop(own: Served) -> None:
+    with own.connect() as idle, own.connect():
+        idle.sendall(head("GET / HTTP/1.1", "Host: x"))
+        read_answer(idle)
+        assert own.stop() < 3
+    assert own.process.returncode == 0
+    assert "toy: stopped" in own.log.read_text()
+
+
+def test_a_request_under_way_is_finished(own: Served) -> None:
+    with own.connect() as client:
+        client.sendall(head("GET /sleep/0.8 HTTP/1.1", "Host: x"))
+        time.sleep(0.3)
+        assert 0.4 < own.stop() < 4
+        assert read_answer(client).body == b"slept"
+
+
+def test_a_request_that_arrives_on_a_kept_connection_at_the_stop_is_answered(own: Served) -> None:
+    with own.connect() as client:
+        client.sendall(head("GET / HTTP/1.1", "Host: x"))
+        read_answer(client)
+        client.sendall(head("GET /last HTTP/1.1", "Host: x"))
+        own.process.send_signal(signal.SIGTERM)
+        assert read_answer(client).json["path"] == "/last"
+
+
+def test_ctrl_c_reaches_master_and_worker_and_still_finishes_the_request(own: Served) -> None:
+    worker = own.get("/processes").json["worker"]
+    with own.connect() as client:
+        client.sendall(head("GET /sleep/0.8 HTTP/1.1", "Host: x"))
+        time.sleep(0.3)
+        os.kill(worker, signal.SIGINT)
+        own.stop(signal.SIGINT)
+        assert read_answer(client).body == b"slept"
+    assert [line["message"] for line in own.lines() if line["level"] != "info"] == ["a part did not stop"]
+
+
+def test_a_killed_worker_is_replaced_and_nobody_is_refused(own: Served) -> None:
+    worker = own.get("/processes").json["worker"]
+    os.kill(worker, signal.SIGKILL)
+    started = time.monotonic()
+    assert own.get("/processes").json["worker"] != worker
+    assert time.monotonic() - started < 5
+
+
+def test_the_worker_of_a_killed_master_ends(own: Served) -> None:
+    worker = own.get("/processes").json["worker"]
+    own.process.kill()
+    wait_until(lambda: not Path(f"/proc/{worker}").exists() or zombie(worker), 3)
+
+
+def zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"

@@ -1,0 +1,155 @@
+"""Who a request comes from, as views see it."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from shared.auth import revocation_reader
+from shared.ids import new_id
+from shared.tokens import LIFETIME, Revocations
+from tests.conftest import FrozenClock, MakeToken
+from tests.helpers import assert_problem
+from tests.shared.conftest import AsUser, Serve
+from tests.shared.toys import models
+from tests.shared.toys.models import database
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client that sends the header Cookie as it is given."""
+    return app.test_client(use_cookies=False)
+
+
+def who(client: FlaskClient, **headers: str) -> Any:
+    return client.get("/api/odd/who", headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def test_a_stranger_is_nobody(client: FlaskClient) -> None:
+    assert who(client).json["data"] is None
+    assert who(client, Cookie="other=x; authtoken=y").json["data"] is None
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_a_bearer_is_known(client: FlaskClient, make_token: MakeToken, scheme: str) -> None:
+    user_id = new_id()
+    assert who(client, Authorization=f"{scheme} {make_token(user_id)}").json["data"] == user_id
+
+
+@pytest.mark.parametrize(
+    "cookie", ["authToken={}", 'authToken="{}"', "a=b; authToken={}; c=d", "authToken={};authToken={}"]
+)
+def test_the_cookie_is_known(client: FlaskClient, make_token: MakeToken, cookie: str) -> None:
+    user_id = new_id()
+    assert who(client, Cookie=cookie.replace("{}", make_token(user_id))).json["data"] == user_id
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["x", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "Bearer x", "Bearer {}, Bearer {}", "{}", "Token {}"],
+)
+def test_credentials_that_are_bad_are_refused_and_not_ignored(
+    client: FlaskClient, make_token: MakeToken, authorization: str
+) -> None:
+    response = who(client, Authorization=authorization.replace("{}", make_token()))
+    assert_problem(response, 401, "UNAUTHORIZED")
+
+
+def test_an_expired_token_says_so(client: FlaskClient, as_user: AsUser, frozen_clock: FrozenClock) -> None:
+    headers = as_user()
+    frozen_clock.advance(seconds=LIFETIME + 1)
+    assert_problem(client.get("/api/odd/who", headers=headers), 401, "TOKEN_EXPIRED")
+
+
+def test_header_and_cookie_must_name_one_user(client: FlaskClient, make_token: MakeToken) -> None:
+    user_id = new_id()
+    bearer = f"Bearer {make_token(user_id)}"
+    assert who(client, Authorization=bearer, Cookie=f"authToken={make_token(user_id)}").json["data"] == user_id
+    assert_problem(who(client, Authorization=bearer, Cookie=f"authToken={make_token()}"), 401, "UNAUTHORIZED")
+    assert_problem(who(client, Authorization=bearer, Cookie="authToken=x"), 401, "UNAUTHORIZED")
+
+
+def test_two_different_cookies_are_refused(client: FlaskClient, make_token: MakeToken) -> None:
+    assert_problem(who(client, Cookie=f"authToken={make_token()}; authToken={make_token()}"), 401, "UNAUTHORIZED")
+
+
+@pytest.mark.parametrize(
+    "cookie, header, status",
+    [
+        ("csrfToken=abc", "abc", 201),
+        ("csrfToken=abc", "", 403),
+        ("csrfToken=abc", "abd", 403),
+        ("csrfToken=", "", 403),
+        ("other=abc", "abc", 403),
+        ("csrfToken=é", "é", 201),
+    ],
+)
+def test_an_unsafe_method_with_the_cookie_needs_the_csrf_token(
+    client: FlaskClient, make_token: MakeToken, cookie: str, header: str, status: int
+) -> None:
+    headers = {"Cookie": f"authToken={make_token()}; {cookie}", "X-CSRF-Token": header}
+    response = client.post("/api/toys", json={"name": "train", "price": 1}, headers=headers)
+    assert response.status_code == status, response.text
+    if status == 403:
+        assert_problem(response, 403, "CSRF_FAILED")
+
+
+def test_a_bearer_needs_no_csrf_token(client: FlaskClient, ann: dict[str, str]) -> None:
+    assert client.post("/api/toys", json={"name": "train", "price": 1}, headers=ann).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "role, status, code", [(None, 401, "UNAUTHORIZED"), ("user", 403, "FORBIDDEN"), ("moderator", 403, "FORBIDDEN")]
+)
+def test_a_view_for_admins_refuses_others(
+    client: FlaskClient, as_user: AsUser, role: str | None, status: int, code: str
+) -> None:
+    headers = as_user(role=role) if role else {}
+    assert_problem(client.get("/api/odd/admin", headers=headers), status, code)
+
+
+def test_a_view_for_admins_takes_admins(client: FlaskClient, as_user: AsUser) -> None:
+    assert client.get("/api/odd/admin", headers=as_user(role="admin")).status_code == 200
+
+
+def test_who_may_comes_before_what_is_wrong_with_the_body(client: FlaskClient) -> None:
+    assert_problem(client.post("/api/toys", json={}), 401, "UNAUTHORIZED")
+
+
+@pytest.mark.parametrize("kind", ["session.revoked", "user.suspended", "user.role_changed", "user.deleted"])
+def test_what_auth_tells_ends_tokens(app: Flask, serve: Serve, make_token: MakeToken, kind: str) -> None:
+    user_id, session_id = new_id(), new_id()
+    token, other = make_token(user_id, sid=session_id), make_token()
+    verifier = app.extensions["postern.verifier"]
+    verifier.verify(token)
+    with database.atomic():
+        models.feed.publish(kind, session_id if kind == "session.revoked" else user_id, {"userId": user_id})
+    reader = revocation_reader(serve(app), app.config["INTERNAL_TOKEN"], verifier.revocations)
+    assert reader.read_batch() == 1
+    client = app.test_client(use_cookies=False)
+    assert_problem(who(client, Authorization=f"Bearer {token}"), 401, "TOKEN_REVOKED")
+    assert who(client, Authorization=f"Bearer {other}").status_code == 200
+    fresh = make_token(user_id)
+    assert who(client, Authorization=f"Bearer {fresh}").status_code == 200
+
+
+@pytest.mark.parametrize("age, revoked", [(LIFETIME, True), (LIFETIME + 600, False)])
+def test_a_start_reads_back_as_far_as_a_token_lives(
+    app: Flask, serve: Serve, frozen_clock: FrozenClock, age: int, revoked: bool
+) -> None:
+    with database.atomic():
+        models.feed.publish("session.revoked", "s1", {"userId": "u"})
+    frozen_clock.advance(seconds=age)
+    revocations = Revocations()
+    revocation_reader(serve(app), app.config["INTERNAL_TOKEN"], revocations).read_batch()
+    assert ("s1" in revocations._ended) is revoked
+
+
+def test_a_token_that_cannot_be_checked_is_503(app: Flask, client: FlaskClient, as_user: AsUser) -> None:
+    def away() -> Any:
+        raise OSError
+
+    app.extensions["postern.verifier"]._keys._fetch = away
+    assert_problem(client.get("/api/odd/who", headers=as_user()), 503, "SERVICE_UNAVAILABLE")
+    assert who(client).status_code == 200

@@ -5,7 +5,7 @@ from typing import Any
 import peewee
 
 from services.auth import passwords
-from services.auth.models import MailToken, Profile, User, database, feed, fold_email
+from services.auth.models import Profile, User, database, feed, fold_email
 from shared import clock
 from shared.db import is_postgres
 from shared.problems import Problem
@@ -44,9 +44,8 @@ def verify_email(user_id: str, email_folded: str) -> User:
 
 
 def set_password(user_id: str, password_hash: str) -> None:
-    """Change the password; whatever could set another one by mail ends. Call it inside a transaction."""
+    """Change the password. Call it inside a transaction."""
     User.update(password_hash=password_hash).where(User.id == user_id).execute()
-    MailToken.forget(user_id, "reset")
 
 
 def renew_hash(user: User, password: str) -> None:

@@ -54,15 +54,19 @@ Set it within an hour:
 If it was not you, ignore this mail: the password stays as it is.
 """,
 )
-LINKS = {link.purpose: link for link in (VERIFY, RESET)}
+INVITE = Link(
+    RESET.purpose,
+    RESET.page,
+    timedelta(hours=24),
+    "Your new account",
+    """An account with this address was made for you. Set its password within 24 hours:
 
-PASSWORD_CHANGED = (
-    "Your password was changed",
-    """The password of the account with this address was changed, and its sessions were ended.
+{link}
 
-If it was not you, set a new password at once: {site}
+Later, ask for another link as somebody who forgot the password.
 """,
 )
+REQUESTED = {link.purpose: link for link in (VERIFY, RESET)}
 
 
 class Mails:
@@ -90,9 +94,8 @@ class Mails:
         LinkRequest.note(user.email, VERIFY.purpose, clock.now(), pending=False)
         self.write_link(user, VERIFY)
 
-    def write_password_notice(self, user: User) -> None:
-        subject, text = PASSWORD_CHANGED
-        outbox.write("password_changed", user.email, subject, text.format(site=self._base_url))
+    def write_notice(self, kind: str, recipient: str, subject: str, text: str) -> None:
+        outbox.write(kind, recipient, subject, text.format(site=self._base_url))
 
     def answer_requests(self) -> None:
         """Mail the links that were asked for, where an account wants one."""
@@ -103,7 +106,7 @@ class Mails:
                 LinkRequest.prune(clock.now() - ONE_A_MINUTE)
 
     def _answer(self, request: LinkRequest) -> None:
-        user, link = User.by_email(request.email_folded), LINKS[request.purpose]
+        user, link = User.by_email(request.email_folded), REQUESTED[request.purpose]
         if user and user.status != "suspended" and not (link is VERIFY and user.email_verified):
             self.write_link(user, link)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.auth import create_app
+from services.auth import create_app, notices
 from services.auth.config import Config
 from services.auth.models import Fact, LinkRequest, Mail, MailToken, Session, User, database
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer
@@ -338,3 +338,42 @@ def test_what_has_expired_is_forgotten(client: Client, register: Register, froze
 def test_a_bad_field_is_named(client: Client, path: str, body: dict[str, Any], field: str) -> None:
     problem = assert_problem(client.post(f"/api/auth/{path}", json=body), 400, "VALIDATION_ERROR")
     assert list(problem["errors"]) == [field]
+
+
+def test_a_stolen_session_is_told_to_its_owner_once(
+    client: Client, register: Register, frozen_clock: FrozenClock
+) -> None:
+    token = register()["refreshToken"]
+    for seconds in (0, 11, 1):
+        frozen_clock.advance(seconds=seconds)
+        client.post("/api/auth/refresh", json={"refreshToken": token})
+    assert [mail.recipient for mail in mailed("session_stolen")] == [ANN]
+
+
+def test_an_invitation_lasts_a_day_and_sets_the_password(
+    client: Client, register: Register, frozen_clock: FrozenClock
+) -> None:
+    register()
+    with client.application.app_context(), database.atomic():
+        notices.invite(User.get())
+    frozen_clock.advance(hours=23)
+    assert reset(client, last_token("reset")).status_code == 204
+    assert login(client, NEW).status_code == 200
+
+
+def test_a_changed_address_is_told_to_the_old_one_and_verified_anew(client: Client, register: Register) -> None:
+    register()
+    User.update(email="new@example.org", email_folded="new@example.org", email_verified=False).execute()
+    with client.application.app_context(), database.atomic():
+        notices.email_changed(User.get(), ANN)
+    assert [mail.recipient for mail in mailed("email_changed")] == [ANN]
+    assert [mail.recipient for mail in mailed("verify")] == [ANN, "new@example.org"]
+    assert verify(client, last_token("verify")).json["data"] == {"email": "new@example.org", "emailVerified": True}
+
+
+def test_a_changed_password_ends_the_links_to_set_one(client: Client, register: Register) -> None:
+    register()
+    forgot(client)
+    with client.application.app_context(), database.atomic():
+        notices.password_changed(User.get())
+    assert_problem(reset(client, last_token("reset")), 403, "LINK_EXPIRED")

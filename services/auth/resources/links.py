@@ -4,9 +4,9 @@ from typing import Any
 
 from flask import Response, current_app
 
-from services.auth import accounts, mail, passwords
+from services.auth import accounts, mail, notices, passwords
 from services.auth.config import Config
-from services.auth.mail import RESET, VERIFY, Link, Mails
+from services.auth.mail import RESET, VERIFY, Link
 from services.auth.models import MailToken, Session, database
 from services.auth.schemas import AddressSchema, MessageSchema, ResetSchema, TokenSchema, VerifiedSchema
 from shared import clock
@@ -55,14 +55,13 @@ def reset_password(data: dict[str, Any]) -> Response:
     token = mail.find_token(data["token"], RESET)
     passwords.check_new(data["password"], token.user.name, token.user.email)
     password_hash = passwords.hash_password(data["password"])
-    mails: Mails = current_app.extensions["postern.mails"]
     now = clock.now()
     with database.atomic():
         mail.take_token(token)
         accounts.set_password(token.user_id, password_hash)
         accounts.verify_email(token.user_id, token.email_folded)
         ended = Session.end_all(token.user_id, now)
-        mails.write_password_notice(token.user)
+        notices.password_changed(token.user)
     verifier: Verifier = current_app.extensions["postern.verifier"]
     for session_id in ended:
         verifier.revocations.end_session(session_id, now.timestamp())

@@ -5,7 +5,7 @@ from datetime import timedelta
 from secrets import token_urlsafe
 from typing import NamedTuple
 
-from services.auth.models import LinkRequest, MailToken, User, database, outbox
+from services.auth.models import LinkRequest, MailToken, User, database, outbox, plain_email
 from shared import clock
 from shared.background import Repeated
 from shared.problems import Problem
@@ -87,7 +87,7 @@ class Mails:
             expires_at=now + link.lifetime,
         )
         text = link.text.format(link=f"{self._base_url}{link.page}?token={token}")
-        outbox.write(link.purpose, user.email, link.subject, text, worth_sending=link.lifetime)
+        outbox.write(link.purpose, plain_email(user.email), link.subject, text, worth_sending=link.lifetime)
 
     def write_first_link(self, user: User) -> None:
         """Mail a new user the link that verifies the address; it counts as the one of this minute."""
@@ -95,7 +95,7 @@ class Mails:
         self.write_link(user, VERIFY)
 
     def write_notice(self, kind: str, recipient: str, subject: str, text: str) -> None:
-        outbox.write(kind, recipient, subject, text.format(site=self._base_url))
+        outbox.write(kind, plain_email(recipient), subject, text.format(site=self._base_url))
 
     def answer_requests(self) -> None:
         """Mail the links that were asked for, where an account wants one."""

@@ -53,9 +53,14 @@ idempotency = Idempotency(IdempotencyKey, database)
 outbox = Outbox(Mail, database)
 
 
+def plain_email(email: str) -> str:
+    """Return the form in which addresses get mail: NFKC, so that a full-width @ is one."""
+    return unicodedata.normalize("NFKC", email)
+
+
 def fold_email(email: str) -> str:
     """Return the form in which addresses are compared: NFKC and lower case."""
-    return unicodedata.normalize("NFKC", email).lower()
+    return plain_email(email).lower()
 
 
 class User(Model):

@@ -4,9 +4,10 @@ from typing import Any
 
 import marshmallow as ma
 
-from services.auth.models import User, fold_email
+from services.auth.models import User, fold_email, plain_email
 from shared.api import Boolean, Schema, Text, Timestamp
 from shared.ids import is_id
+from shared.mail_transport import mail_address
 
 _valid_email = ma.validate.Email()
 
@@ -23,6 +24,10 @@ class Email(Text):
         _valid_email(folded)
         if len(folded) > 254:
             raise ma.ValidationError("Longer than maximum length 254.")
+        try:
+            mail_address(plain_email(email))
+        except ValueError as error:
+            raise ma.ValidationError("Not a valid email address.") from error
         return email
 
 

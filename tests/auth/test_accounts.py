@@ -61,6 +61,8 @@ def test_an_address_is_taken_in_every_form(client: Client, register: Register, e
         ({"email": "a@b@c.org"}, "email"),
         ({"email": "ann@example.org\r\nBcc: x@example.org"}, "email"),
         ({"email": f"{'a' * 250}@example.org"}, "email"),
+        ({"email": f"ann@{'ü' * 60}.de"}, "email"),
+        ({"email": "ann@。org"}, "email"),
         ({"email": None}, "email"),
         ({"password": "short"}, "password"),
         ({"password": "x" * 129}, "password"),

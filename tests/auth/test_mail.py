@@ -70,6 +70,12 @@ def test_links_lead_to_the_front_end_where_there_is_one(settings: dict[str, str]
 
 
 @on_sqlite
+def test_an_address_in_full_width_gets_its_mail(client: Client, register: Register) -> None:
+    register(email="Ａnn＠example.org")
+    assert [mail.recipient for mail in mailed("verify")] == ["Ann@example.org"]
+
+
+@on_sqlite
 def test_what_a_user_wrote_does_not_get_into_a_mail(client: Client, register: Register) -> None:
     register(name="Win at http://evil.example")
     forgot(client)

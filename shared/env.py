@@ -148,6 +148,17 @@ def development_secret(known: Mapping[str, Any], name: str) -> str:
         raise ValueError(f"cannot be kept at {target}: {error.strerror}") from error
 
 
+def needed_in_production(otherwise: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return the default of a setting that production cannot do without."""
+
+    def default(known: Mapping[str, Any]) -> str:
+        if known.get("app_env") not in ("development", "test"):
+            raise ValueError("must be set in production")
+        return otherwise
+
+    return default
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaseConfig:
     """The settings that every service has."""

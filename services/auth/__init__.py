@@ -6,10 +6,13 @@ from flask import Flask
 
 from services.auth import passwords, sessions, tokens
 from services.auth.config import Config
-from services.auth.models import database, feed
-from services.auth.resources import keys, me, signin, users
+from services.auth.mail import LinkWriter, Mails
+from services.auth.models import database, feed, outbox
+from services.auth.resources import keys, links, me, signin, users
 from shared import db
-from shared.app import check_database, create_service
+from shared.app import check_database, create_service, run_in_background
+from shared.mail import MailWorker
+from shared.mail_transport import FolderTransport, SmtpTransport
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -21,7 +24,7 @@ def create_app(config: Config | None = None) -> Flask:
     app = create_service(
         "auth",
         config,
-        [signin.blp, me.blp, users.blp, keys.blp],
+        [signin.blp, links.blp, me.blp, users.blp, keys.blp],
         checks={"database": check_database(database)},
         feed=feed,
         fetch_keys=signing.jwks,
@@ -31,4 +34,8 @@ def create_app(config: Config | None = None) -> Flask:
     passwords.nobodys_hash()
     with database.connection_context():
         sessions.restore_revocations(app.extensions["postern.verifier"].revocations)
+    app.extensions["postern.mails"] = mails = Mails(config.app_url or config.public_url)
+    transport = SmtpTransport(config.email_url) if config.email_url else FolderTransport(config.data_dir / "mail")
+    run_in_background(app, LinkWriter(mails))
+    run_in_background(app, MailWorker(outbox, transport, config.mail_from))
     return app

@@ -11,11 +11,14 @@ from shared.db import is_postgres
 from shared.problems import Problem
 
 
-def register(name: str, email: str, password: str) -> User:
+def register(name: str, email: str, password: str, *, verified: bool = False) -> User:
     """Make an account; raise EMAIL_TAKEN. Call it inside a transaction, with the password hashed before."""
+    folded = fold_email(email)
     try:
         with database.atomic():
-            user = User.create(name=name, email=email, email_folded=fold_email(email), password_hash=password)
+            user = User.create(
+                name=name, email=email, email_folded=folded, password_hash=password, email_verified=verified
+            )
     except peewee.IntegrityError as error:
         raise Problem("EMAIL_TAKEN") from error
     user.profile = Profile.create(user=user)
@@ -33,18 +36,37 @@ def check_password(email: str, password: str) -> User:
     return user
 
 
+def verify_email(user_id: str, email_folded: str) -> User:
+    """Note that the address is its owner's, unless the account has another one by now; return the user."""
+    same = (User.id == user_id) & (User.email_folded == email_folded) & ~User.email_verified
+    User.update(email_verified=True, version=User.version + 1).where(same).execute()
+    return by_id(user_id)
+
+
+def set_password(user_id: str, password_hash: str) -> None:
+    """Change the password. Call it inside a transaction."""
+    User.update(password_hash=password_hash).where(User.id == user_id).execute()
+
+
 def renew_hash(user: User, password: str) -> None:
     """Hash the password anew when the parameters have changed, unless it was changed in the meantime."""
     if passwords.is_outdated(user.password_hash):
         renewed = passwords.hash_password(password)
-        unchanged = (User.id == user.id) & (User.password_hash == user.password_hash)
-        User.update(password_hash=renewed).where(unchanged).execute()
+        if User.update(password_hash=renewed).where(_unchanged(user)).execute():
+            user.password_hash = renewed
+        else:  # by another password, or by another login that renewed the hash of this one
+            user.password_hash = check_password(user.email, password).password_hash
 
 
 def note_login(user: User) -> User:
-    """Set `last_login`; return the user as it is then."""
-    User.update(last_login=clock.now()).where(User.id == user.id).execute()
+    """Set `last_login`; return the user as it is then. Raise INVALID_CREDENTIALS if the password has just changed."""
+    if not User.update(last_login=clock.now()).where(_unchanged(user)).execute():
+        raise Problem("INVALID_CREDENTIALS")
     return by_id(user.id)
+
+
+def _unchanged(user: User) -> Any:
+    return (User.id == user.id) & (User.password_hash == user.password_hash)
 
 
 def by_id(user_id: str, *, lock: bool = False) -> User:

@@ -1,7 +1,7 @@
 """Tables of the auth service and the named queries on them."""
 
 import unicodedata
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import peewee
@@ -10,6 +10,7 @@ from shared import clock
 from shared.db import Database, IdField, TimestampField, id_field
 from shared.feed import FactColumns, Feed
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
+from shared.mail import MailColumns, Outbox
 
 database = Database()
 
@@ -39,13 +40,27 @@ class IdempotencyKey(IdempotencyKeyColumns):
         primary_key = peewee.CompositeKey("user_id", "key")
 
 
+class Mail(MailColumns):
+    """Mails to be sent, and for a week those that were."""
+
+    class Meta:
+        database = database
+        table_name = "mail"
+
+
 feed = Feed("auth", Fact, database)
 idempotency = Idempotency(IdempotencyKey, database)
+outbox = Outbox(Mail, database)
+
+
+def plain_email(email: str) -> str:
+    """Return the form in which addresses get mail: NFKC, so that a full-width @ is one."""
+    return unicodedata.normalize("NFKC", email)
 
 
 def fold_email(email: str) -> str:
     """Return the form in which addresses are compared: NFKC and lower case."""
-    return unicodedata.normalize("NFKC", email).lower()
+    return plain_email(email).lower()
 
 
 class User(Model):
@@ -108,6 +123,12 @@ class Session(Model):
         return True
 
     @classmethod
+    def end_all(cls, user_id: str, now: datetime) -> list[str]:
+        """End every session of a user and tell everybody; return their ids. Call it inside a transaction."""
+        query = cls.select(cls.id).where(cls.user == user_id, cls.revoked_at.is_null(), cls.expires_at > now)
+        return [row.id for row in list(query) if cls.end(row.id, now)]
+
+    @classmethod
     def note_use(cls, session_id: str, now: datetime) -> bool:
         """Set `last_used_at` of a session that still runs; tell whether it does."""
         running = (cls.id == session_id) & cls.revoked_at.is_null()
@@ -128,3 +149,75 @@ class RefreshToken(Model):
     expires_at = TimestampField()
     replaced_at = TimestampField(null=True)
     successor = peewee.BlobField(null=True)
+
+
+class MailToken(Model):
+    """A link that was mailed, by the SHA-256 of its token; it is good for the address that it was mailed to."""
+
+    hash = peewee.BlobField(primary_key=True)
+    user = peewee.ForeignKeyField(User, on_delete="CASCADE")
+    user_id: str
+    purpose = peewee.CharField(max_length=16)
+    email_folded = peewee.CharField(max_length=254)
+    expires_at = TimestampField(index=True)
+
+    @classmethod
+    def usable(cls, token_hash: bytes, purpose: str, now: datetime) -> "peewee.ModelSelect[MailToken]":
+        """Select the token with its user and profile, if it still opens anything."""
+        return (
+            cls.select(cls, User, Profile)
+            .join(User)
+            .join(Profile, attr="profile")
+            .where(cls.hash == token_hash, cls.purpose == purpose, cls.expires_at > now)
+            .where(cls.email_folded == User.email_folded)
+        )
+
+    @classmethod
+    def take(cls, token_hash: bytes) -> bool:
+        """Use a token up; only one of several racing requests is told that it did."""
+        return bool(cls.delete().where(cls.hash == token_hash).execute())
+
+    @classmethod
+    def forget(cls, user_id: str, purpose: str) -> None:
+        """Let a user's tokens for the purpose open nothing any more."""
+        cls.delete().where(cls.user == user_id, cls.purpose == purpose).execute()
+
+    @classmethod
+    def prune(cls, now: datetime) -> None:
+        cls.delete().where(cls.expires_at <= now).execute()
+
+
+class LinkRequest(Model):
+    """Somebody asked to have a link mailed to an address, which may be nobody's: once a minute for each purpose."""
+
+    email_folded = peewee.CharField(max_length=254)
+    purpose = peewee.CharField(max_length=16)
+    requested_at = TimestampField(index=True)
+    pending = peewee.BooleanField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("email_folded", "purpose")
+
+    @classmethod
+    def note(cls, email: str, purpose: str, now: datetime, *, pending: bool, pause: timedelta | None = None) -> None:
+        """Keep the request, unless the last one is younger than the pause: the database decides."""
+        change = {cls.requested_at: now, cls.pending: pending}
+        cls.insert(email_folded=fold_email(email), purpose=purpose, requested_at=now, pending=pending).on_conflict(
+            conflict_target=[cls.email_folded, cls.purpose],
+            update=change,
+            where=(cls.requested_at <= now - pause) if pause else None,
+        ).execute()
+
+    @classmethod
+    def waiting(cls, limit: int) -> "peewee.ModelSelect[LinkRequest]":
+        return cls.select().where(cls.pending).order_by(cls.requested_at).limit(limit)
+
+    def take(self) -> bool:
+        """Mark the request as answered; only one of several processes is told that it did."""
+        model = type(self)
+        same = (model.email_folded == self.email_folded) & (model.purpose == self.purpose) & model.pending
+        return bool(model.update(pending=False).where(same).execute())
+
+    @classmethod
+    def prune(cls, before: datetime) -> None:
+        cls.delete().where(~cls.pending, cls.requested_at < before).execute()

@@ -3,13 +3,38 @@
 import os
 import threading
 from functools import cache
+from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from shared.problems import Problem
+
+COMMON = Path(__file__).parent / "common_passwords.txt"
+
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # A hash takes a core for 15 ms: more at once than there are cores would only make everybody wait longer.
 _places = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+
+def check_new(password: str, name: str, email: str) -> None:
+    """Raise VALIDATION_ERROR for one of the commonest passwords, or one that the account itself gives away."""
+    folded = password.casefold()
+    own = {text.casefold() for text in (name, email, email.rpartition("@")[0])}
+    if folded.strip() in own:
+        raise _refusal("Must not be the name or the address of the account.")
+    if folded in _common():
+        raise _refusal("Is one of the commonest passwords, which are tried first.")
+
+
+def _refusal(message: str) -> Problem:
+    return Problem("VALIDATION_ERROR", errors={"password": [message]})
+
+
+@cache
+def _common() -> frozenset[str]:
+    lines = COMMON.read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("# "))
 
 
 def hash_password(password: str) -> str:

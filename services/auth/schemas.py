@@ -4,9 +4,10 @@ from typing import Any
 
 import marshmallow as ma
 
-from services.auth.models import User, fold_email
+from services.auth.models import User, fold_email, plain_email
 from shared.api import Boolean, Schema, Text, Timestamp
 from shared.ids import is_id
+from shared.mail_transport import mail_address
 
 _valid_email = ma.validate.Email()
 
@@ -23,6 +24,10 @@ class Email(Text):
         _valid_email(folded)
         if len(folded) > 254:
             raise ma.ValidationError("Longer than maximum length 254.")
+        try:
+            mail_address(plain_email(email))
+        except ValueError as error:
+            raise ma.ValidationError("Not a valid email address.") from error
         return email
 
 
@@ -45,6 +50,24 @@ class LoginSchema(Schema):
     email = Text(low=1, high=1000, required=True)
     password = Text(high=1000, verbatim=True, lines=True, required=True)
     remember_me = Boolean(load_default=False)
+
+
+class AddressSchema(Schema):
+    """An address to mail a link to, if it is somebody's."""
+
+    email = Email(required=True)
+
+
+class TokenSchema(Schema):
+    """The token of a mailed link."""
+
+    token = Text(low=1, high=200, required=True)
+
+
+class ResetSchema(TokenSchema):
+    """The token of a mailed link, and the password to set."""
+
+    password = Text(low=8, high=128, verbatim=True, lines=True, required=True)
 
 
 class RefreshSchema(Schema):
@@ -85,8 +108,24 @@ class PublicUserSchema(Schema):
     created_at = Timestamp()
 
 
+class VerifiedSchema(Schema):
+    """An address is known to be its owner's."""
+
+    email = ma.fields.String()
+    email_verified = ma.fields.Boolean()
+
+
+class MessageSchema(Schema):
+    """A sentence for a person."""
+
+    message = ma.fields.String()
+
+
 class SigninSchema(Schema):
-    """A session has begun or goes on; `expires_in` is in seconds."""
+    """A session has begun or goes on; `expires_in` is in seconds.
+
+    Where addresses have to be verified, a new account has `user` alone.
+    """
 
     user = ma.fields.Nested(UserSchema)
     access_token = ma.fields.String()

@@ -7,6 +7,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from services.auth import notices
 from services.auth.models import RefreshToken, Session, User, database
 from shared import clock
 from shared.problems import Problem
@@ -53,7 +54,8 @@ def continue_session(refresh_token: str) -> Signin:
         row = _usable(token, now)
         successor = _replace(row, token, now) or _known_successor(row, token, now)
         if successor is None:
-            Session.end(row.session_id, now)
+            if Session.end(row.session_id, now):
+                notices.session_stolen(row.session.user)
         elif not Session.note_use(row.session_id, now):  # a logout was faster
             raise Problem("TOKEN_REVOKED")
     if successor is None:

@@ -8,6 +8,7 @@ from functools import partial
 KIB = 1024
 MIB = 1024 * KIB
 UPLOAD_LIMIT = 12 * MIB
+FORM_LIMIT = 64 * KIB
 
 
 class Who(IntEnum):
@@ -58,12 +59,17 @@ own = row
 auth = partial(row, upstream="auth")
 posts = partial(row, upstream="posts")
 uploads = partial(row, upstream="uploads")
-sign_in = partial(auth, "POST", limit="auth", max_body=64 * KIB, reads_token=False)
+sign_in = partial(auth, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
+own_form = partial(own, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
 
 OWN = (
     own("GET POST", "/api/hello"),
     own("GET", "/api/health", limit=None, reads_token=False),
     own("GET", "/api/errors/{code}", reads_token=False),
+    own("GET", "/verify-email", reads_token=False),
+    own_form("/verify-email"),
+    own("GET", "/reset-password", reads_token=False),
+    own_form("/reset-password"),
 )
 
 AUTH = (

@@ -5,6 +5,7 @@ import pytest
 from flask import Flask
 
 from services.auth.models import Fact, Profile, Session, User, database
+from shared.problems import Problem
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer
 from tests.helpers import assert_problem
 
@@ -60,6 +61,8 @@ def test_an_address_is_taken_in_every_form(client: Client, register: Register, e
         ({"email": "a@b@c.org"}, "email"),
         ({"email": "ann@example.org\r\nBcc: x@example.org"}, "email"),
         ({"email": f"{'a' * 250}@example.org"}, "email"),
+        ({"email": f"ann@{'ü' * 60}.de"}, "email"),
+        ({"email": "ann@。org"}, "email"),
         ({"email": None}, "email"),
         ({"password": "short"}, "password"),
         ({"password": "x" * 129}, "password"),
@@ -168,8 +171,22 @@ def test_renewing_a_hash_does_not_undo_a_new_password(client: Client, register: 
     User.update(password_hash=old).where(User.id == user_id).execute()
     user = accounts.check_password("ann@example.org", PASSWORD)
     User.update(password_hash="made in the meantime").where(User.id == user_id).execute()
-    accounts.renew_hash(user, PASSWORD)
+    with pytest.raises(Problem, match="INVALID_CREDENTIALS"):
+        accounts.renew_hash(user, PASSWORD)
     assert User.get_by_id(user_id).password_hash == "made in the meantime"
+
+
+def test_logins_that_renew_a_hash_at_once_all_succeed(client: Client, register: Register) -> None:
+    from argon2 import PasswordHasher
+
+    from services.auth import accounts
+
+    register()
+    User.update(password_hash=PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)).execute()
+    users = [accounts.check_password("ann@example.org", PASSWORD) for _ in range(2)]
+    for user in users:
+        accounts.renew_hash(user, PASSWORD)
+        accounts.note_login(user)
 
 
 def test_the_hash_for_unknown_addresses_is_made_at_the_start(app: Flask) -> None:

@@ -22,7 +22,17 @@ from tests.helpers import assert_models_match_migrations
 PEM = (Encoding.PEM, PrivateFormat.PKCS8)
 RSA = rsa.generate_private_key(65537, 2048).private_bytes(*PEM, NoEncryption())
 ENCRYPTED = Ed25519PrivateKey.generate().private_bytes(*PEM, BestAvailableEncryption(b"password"))
-TABLES = (models.Fact, models.IdempotencyKey, models.User, models.Profile, models.Session, models.RefreshToken)
+TABLES = (
+    models.Fact,
+    models.IdempotencyKey,
+    models.User,
+    models.Profile,
+    models.Session,
+    models.RefreshToken,
+    models.Mail,
+    models.MailToken,
+    models.LinkRequest,
+)
 
 
 def test_the_private_key_is_for_its_owner_only(client: Client, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 from flask import Response, current_app, request
 
 from services.auth import accounts, passwords, sessions
+from services.auth.config import Config
+from services.auth.mail import Mails
 from services.auth.models import Session, database
 from services.auth.schemas import LoginSchema, RefreshSchema, RegisterSchema, SigninSchema, user_item
 from services.auth.sessions import Signin
@@ -12,6 +14,7 @@ from services.auth.tokens import issue_access_token
 from shared import clock
 from shared.api import Blueprint, no_content, respond
 from shared.auth import require_user, signed_in
+from shared.problems import Problem
 from shared.tokens import LIFETIME, Verifier
 
 blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Register, log in, refresh, log out")
@@ -21,12 +24,16 @@ blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Registe
 @blp.arguments(RegisterSchema)
 @blp.response(201, SigninSchema)
 def register(data: dict[str, Any]) -> Response:
-    """Make an account and sign in."""
+    """Make an account, mail a link to verify the address, and sign in where that does not have to come first."""
+    config: Config = current_app.extensions["postern.config"]
+    mails: Mails = current_app.extensions["postern.mails"]
+    passwords.check_new(data["password"], data["name"], data["email"])
     password_hash = passwords.hash_password(data["password"])
     with database.atomic():
         user = accounts.register(data["name"], data["email"], password_hash)
-        signin = _open_session(user, remember=False)
-    return _signed_in(signin, 201)
+        mails.write_first_link(user)
+        signin = None if config.needs_verification else _open_session(user, remember=False)
+    return _signed_in(signin, 201) if signin else respond({"user": user_item(user)}, 201)
 
 
 @blp.route("/login", methods=["POST"])
@@ -34,7 +41,10 @@ def register(data: dict[str, Any]) -> Response:
 @blp.response(200, SigninSchema)
 def login(data: dict[str, Any]) -> Response:
     """Sign in; `rememberMe` makes the session last longer."""
+    config: Config = current_app.extensions["postern.config"]
     user = accounts.check_password(data["email"], data["password"])
+    if config.needs_verification and not user.email_verified:
+        raise Problem("EMAIL_NOT_VERIFIED")
     accounts.renew_hash(user, data["password"])
     with database.atomic():
         user = accounts.note_login(user)

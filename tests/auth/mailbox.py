@@ -1,0 +1,30 @@
+"""What the auth service has mailed, or is about to."""
+
+import re
+
+from services.auth.mail import Mails
+from services.auth.models import Mail
+from tests.auth.conftest import Client
+
+_token = re.compile(r"\?token=([\w-]{43})\n").search
+
+
+def answer_requests(client: Client) -> None:
+    """Do what the service does beside the requests: write the mails that were asked for."""
+    mails: Mails = client.application.extensions["postern.mails"]
+    mails.answer_requests()
+
+
+def mailed(kind: str, recipient: str | None = None) -> list[Mail]:
+    query = Mail.select().where(Mail.kind == kind).order_by(Mail.created_at, Mail.id)
+    return list(query.where(Mail.recipient == recipient) if recipient else query)
+
+
+def token_of(mail: Mail) -> str:
+    found = _token(mail.body)
+    assert found, mail.body
+    return found[1]
+
+
+def last_token(kind: str) -> str:
+    return token_of(mailed(kind)[-1])

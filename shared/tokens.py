@@ -113,20 +113,23 @@ def _may_verify(key: dict[str, Any]) -> bool:
 class Revocations:
     """What ended before its token did: sessions, and all tokens of a user made before a moment.
 
-    Kept for the life of a token; filled from auth's feed, by one thread.
+    Kept for the life of a token; filled from auth's feed, in auth also by its own requests.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._ended: dict[str, tuple[float, float]] = {}
         self._before: dict[str, tuple[float, float]] = {}
 
     def end_session(self, session_id: str, now: float) -> None:
-        _remember(self._ended, session_id, now, now)
+        with self._lock:
+            _remember(self._ended, session_id, now, now)
 
     def end_tokens_before(self, user_id: str, moment: float, now: float) -> None:
         """End the user's tokens that were issued up to the moment, in seconds since 1970."""
-        earlier, _ = self._before.get(user_id, (0.0, 0.0))
-        _remember(self._before, user_id, max(moment, earlier), now)
+        with self._lock:
+            earlier, _ = self._before.get(user_id, (0.0, 0.0))
+            _remember(self._before, user_id, max(moment, earlier), now)
 
     def covers(self, claims: Claims) -> bool:
         if claims.session_id in self._ended:

@@ -1,45 +1,86 @@
 """What happens to accounts: each change and its facts in one transaction."""
 
+from datetime import datetime
 from typing import Any
 
 import peewee
 
-from services.auth import passwords
-from services.auth.models import Profile, User, database, feed, fold_email
+from services.auth import notices, passwords
+from services.auth.auditing import audit
+from services.auth.models import SUSPENDED, Profile, Session, User, database, feed, fold_email, fold_name
 from shared import clock
 from shared.db import is_postgres
 from shared.problems import Problem
 
 
-def register(name: str, email: str, password: str) -> User:
+def register(name: str, email: str, password: str, *, role: str = "user") -> User:
     """Make an account; raise EMAIL_TAKEN. Call it inside a transaction, with the password hashed before."""
+    folded = {"name_folded": fold_name(name), "email_folded": fold_email(email)}
     try:
         with database.atomic():
-            user = User.create(name=name, email=email, email_folded=fold_email(email), password_hash=password)
+            user = User.create(name=name, email=email, password_hash=password, role=role, **folded)
     except peewee.IntegrityError as error:
         raise Problem("EMAIL_TAKEN") from error
     user.profile = Profile.create(user=user)
-    feed.publish("user.registered", user.id, _public(user))
+    feed.publish("user.registered", user.id, public_profile(user))
     return user
 
 
 def check_password(email: str, password: str) -> User:
     """Return the user; raise INVALID_CREDENTIALS in the same words and time whichever of the two is wrong."""
     user = User.by_email(email)
+    try:
+        return _checked(user, password)
+    except Problem as problem:
+        with database.atomic():
+            audit("login_failed", user.id if user else None, code=problem.code)
+        raise
+
+
+def _checked(user: User | None, password: str) -> User:
+    """Return the user whose password it is, with its hash made anew when the parameters have changed."""
     if not passwords.matches(user.password_hash if user else None, password) or user is None:
         raise Problem("INVALID_CREDENTIALS")
-    if user.status == "suspended":
+    if user.status == SUSPENDED:
         raise Problem("ACCOUNT_SUSPENDED")
+    if passwords.is_outdated(user.password_hash):
+        renewed = passwords.hash_password(password)
+        with database.atomic():
+            _set_password(user, renewed)
+        user.password_hash = renewed
     return user
 
 
-def note_login(user: User, password: str) -> User:
-    """Set `last_login`, and hash the password anew when the parameters have changed; return the user as it is."""
-    change: dict[str, Any] = {"last_login": clock.now()}
-    if passwords.is_outdated(user.password_hash):
-        change["password_hash"] = passwords.hash_password(password)
-    User.update(change).where(User.id == user.id).execute()
+def note_login(user: User) -> User:
+    """Set `last_login` and return the user as they are, unless they changed since the password was checked."""
+    unchanged = (User.id == user.id) & (User.password_hash == user.password_hash) & (User.status == user.status)
+    if not User.update(last_login=clock.now()).where(unchanged).execute():
+        raise Problem("INVALID_CREDENTIALS")
     return by_id(user.id)
+
+
+def require_password(user: User, password: str) -> None:
+    """Raise INVALID_CREDENTIALS unless it is the password of the user, who is signed in."""
+    if not passwords.matches(user.password_hash, password):
+        with database.atomic():
+            audit("password_refused", user.id)
+        raise Problem("INVALID_CREDENTIALS", "The password is not right.")
+
+
+def change_password(user: User, password_hash: str, session_id: str, now: datetime) -> list[str]:
+    """Set another password and return the other sessions, which end. Call it inside a transaction."""
+    if not _set_password(user, password_hash):
+        raise Problem("CONFLICT", "The password was changed meanwhile.")
+    ended = Session.end_all(user.id, now, besides=session_id)
+    audit("password_changed", user.id, sessions=len(ended))
+    notices.password_changed(user)
+    return ended
+
+
+def _set_password(user: User, password_hash: str) -> bool:
+    """Replace the hash unless somebody else has; tell whether it was."""
+    unchanged = (User.id == user.id) & (User.password_hash == user.password_hash)
+    return bool(User.update(password_hash=password_hash).where(unchanged).execute())
 
 
 def by_id(user_id: str, *, lock: bool = False) -> User:
@@ -56,12 +97,13 @@ def update_profile(user: User, changes: dict[str, Any]) -> User:
     about = {name: value for name, value in changes.items() if name in ("bio", "avatar")}
     if about:
         Profile.update(about).where(Profile.user == user.id).execute()
-    name = {"name": changes["name"]} if "name" in changes else {}
+    name = {"name": changes["name"], "name_folded": fold_name(changes["name"])} if "name" in changes else {}
     User.update(version=User.version + 1, **name).where(User.id == user.id).execute()
     user = by_id(user.id)
-    feed.publish("user.updated", user.id, _public(user))
+    feed.publish("user.updated", user.id, public_profile(user))
     return user
 
 
-def _public(user: User) -> dict[str, Any]:
+def public_profile(user: User) -> dict[str, Any]:
+    """Return what a fact tells of a user."""
     return {"id": user.id, "name": user.name, "avatar": user.profile.avatar}

@@ -61,6 +61,30 @@ class MeUpdateSchema(Schema):
     avatar = Text(high=36, allow_none=True, validate=[_is_upload_id])
 
 
+class PasswordSchema(Schema):
+    """The password, shown again before something that cannot be undone."""
+
+    password = Text(high=1000, verbatim=True, lines=True, required=True)
+
+
+class PasswordChangeSchema(Schema):
+    """The password that one has, and the one to have."""
+
+    old_password = Text(high=1000, verbatim=True, lines=True, required=True)
+    new_password = Text(low=8, high=128, verbatim=True, lines=True, required=True)
+
+
+class SessionSchema(Schema):
+    """A place where somebody is signed in; `current` is the one that asks."""
+
+    id = ma.fields.String()
+    current = ma.fields.Boolean()
+    user_agent = ma.fields.String()
+    address = ma.fields.String()
+    created_at = Timestamp()
+    last_used_at = Timestamp()
+
+
 class UserSchema(Schema):
     """An account as its owner sees it."""
 

@@ -1,7 +1,9 @@
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
@@ -59,3 +61,32 @@ def account(**changes: Any) -> dict[str, Any]:
 
 def bearer(signin: dict[str, Any]) -> dict[str, str]:
     return {"Authorization": f"Bearer {signin['accessToken']}"}
+
+
+def log_in(client: Client, email: str = "ann@example.org", password: str = PASSWORD) -> Any:
+    """Return the answer to a login."""
+    return client.post("/api/auth/login", json={"email": email, "password": password})
+
+
+def session_of(signin: dict[str, Any]) -> str:
+    """Return the id of the session that an access token is of."""
+    claims = jwt.decode(signin["accessToken"], options={"verify_signature": False})
+    return str(claims["sid"])
+
+
+def run_at_once(*tasks: Callable[[], None]) -> None:
+    """Run the tasks in threads of their own that begin together, each with a connection of its own."""
+    together = threading.Barrier(len(tasks))
+
+    def run(task: Callable[[], None]) -> None:
+        together.wait()
+        try:
+            task()
+        finally:
+            database.close()
+
+    threads = [threading.Thread(target=run, args=(task,)) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -30,7 +30,7 @@ def test_user_profile_and_fact_are_one_transaction(client: Client, monkeypatch: 
     def fail(*_: Any) -> None:
         raise ValueError
 
-    monkeypatch.setattr("services.auth.accounts._public", fail)
+    monkeypatch.setattr("services.auth.accounts.public_profile", fail)
     assert_problem(client.post("/api/auth/register", json=account()), 500, "INTERNAL_ERROR")
     assert (User.select().count(), Profile.select().count(), Fact.select().count()) == (0, 0, 0)
 

@@ -13,7 +13,16 @@ from shared import db
 from tests.auth.conftest import Client, Register, bearer
 from tests.helpers import assert_models_match_migrations
 
-TABLES = (models.Fact, models.IdempotencyKey, models.User, models.Profile, models.Session, models.RefreshToken)
+TABLES = (
+    models.Fact,
+    models.IdempotencyKey,
+    models.User,
+    models.Profile,
+    models.Session,
+    models.RefreshToken,
+    models.FailedLogin,
+    models.AuditEvent,
+)
 
 
 def test_the_private_key_is_for_its_owner_only(client: Client, tmp_path: Path) -> None:

@@ -100,6 +100,16 @@ class User(Model):
         return found
 
     @classmethod
+    def search(cls, text: str | None, standing: str | None, role: str | None) -> "peewee.ModelSelect[Any]":
+        """Select users with their profiles by part of the name or address, standing and role."""
+        query = cls.with_profile()
+        if text:
+            query = query.where(cls.name_folded.contains(fold_name(text)) | cls.email_folded.contains(fold_email(text)))
+        if standing:
+            query = query.where(cls.has_standing(standing))
+        return query.where(cls.role == role) if role else query
+
+    @classmethod
     def with_profile(cls) -> "peewee.ModelSelect[User]":
         """Select users with what they tell of themselves."""
         return cls.select(cls, Profile).join(Profile, attr="profile")

@@ -3,10 +3,13 @@
 from typing import Any
 
 import marshmallow as ma
+import orjson
 
-from services.auth.models import User, fold_email
+from services.auth.models import ACTIVE, PENDING, SUSPENDED, User, fold_email
 from shared.api import Boolean, Schema, Text, Timestamp
 from shared.ids import is_id
+from shared.pagination import PageQuerySchema
+from shared.tokens import ROLES
 
 _valid_email = ma.validate.Email()
 
@@ -45,6 +48,49 @@ class LoginSchema(Schema):
     email = Text(low=1, high=1000, required=True)
     password = Text(high=1000, verbatim=True, lines=True, required=True)
     remember_me = Boolean(load_default=False)
+
+
+class UserReplaceSchema(Schema):
+    """All that admins write of an account; a role that is left out is `user`, a password stays as it is."""
+
+    name = Text(low=2, high=50, required=True)
+    email = Email(required=True)
+    password = Text(low=8, high=128, verbatim=True, lines=True)
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES), load_default="user")
+
+
+class UserChangeSchema(UserReplaceSchema):
+    """What of it changes; what is not named stays."""
+
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(partial=True, **options)
+
+
+class StandingSchema(Schema):
+    """What an account may do, and whether it may do anything."""
+
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
+    status = ma.fields.String(validate=ma.validate.OneOf((ACTIVE, SUSPENDED)))
+
+
+class UserQuerySchema(PageQuerySchema):
+    """The query of the list of accounts; `search` is part of a name or an address."""
+
+    search = Text(high=254)
+    status = ma.fields.String(validate=ma.validate.OneOf((ACTIVE, SUSPENDED, PENDING)))
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
+    sort = ma.fields.String(
+        validate=ma.validate.OneOf(("newest", "oldest", "name", "lastLogin")), load_default="newest"
+    )
+
+
+class AuditQuerySchema(PageQuerySchema):
+    """The query of the list of security events; `user` is the id of whose account it was."""
+
+    kind = Text(high=40)
+    user = Text(high=36)
 
 
 class RefreshSchema(Schema):
@@ -99,6 +145,25 @@ class UserSchema(Schema):
     last_login = Timestamp(allow_none=True)
 
 
+class AdminUserSchema(UserSchema):
+    """An account as admins see it; `status` is active, suspended, or pending until the address is verified."""
+
+    status = ma.fields.String(attribute="standing")
+
+
+class AuditEventSchema(Schema):
+    """A security event: the actor is whoever was signed in, null for a login or a command."""
+
+    id = ma.fields.String()
+    kind = ma.fields.String()
+    user_id = ma.fields.String(allow_none=True)
+    actor_id = ma.fields.String(allow_none=True)
+    address = ma.fields.String()
+    request_id = ma.fields.String()
+    created_at = Timestamp()
+    detail = ma.fields.Function(lambda event: orjson.Fragment(event.detail))
+
+
 class PublicUserSchema(Schema):
     """An account as everybody sees it: never with the address."""
 
@@ -122,4 +187,16 @@ class SigninSchema(Schema):
 def user_item(user: User) -> dict[str, Any]:
     """Return the body of an account for its owner."""
     item: dict[str, Any] = UserSchema().dump(user)
+    return item
+
+
+def admin_item(user: User) -> dict[str, Any]:
+    """Return the body of an account for admins."""
+    item: dict[str, Any] = AdminUserSchema().dump(user)
+    return item
+
+
+def public_item(user: User) -> dict[str, Any]:
+    """Return the body of an account for everybody."""
+    item: dict[str, Any] = PublicUserSchema().dump(user)
     return item

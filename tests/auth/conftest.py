@@ -10,7 +10,7 @@ from flask import Flask
 
 from services.auth import create_app, passwords
 from services.auth.config import Config
-from services.auth.models import database
+from services.auth.models import Fact, User, database
 
 Client = Any  # Flask's, whose answers are of any shape
 Register = Callable[..., dict[str, Any]]
@@ -54,6 +54,15 @@ def register(client: Client) -> Register:
     return register
 
 
+@pytest.fixture
+def admin(client: Client, register: Register) -> dict[str, Any]:
+    """Return the sign-in of an admin, who is the only one."""
+    user_id = register(name="Root", email="root@example.org")["user"]["id"]
+    User.update(role="admin", email_verified=True).where(User.id == user_id).execute()
+    signin: dict[str, Any] = log_in(client, "root@example.org").json["data"]
+    return signin
+
+
 def account(**changes: Any) -> dict[str, Any]:
     """Return what makes an account."""
     return {"name": "Ann", "email": "ann@example.org", "password": PASSWORD} | changes
@@ -90,3 +99,8 @@ def run_at_once(*tasks: Callable[[], None]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def facts(*types: str) -> list[tuple[str, str]]:
+    """Return type and subject of the facts of these types, in their order."""
+    return [(fact.type, fact.subject) for fact in Fact.select().where(Fact.type.in_(types)).order_by(Fact.id)]

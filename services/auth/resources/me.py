@@ -49,9 +49,7 @@ def delete(data: dict[str, Any]) -> Response:
     user, now = _me(), clock.now()
     accounts.require_password(user, data["password"])
     with database.atomic():
-        administration.delete(
-            user.id, "user_left", lambda user: require_match(user.version, {}, {}, lambda: user_item(user))
-        )
+        administration.delete(user.id, "user_left", _unchanged)
     end_tokens_here(user.id, now)
     return no_content()
 
@@ -69,6 +67,10 @@ def change_password(data: dict[str, Any]) -> Response:
         ended = accounts.change_password(user, password_hash, require_user().session_id, now)
     end_sessions_here(ended, now)
     return no_content()
+
+
+def _unchanged(user: User) -> None:
+    require_match(user.version, {}, {}, lambda: user_item(user))
 
 
 def _me(*, lock: bool = False) -> User:

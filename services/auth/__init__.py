@@ -26,6 +26,7 @@ def create_app(config: Config | None = None) -> Flask:
         feed=feed,
         fetch_keys=signing.jwks,
     )
+    app.config["COUNT_FAILURES"] = config.ratelimit_enabled
     tokens.init_app(app, signing)
     db.init_app(app, database, config.database_url, MIGRATIONS)
     return app

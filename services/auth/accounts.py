@@ -5,7 +5,7 @@ from typing import Any
 
 import peewee
 
-from services.auth import notices, passwords
+from services.auth import limits, notices, passwords
 from services.auth.auditing import audit
 from services.auth.models import SUSPENDED, Profile, Session, User, database, feed, fold_email, fold_name
 from shared import clock
@@ -27,14 +27,34 @@ def register(name: str, email: str, password: str, *, role: str = "user") -> Use
 
 
 def check_password(email: str, password: str) -> User:
-    """Return the user; raise INVALID_CREDENTIALS in the same words and time whichever of the two is wrong."""
+    """Return the user; raise INVALID_CREDENTIALS in the same words and time whichever of the two is wrong.
+
+    Raises RATE_LIMITED after five failures, before anything is hashed.
+    """
+    account = fold_email(email)
+    limits.check(account)
     user = User.by_email(email)
     try:
         return _checked(user, password)
     except Problem as problem:
-        with database.atomic():
-            audit("login_failed", user.id if user else None, code=problem.code)
+        if problem.code == "INVALID_CREDENTIALS":
+            _note_failure("login_failed", account, user)
+        elif problem.code == "ACCOUNT_SUSPENDED":
+            _note_suspended(account, user)
         raise
+
+
+def _note_failure(kind: str, account: str, user: User | None) -> None:
+    with database.atomic():
+        limits.fail(account)
+        audit(kind, user.id if user else None)
+
+
+def _note_suspended(account: str, user: User | None) -> None:
+    """Note that somebody had the password; whoever guessed it among too many is not told."""
+    with database.atomic():
+        limits.judge(account)
+        audit("login_failed", user.id if user else None, code="ACCOUNT_SUSPENDED")
 
 
 def _checked(user: User | None, password: str) -> User:
@@ -54,17 +74,23 @@ def _checked(user: User | None, password: str) -> User:
 def note_login(user: User) -> User:
     """Set `last_login` and return the user as they are, unless they changed since the password was checked."""
     unchanged = (User.id == user.id) & (User.password_hash == user.password_hash) & (User.status == user.status)
+    limits.succeed(user.email_folded)
     if not User.update(last_login=clock.now()).where(unchanged).execute():
         raise Problem("INVALID_CREDENTIALS")
     return by_id(user.id)
 
 
 def require_password(user: User, password: str) -> None:
-    """Raise INVALID_CREDENTIALS unless it is the password of the user, who is signed in."""
+    """Raise INVALID_CREDENTIALS unless it is the password of the user, who is signed in; RATE_LIMITED as for logins.
+
+    Such failures are counted apart, so that strangers who fail to log in do not hinder the owner here.
+    """
+    limits.check(user.id)
     if not passwords.matches(user.password_hash, password):
-        with database.atomic():
-            audit("password_refused", user.id)
+        _note_failure("password_refused", user.id, user)
         raise Problem("INVALID_CREDENTIALS", "The password is not right.")
+    with database.atomic():
+        limits.succeed(user.id)
 
 
 def change_password(user: User, password_hash: str, session_id: str, now: datetime) -> list[str]:

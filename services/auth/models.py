@@ -174,7 +174,7 @@ class RefreshToken(Model):
 
 
 class FailedLogin(Model):
-    """One failed login; `account` is the SHA-256 of whatever was tried as an address."""
+    """One failed attempt; `account` is the SHA-256 of whatever was tried as an address."""
 
     id = peewee.BigAutoField()
     account = peewee.CharField(max_length=64)
@@ -182,6 +182,16 @@ class FailedLogin(Model):
 
     class Meta:
         indexes = ((("account", "created_at"), False),)
+
+    @classmethod
+    def times(cls, account: str, since: datetime) -> list[datetime]:
+        """Return when the account failed, the earliest first."""
+        query = cls.select(cls.created_at).where(cls.account == account, cls.created_at > since)
+        return [row.created_at for row in query.order_by(cls.created_at)]
+
+    @classmethod
+    def forget_before(cls, moment: datetime) -> None:
+        cls.delete().where(cls.created_at <= moment).execute()
 
 
 class AuditEvent(Model):

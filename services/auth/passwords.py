@@ -8,10 +8,34 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from services.auth.models import NO_PASSWORD
+from shared.gunicorn import THREADS
+from shared.problems import Problem
 
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # A hash takes a core for 15 ms: more at once than there are cores would only make everybody wait longer.
-_places = threading.BoundedSemaphore(os.cpu_count() or 1)
+PLACES = min(os.cpu_count() or 1, THREADS // 2)
+MAX_WAITING = THREADS - 3 - PLACES  # three threads are left to those who need no hash
+RETRY_AFTER = 1
+
+
+class Queue:
+    """Let so many in at once and so many wait; refuse the rest."""
+
+    def __init__(self, places: int, max_waiting: int) -> None:
+        self._places = threading.BoundedSemaphore(places)
+        self._tickets = threading.BoundedSemaphore(places + max_waiting)
+
+    def __enter__(self) -> None:
+        if not self._tickets.acquire(blocking=False):
+            raise Problem("SERVICE_UNAVAILABLE", "Too many sign in at once.", retryAfter=RETRY_AFTER)
+        self._places.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self._places.release()
+        self._tickets.release()
+
+
+_places = Queue(PLACES, MAX_WAITING)
 
 
 def hash_password(password: str) -> str:

@@ -7,7 +7,7 @@ from flask import Flask
 from services.auth import tokens
 from services.auth.config import Config
 from services.auth.models import database, feed
-from services.auth.resources import admin, keys, me, sessions, signin, users
+from services.auth.resources import admins, keys, me, own_sessions, signin, users
 from shared import db
 from shared.app import check_database, create_service
 
@@ -21,7 +21,7 @@ def create_app(config: Config | None = None) -> Flask:
     app = create_service(
         "auth",
         config,
-        [signin.blp, sessions.blp, me.blp, users.blp, admin.blp, keys.blp],
+        [signin.blp, own_sessions.blp, me.blp, users.blp, admins.blp, keys.blp],
         checks={"database": check_database(database)},
         feed=feed,
         fetch_keys=signing.jwks,

@@ -9,7 +9,7 @@ FULL := --cov --cov-report=term-missing:skip-covered --cov-fail-under=85
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make pins" .venv/pins/bin/uv pip compile --quiet --upgrade --universal \
 	--fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: help up dev test lint types format migrate seed pins clean FORCE
+.PHONY: help up dev test lint types format migrate admin seed pins clean FORCE
 .NOTPARALLEL:
 
 help: ## List what make can do
@@ -37,6 +37,9 @@ format: $(DEV) ## Format, and mend what can be mended mechanically
 
 migrate: $(RUNTIME) ## Bring every database to the newest schema, without starting anything
 	@exec $(RUN) -m services migrate
+
+admin: $(RUNTIME) ## Make somebody an admin: make admin EMAIL=ann@example.org
+	@exec $(RUN) -m services.auth.admin "$(EMAIL)"
 
 seed: $(RUNTIME) ## Fill the databases with demo content: make seed POSTS=1000
 	@exec $(RUN) -m services.seed --posts $(POSTS)

@@ -117,13 +117,13 @@ def _verifies(key: dict[str, Any]) -> bool:
 class Revocations:
     """What ended before its token did: sessions, and all tokens of a user made before a moment.
 
-    Kept for the life of a token; filled from auth's feed and, in auth itself, by a logout.
+    Kept for the life of a token; filled from auth's feed, in auth also by its own requests.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._ended: dict[str, tuple[float, float]] = {}
         self._before: dict[str, tuple[float, float]] = {}
-        self._lock = threading.Lock()
 
     def end_session(self, session_id: str, now: float) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from services.auth import passwords, sessions, tokens
 from services.auth.config import Config
 from services.auth.mail import LinkWriter, Mails
 from services.auth.models import database, feed, outbox
-from services.auth.resources import keys, links, me, signin, users
+from services.auth.resources import admins, keys, links, me, own_sessions, signin, users
 from shared import db
 from shared.app import check_database, create_service, run_in_background
 from shared.mail import MailWorker
@@ -24,11 +24,12 @@ def create_app(config: Config | None = None) -> Flask:
     app = create_service(
         "auth",
         config,
-        [signin.blp, links.blp, me.blp, users.blp, keys.blp],
+        [signin.blp, links.blp, own_sessions.blp, me.blp, users.blp, admins.blp, keys.blp],
         checks={"database": check_database(database)},
         feed=feed,
         fetch_keys=signing.jwks,
     )
+    app.config["COUNT_FAILURES"] = config.ratelimit_enabled
     tokens.init_app(app, signing)
     db.init_app(app, database, config.database_url, MIGRATIONS)
     passwords.nobodys_hash()

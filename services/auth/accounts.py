@@ -1,37 +1,69 @@
 """What happens to accounts: each change and its facts in one transaction."""
 
+from datetime import datetime
 from typing import Any
 
 import peewee
 
-from services.auth import passwords
-from services.auth.models import Profile, User, database, feed, fold_email
+from services.auth import limits, notices, passwords
+from services.auth.auditing import audit
+from services.auth.models import SUSPENDED, Profile, Session, User, database, feed, fold_email, fold_name
 from shared import clock
 from shared.db import is_postgres
 from shared.problems import Problem
 
 
-def register(name: str, email: str, password: str, *, verified: bool = False) -> User:
+def register(name: str, email: str, password: str, *, role: str = "user", verified: bool = False) -> User:
     """Make an account; raise EMAIL_TAKEN. Call it inside a transaction, with the password hashed before."""
-    folded = fold_email(email)
+    folded = {"name_folded": fold_name(name), "email_folded": fold_email(email)}
     try:
         with database.atomic():
             user = User.create(
-                name=name, email=email, email_folded=folded, password_hash=password, email_verified=verified
+                name=name, email=email, password_hash=password, role=role, email_verified=verified, **folded
             )
     except peewee.IntegrityError as error:
         raise Problem("EMAIL_TAKEN") from error
     user.profile = Profile.create(user=user)
-    feed.publish("user.registered", user.id, _public(user))
+    feed.publish("user.registered", user.id, public_profile(user))
     return user
 
 
 def check_password(email: str, password: str) -> User:
-    """Return the user; raise INVALID_CREDENTIALS in the same words and time whichever of the two is wrong."""
+    """Return the user; raise INVALID_CREDENTIALS in the same words and time whichever of the two is wrong.
+
+    Raises RATE_LIMITED after five failures, before anything is hashed.
+    """
+    account = fold_email(email)
+    limits.check(account)
     user = User.by_email(email)
+    try:
+        return _checked(user, password)
+    except Problem as problem:
+        if problem.code == "INVALID_CREDENTIALS":
+            _note_failure("login_failed", account, user)
+        elif problem.code == "ACCOUNT_SUSPENDED":
+            _note_suspended(account, user)
+        raise
+
+
+def _note_failure(kind: str, account: str, user: User | None) -> None:
+    with database.atomic():
+        limits.fail(account)
+        audit(kind, user.id if user else None)
+
+
+def _note_suspended(account: str, user: User | None) -> None:
+    """Note that somebody had the password; whoever guessed it among too many is not told."""
+    with database.atomic():
+        limits.judge(account)
+        audit("login_failed", user.id if user else None, code="ACCOUNT_SUSPENDED")
+
+
+def _checked(user: User | None, password: str) -> User:
+    """Return the user whose password it is."""
     if not passwords.matches(user.password_hash if user else None, password) or user is None:
         raise Problem("INVALID_CREDENTIALS")
-    if user.status == "suspended":
+    if user.status == SUSPENDED:
         raise Problem("ACCOUNT_SUSPENDED")
     return user
 
@@ -59,14 +91,38 @@ def renew_hash(user: User, password: str) -> None:
 
 
 def note_login(user: User) -> User:
-    """Set `last_login`; return the user as it is then. Raise INVALID_CREDENTIALS if the password has just changed."""
-    if not User.update(last_login=clock.now()).where(_unchanged(user)).execute():
+    """Set `last_login` and return the user as they are, unless they changed since the password was checked."""
+    limits.succeed(user.email_folded)
+    if not User.update(last_login=clock.now()).where(_unchanged(user), User.status == user.status).execute():
         raise Problem("INVALID_CREDENTIALS")
     return by_id(user.id)
 
 
 def _unchanged(user: User) -> Any:
     return (User.id == user.id) & (User.password_hash == user.password_hash)
+
+
+def require_password(user: User, password: str) -> None:
+    """Raise INVALID_CREDENTIALS unless it is the password of the user, who is signed in; RATE_LIMITED as for logins.
+
+    Such failures are counted apart, so that strangers who fail to log in do not hinder the owner here.
+    """
+    limits.check(user.id)
+    if not passwords.matches(user.password_hash, password):
+        _note_failure("password_refused", user.id, user)
+        raise Problem("INVALID_CREDENTIALS", "The password is not right.")
+    with database.atomic():
+        limits.succeed(user.id)
+
+
+def change_password(user: User, password_hash: str, session_id: str, now: datetime) -> list[str]:
+    """Set another password and return the other sessions, which end. Call it inside a transaction."""
+    if not User.update(password_hash=password_hash).where(_unchanged(user)).execute():
+        raise Problem("CONFLICT", "The password was changed meanwhile.")
+    ended = Session.end_all(user.id, now, besides=session_id)
+    audit("password_changed", user.id, sessions=len(ended))
+    notices.password_changed(user)
+    return ended
 
 
 def by_id(user_id: str, *, lock: bool = False) -> User:
@@ -85,12 +141,13 @@ def update_profile(user: User, changes: dict[str, Any]) -> User:
     about = {name: value for name, value in changes.items() if name in ("bio", "avatar")}
     if about:
         Profile.update(about).where(Profile.user == user.id).execute()
-    name = {"name": changes["name"]} if "name" in changes else {}
+    name = {"name": changes["name"], "name_folded": fold_name(changes["name"])} if "name" in changes else {}
     User.update(version=User.version + 1, **name).where(User.id == user.id).execute()
     user = by_id(user.id)
-    feed.publish("user.updated", user.id, _public(user))
+    feed.publish("user.updated", user.id, public_profile(user))
     return user
 
 
-def _public(user: User) -> dict[str, Any]:
+def public_profile(user: User) -> dict[str, Any]:
+    """Return what a fact tells of a user."""
     return {"id": user.id, "name": user.name, "avatar": user.profile.avatar}

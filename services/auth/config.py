@@ -33,7 +33,7 @@ class Config(BaseConfig):
         "Whether an address has to be verified before its owner can sign in; required by default in production",
     )
     ratelimit_enabled: bool = setting(
-        "RATELIMIT_ENABLED", boolean, "true", "Whether requests are counted; always in production"
+        "RATELIMIT_ENABLED", boolean, "true", "Whether failed logins and mails are counted; always in production"
     )
 
     @classmethod

@@ -12,6 +12,8 @@ from shared.feed import FactColumns, Feed
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.mail import MailColumns, Outbox
 
+ACTIVE, SUSPENDED, PENDING = "active", "suspended", "pending"
+NO_PASSWORD = "!"  # in place of a hash: the user has to set a password by the mailed link first
 database = Database()
 
 
@@ -63,11 +65,17 @@ def fold_email(email: str) -> str:
     return plain_email(email).lower()
 
 
+def fold_name(name: str) -> str:
+    """Return the form in which names are searched and sorted: NFKC, without case."""
+    return unicodedata.normalize("NFKC", name).casefold()[:200]
+
+
 class User(Model):
     """An account; `email` is as it was written, `email_folded` decides whether it is taken."""
 
     id = id_field()
     name = peewee.CharField(max_length=50)
+    name_folded = peewee.CharField(max_length=200, constraints=[peewee.SQL("DEFAULT ''")])
     email = peewee.CharField(max_length=254)
     email_folded = peewee.CharField(max_length=254, unique=True)
     password_hash = peewee.CharField(max_length=200)
@@ -79,10 +87,42 @@ class User(Model):
     last_login = TimestampField(null=True)
     profile: "Profile"
 
+    class Meta:
+        indexes = ((("created_at", "id"), False), (("name_folded", "id"), False))
+
+    @property
+    def standing(self) -> str:
+        """Return what admins see as the status: suspended, pending (the address is not verified) or active."""
+        if self.status == SUSPENDED:
+            return SUSPENDED
+        return ACTIVE if self.email_verified else PENDING
+
+    @classmethod
+    def has_standing(cls, standing: str) -> Any:
+        """Return the condition for a standing."""
+        if standing == SUSPENDED:
+            return cls.status == SUSPENDED
+        return (cls.status == ACTIVE) & (cls.email_verified == (standing == ACTIVE))
+
+    @classmethod
+    def acts_as_admin(cls) -> Any:
+        """Return the condition for those who can sign in and administrate."""
+        return (cls.role == "admin") & (cls.status == ACTIVE) & (cls.password_hash != NO_PASSWORD)
+
     @classmethod
     def by_email(cls, email: str) -> "User | None":
         found: User | None = cls.get_or_none(cls.email_folded == fold_email(email))
         return found
+
+    @classmethod
+    def search(cls, text: str | None, standing: str | None, role: str | None) -> "peewee.ModelSelect[Any]":
+        """Select users with their profiles by part of the name or address, standing and role."""
+        query = cls.with_profile()
+        if text:
+            query = query.where(cls.name_folded.contains(fold_name(text)) | cls.email_folded.contains(fold_email(text)))
+        if standing:
+            query = query.where(cls.has_standing(standing))
+        return query.where(cls.role == role) if role else query
 
     @classmethod
     def with_profile(cls) -> "peewee.ModelSelect[User]":
@@ -123,10 +163,18 @@ class Session(Model):
         return True
 
     @classmethod
-    def end_all(cls, user_id: str, now: datetime) -> list[str]:
-        """End every session of a user and tell everybody; return their ids. Call it inside a transaction."""
-        query = cls.select(cls.id).where(cls.user == user_id, cls.revoked_at.is_null(), cls.expires_at > now)
-        return [row.id for row in list(query) if cls.end(row.id, now)]
+    def end_all(cls, user_id: str, now: datetime, besides: str = "") -> list[str]:
+        """End the user's sessions, but for one, and return their ids. Call it inside a transaction."""
+        running = (cls.user == user_id) & cls.revoked_at.is_null() & (cls.expires_at > now) & (cls.id != besides)
+        ids = [session.id for session in cls.select(cls.id).where(running).order_by(cls.id)]
+        return [session_id for session_id in ids if cls.end(session_id, now)]
+
+    @classmethod
+    def running(cls, user_id: str, now: datetime) -> "peewee.ModelSelect[Any]":
+        """Select the user's sessions that can still be continued."""
+        continues = (RefreshToken.session == cls.id) & RefreshToken.replaced_at.is_null()
+        token = RefreshToken.select().where(continues, RefreshToken.expires_at > now)
+        return cls.select().where(cls.user == user_id, cls.revoked_at.is_null(), peewee.fn.EXISTS(token))
 
     @classmethod
     def note_use(cls, session_id: str, now: datetime) -> bool:
@@ -221,3 +269,44 @@ class LinkRequest(Model):
     @classmethod
     def prune(cls, before: datetime) -> None:
         cls.delete().where(~cls.pending, cls.requested_at < before).execute()
+
+
+class FailedLogin(Model):
+    """One failed attempt; `account` is the SHA-256 of whatever was tried as an address."""
+
+    id = peewee.BigAutoField()
+    account = peewee.CharField(max_length=64)
+    created_at = TimestampField(index=True)
+
+    class Meta:
+        indexes = ((("account", "created_at"), False),)
+
+    @classmethod
+    def times(cls, account: str, since: datetime) -> list[datetime]:
+        """Return when the account failed, the earliest first."""
+        query = cls.select(cls.created_at).where(cls.account == account, cls.created_at > since)
+        return [row.created_at for row in query.order_by(cls.created_at)]
+
+    @classmethod
+    def forget_before(cls, moment: datetime) -> None:
+        cls.delete().where(cls.created_at <= moment).execute()
+
+
+class AuditEvent(Model):
+    """A security event, kept also when the account is gone; `detail` is a JSON object."""
+
+    id = id_field()
+    kind = peewee.CharField(max_length=40)
+    user_id = IdField(null=True)
+    actor_id = IdField(null=True)
+    address = peewee.CharField(max_length=64)
+    request_id = peewee.CharField(max_length=128)
+    created_at = TimestampField(default=clock.now)
+    detail = peewee.TextField()
+
+    class Meta:
+        indexes = (
+            (("created_at", "id"), False),
+            (("kind", "created_at", "id"), False),
+            (("user_id", "created_at", "id"), False),
+        )

@@ -8,27 +8,50 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from services.auth.models import NO_PASSWORD
+from shared.gunicorn import THREADS
 from shared.problems import Problem
 
 COMMON = Path(__file__).parent / "common_passwords.txt"
-
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # A hash takes a core for 15 ms: more at once than there are cores would only make everybody wait longer.
-_places = threading.BoundedSemaphore(os.cpu_count() or 1)
+PLACES = min(os.cpu_count() or 1, THREADS // 2)
+MAX_WAITING = THREADS - 3 - PLACES  # three threads are left to those who need no hash
+RETRY_AFTER = 1
 
 
-def check_new(password: str, name: str, email: str) -> None:
+class Queue:
+    """Let so many in at once and so many wait; refuse the rest."""
+
+    def __init__(self, places: int, max_waiting: int) -> None:
+        self._places = threading.BoundedSemaphore(places)
+        self._tickets = threading.BoundedSemaphore(places + max_waiting)
+
+    def __enter__(self) -> None:
+        if not self._tickets.acquire(blocking=False):
+            raise Problem("SERVICE_UNAVAILABLE", "Too many sign in at once.", retryAfter=RETRY_AFTER)
+        self._places.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self._places.release()
+        self._tickets.release()
+
+
+_places = Queue(PLACES, MAX_WAITING)
+
+
+def check_new(password: str, name: str, email: str, field: str = "password") -> None:
     """Raise VALIDATION_ERROR for one of the commonest passwords, or one that the account itself gives away."""
     folded = password.casefold()
     own = {text.casefold() for text in (name, email, email.rpartition("@")[0])}
     if folded.strip() in own:
-        raise _refusal("Must not be the name or the address of the account.")
+        raise _refusal(field, "Must not be the name or the address of the account.")
     if folded in _common():
-        raise _refusal("Is one of the commonest passwords, which are tried first.")
+        raise _refusal(field, "Is one of the commonest passwords, which are tried first.")
 
 
-def _refusal(message: str) -> Problem:
-    return Problem("VALIDATION_ERROR", errors={"password": [message]})
+def _refusal(field: str, message: str) -> Problem:
+    return Problem("VALIDATION_ERROR", errors={field: [message]})
 
 
 @cache
@@ -44,12 +67,13 @@ def hash_password(password: str) -> str:
 
 def matches(password_hash: str | None, password: str) -> bool:
     """Tell whether the password is the one that was hashed; without a hash, say no after the same work."""
+    known = password_hash if password_hash != NO_PASSWORD else None
     with _places:
         try:
-            hasher.verify(password_hash or nobodys_hash(), password)
+            hasher.verify(known or nobodys_hash(), password)
         except (VerificationError, InvalidHashError):
             return False
-    return password_hash is not None
+    return known is not None
 
 
 def is_outdated(password_hash: str) -> bool:

@@ -3,11 +3,14 @@
 from typing import Any
 
 import marshmallow as ma
+import orjson
 
-from services.auth.models import User, fold_email, plain_email
+from services.auth.models import ACTIVE, PENDING, SUSPENDED, User, fold_email, plain_email
 from shared.api import Boolean, Schema, Text, Timestamp
 from shared.ids import is_id
 from shared.mail_transport import mail_address
+from shared.pagination import PageQuerySchema
+from shared.tokens import ROLES
 
 _valid_email = ma.validate.Email()
 
@@ -70,6 +73,49 @@ class ResetSchema(TokenSchema):
     password = Text(low=8, high=128, verbatim=True, lines=True, required=True)
 
 
+class UserReplaceSchema(Schema):
+    """All that admins write of an account; a role that is left out is `user`, a password stays as it is."""
+
+    name = Text(low=2, high=50, required=True)
+    email = Email(required=True)
+    password = Text(low=8, high=128, verbatim=True, lines=True)
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES), load_default="user")
+
+
+class UserChangeSchema(UserReplaceSchema):
+    """What of it changes; what is not named stays."""
+
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(partial=True, **options)
+
+
+class StandingSchema(Schema):
+    """What an account may do, and whether it may do anything."""
+
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
+    status = ma.fields.String(validate=ma.validate.OneOf((ACTIVE, SUSPENDED)))
+
+
+class UserQuerySchema(PageQuerySchema):
+    """The query of the list of accounts; `search` is part of a name or an address."""
+
+    search = Text(high=254)
+    status = ma.fields.String(validate=ma.validate.OneOf((ACTIVE, SUSPENDED, PENDING)))
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
+    sort = ma.fields.String(
+        validate=ma.validate.OneOf(("newest", "oldest", "name", "lastLogin")), load_default="newest"
+    )
+
+
+class AuditQuerySchema(PageQuerySchema):
+    """The query of the list of security events; `user` is the id of whose account it was."""
+
+    kind = Text(high=40)
+    user = Text(high=36)
+
+
 class RefreshSchema(Schema):
     """The token of the answer before."""
 
@@ -84,6 +130,30 @@ class MeUpdateSchema(Schema):
     avatar = Text(high=36, allow_none=True, validate=[_is_upload_id])
 
 
+class PasswordSchema(Schema):
+    """The password, shown again before something that cannot be undone."""
+
+    password = Text(high=1000, verbatim=True, lines=True, required=True)
+
+
+class PasswordChangeSchema(Schema):
+    """The password that one has, and the one to have."""
+
+    old_password = Text(high=1000, verbatim=True, lines=True, required=True)
+    new_password = Text(low=8, high=128, verbatim=True, lines=True, required=True)
+
+
+class SessionSchema(Schema):
+    """A place where somebody is signed in; `current` is the one that asks."""
+
+    id = ma.fields.String()
+    current = ma.fields.Boolean()
+    user_agent = ma.fields.String()
+    address = ma.fields.String()
+    created_at = Timestamp()
+    last_used_at = Timestamp()
+
+
 class UserSchema(Schema):
     """An account as its owner sees it."""
 
@@ -96,6 +166,25 @@ class UserSchema(Schema):
     email_verified = ma.fields.Boolean()
     created_at = Timestamp()
     last_login = Timestamp(allow_none=True)
+
+
+class AdminUserSchema(UserSchema):
+    """An account as admins see it; `status` is active, suspended, or pending until the address is verified."""
+
+    status = ma.fields.String(attribute="standing")
+
+
+class AuditEventSchema(Schema):
+    """A security event: the actor is whoever was signed in, null for a login or a command."""
+
+    id = ma.fields.String()
+    kind = ma.fields.String()
+    user_id = ma.fields.String(allow_none=True)
+    actor_id = ma.fields.String(allow_none=True)
+    address = ma.fields.String()
+    request_id = ma.fields.String()
+    created_at = Timestamp()
+    detail = ma.fields.Function(lambda event: orjson.Fragment(event.detail))
 
 
 class PublicUserSchema(Schema):
@@ -137,4 +226,16 @@ class SigninSchema(Schema):
 def user_item(user: User) -> dict[str, Any]:
     """Return the body of an account for its owner."""
     item: dict[str, Any] = UserSchema().dump(user)
+    return item
+
+
+def admin_item(user: User) -> dict[str, Any]:
+    """Return the body of an account for admins."""
+    item: dict[str, Any] = AdminUserSchema().dump(user)
+    return item
+
+
+def public_item(user: User) -> dict[str, Any]:
+    """Return the body of an account for everybody."""
+    item: dict[str, Any] = PublicUserSchema().dump(user)
     return item

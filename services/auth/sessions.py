@@ -7,8 +7,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from services.auth import notices
-from services.auth.models import RefreshToken, Session, User, database
+from services.auth import accounts, notices
+from services.auth.auditing import audit
+from services.auth.models import SUSPENDED, RefreshToken, Session, User, database
 from shared import clock
 from shared.problems import Problem
 from shared.tokens import LIFETIME, Revocations
@@ -20,11 +21,12 @@ SESSION_LIFETIME = {True: timedelta(days=30), False: timedelta(days=7)}
 
 
 class Signin(NamedTuple):
-    """A session of a user, and the refresh token that continues it."""
+    """A session of a user as they are at a moment, and the refresh token that continues it."""
 
     user: User
     session_id: str
     refresh_token: str
+    issued_at: datetime
 
 
 def open_session(user: User, remember: bool, user_agent: str, address: str) -> Signin:
@@ -39,7 +41,7 @@ def open_session(user: User, remember: bool, user_agent: str, address: str) -> S
         last_used_at=now,
         expires_at=now + SESSION_LIFETIME[remember],
     )
-    return Signin(user, session.id, _encode(_new_token(session, now)))
+    return Signin(user, session.id, _encode(_new_token(session, now)), now)
 
 
 def continue_session(refresh_token: str) -> Signin:
@@ -52,16 +54,18 @@ def continue_session(refresh_token: str) -> Signin:
     now = clock.now()
     with database.atomic():
         row = _usable(token, now)
+        user = _locked(row.session)
+        issued_at = clock.now()
         successor = _replace(row, token, now) or _known_successor(row, token, now)
         if successor is None:
             if Session.end(row.session_id, now):
-                notices.session_stolen(row.session.user)
+                audit("refresh_reused", user.id, session=row.session_id)
+                notices.session_stolen(user)
         elif not Session.note_use(row.session_id, now):  # a logout was faster
             raise Problem("TOKEN_REVOKED")
     if successor is None:
         raise Problem("TOKEN_REVOKED", "This refresh token was used before; the session has been ended.")
-    user = User.with_profile().where(User.id == row.session.user_id).get()
-    return Signin(user, row.session_id, _encode(successor))
+    return Signin(user, row.session_id, _encode(successor), issued_at)
 
 
 def restore_revocations(revocations: Revocations) -> None:
@@ -72,7 +76,7 @@ def restore_revocations(revocations: Revocations) -> None:
 
 
 def _usable(token: bytes, now: datetime) -> RefreshToken:
-    query = RefreshToken.select(RefreshToken, Session, User).join(Session).join(User)
+    query = RefreshToken.select(RefreshToken, Session).join(Session)
     row: RefreshToken | None = query.where(RefreshToken.hash == _hash(token)).first()
     if row is None:
         raise Problem("UNAUTHORIZED", "The refresh token is not valid.")
@@ -80,9 +84,20 @@ def _usable(token: bytes, now: datetime) -> RefreshToken:
         raise Problem("TOKEN_REVOKED")
     if min(row.expires_at, row.session.expires_at) <= now:
         raise Problem("TOKEN_EXPIRED", "The refresh token has expired; sign in again.")
-    if row.session.user.status == "suspended":
-        raise Problem("ACCOUNT_SUSPENDED")
     return row
+
+
+def _locked(session: Session) -> User:
+    """Return the user, who stays as they are until the transaction ends: what ends their tokens comes before or after.
+
+    The user is locked before the session, as those do who suspend.
+    """
+    user = accounts.by_id(session.user_id, lock=True)
+    if user.status == SUSPENDED:
+        raise Problem("ACCOUNT_SUSPENDED")
+    if Session.select().where(Session.id == session.id, Session.revoked_at.is_null(False)).exists():
+        raise Problem("TOKEN_REVOKED")
+    return user
 
 
 def _replace(row: RefreshToken, token: bytes, now: datetime) -> bytes | None:

@@ -3,6 +3,7 @@
 import hashlib
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import jwt
@@ -13,7 +14,6 @@ from flask import Flask, current_app
 from flask_jwt_extended import JWTManager, create_access_token
 
 from services.auth.models import User
-from shared import clock
 from shared.env import SettingsError, private_file
 from shared.tokens import ALGORITHM, AUDIENCE, ISSUER, LIFETIME, TYPE, Jwks
 
@@ -93,20 +93,20 @@ def init_app(app: Flask, keys: Keys) -> None:
     JWTManager(app)
 
 
-def issue_access_token(user: User, session_id: str) -> str:
+def issue_access_token(user: User, session_id: str, issued_at: datetime) -> str:
     """Sign who the user is in this session, for the next `LIFETIME` seconds.
 
-    `iat` has its fraction of a second, so that what ends a user's tokens spares those made right after it.
+    `issued_at` is when the user was so, read under a lock: a role that is taken away meanwhile ends this token too.
+    It has its fraction of a second, so that what ends a user's tokens spares those made right after it.
     """
-    now = clock.now().timestamp()
     keys: Keys = current_app.extensions["postern.keys"]
     claims = {
         "email": user.email,
         "name": user.name,
         "role": user.role,
         "sid": session_id,
-        "iat": now,
-        "exp": int(now) + LIFETIME,
+        "iat": issued_at.timestamp(),
+        "exp": int(issued_at.timestamp()) + LIFETIME,
     }
     headers = {"kid": keys.newest.kid, "typ": TYPE}
     token: str = create_access_token(user.id, additional_claims=claims, additional_headers=headers)

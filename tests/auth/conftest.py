@@ -1,14 +1,16 @@
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 
 from services.auth import create_app, passwords
 from services.auth.config import Config
-from services.auth.models import database
+from services.auth.models import Fact, User, database
 
 Client = Any  # Flask's, whose answers are of any shape
 Register = Callable[..., dict[str, Any]]
@@ -19,6 +21,7 @@ PASSWORD = "a long secret"
 @pytest.fixture(autouse=True)
 def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "_places", passwords.Queue(places=2, max_waiting=1000))
     passwords.nobodys_hash.cache_clear()
 
 
@@ -52,6 +55,15 @@ def register(client: Client) -> Register:
     return register
 
 
+@pytest.fixture
+def admin(client: Client, register: Register) -> dict[str, Any]:
+    """Return the sign-in of an admin, who is the only one."""
+    user_id = register(name="Root", email="root@example.org")["user"]["id"]
+    User.update(role="admin", email_verified=True).where(User.id == user_id).execute()
+    signin: dict[str, Any] = log_in(client, "root@example.org").json["data"]
+    return signin
+
+
 def account(**changes: Any) -> dict[str, Any]:
     """Return what makes an account."""
     return {"name": "Ann", "email": "ann@example.org", "password": PASSWORD} | changes
@@ -59,3 +71,37 @@ def account(**changes: Any) -> dict[str, Any]:
 
 def bearer(signin: dict[str, Any]) -> dict[str, str]:
     return {"Authorization": f"Bearer {signin['accessToken']}"}
+
+
+def log_in(client: Client, email: str = "ann@example.org", password: str = PASSWORD) -> Any:
+    """Return the answer to a login."""
+    return client.post("/api/auth/login", json={"email": email, "password": password})
+
+
+def session_of(signin: dict[str, Any]) -> str:
+    """Return the id of the session that an access token is of."""
+    claims = jwt.decode(signin["accessToken"], options={"verify_signature": False})
+    return str(claims["sid"])
+
+
+def run_at_once(*tasks: Callable[[], None]) -> None:
+    """Run the tasks in threads of their own that begin together, each with a connection of its own."""
+    together = threading.Barrier(len(tasks))
+
+    def run(task: Callable[[], None]) -> None:
+        together.wait()
+        try:
+            task()
+        finally:
+            database.close()
+
+    threads = [threading.Thread(target=run, args=(task,)) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def facts(*types: str) -> list[tuple[str, str]]:
+    """Return type and subject of the facts of these types, in their order."""
+    return [(fact.type, fact.subject) for fact in Fact.select().where(Fact.type.in_(types)).order_by(Fact.id)]

@@ -31,7 +31,7 @@ def test_user_profile_and_fact_are_one_transaction(client: Client, monkeypatch: 
     def fail(*_: Any) -> None:
         raise ValueError
 
-    monkeypatch.setattr("services.auth.accounts._public", fail)
+    monkeypatch.setattr("services.auth.accounts.public_profile", fail)
     assert_problem(client.post("/api/auth/register", json=account()), 500, "INTERNAL_ERROR")
     assert (User.select().count(), Profile.select().count(), Fact.select().count()) == (0, 0, 0)
 
@@ -161,7 +161,7 @@ def test_an_outdated_hash_is_renewed_at_login(client: Client, register: Register
     assert "t=1," in User.get_by_id(user_id).password_hash
 
 
-def test_renewing_a_hash_does_not_undo_a_new_password(client: Client, register: Register) -> None:
+def test_renewing_a_hash_does_not_undo_a_new_password(app: Flask, register: Register) -> None:
     from argon2 import PasswordHasher
 
     from services.auth import accounts
@@ -169,24 +169,27 @@ def test_renewing_a_hash_does_not_undo_a_new_password(client: Client, register: 
     user_id = register()["user"]["id"]
     old = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
     User.update(password_hash=old).where(User.id == user_id).execute()
-    user = accounts.check_password("ann@example.org", PASSWORD)
-    User.update(password_hash="made in the meantime").where(User.id == user_id).execute()
-    with pytest.raises(Problem, match="INVALID_CREDENTIALS"):
-        accounts.renew_hash(user, PASSWORD)
+    with app.test_request_context():
+        user = accounts.check_password("ann@example.org", PASSWORD)
+        User.update(password_hash="made in the meantime").where(User.id == user_id).execute()
+        with pytest.raises(Problem, match="INVALID_CREDENTIALS"):
+            accounts.renew_hash(user, PASSWORD)
     assert User.get_by_id(user_id).password_hash == "made in the meantime"
 
 
-def test_logins_that_renew_a_hash_at_once_all_succeed(client: Client, register: Register) -> None:
+def test_logins_that_renew_a_hash_at_once_all_succeed(app: Flask, register: Register) -> None:
     from argon2 import PasswordHasher
 
     from services.auth import accounts
 
     register()
     User.update(password_hash=PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)).execute()
-    users = [accounts.check_password("ann@example.org", PASSWORD) for _ in range(2)]
-    for user in users:
-        accounts.renew_hash(user, PASSWORD)
-        accounts.note_login(user)
+    with app.test_request_context():
+        users = [accounts.check_password("ann@example.org", PASSWORD) for _ in range(2)]
+        for user in users:
+            accounts.renew_hash(user, PASSWORD)
+            with database.atomic():
+                accounts.note_login(user)
 
 
 def test_the_hash_for_unknown_addresses_is_made_at_the_start(app: Flask) -> None:

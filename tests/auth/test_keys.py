@@ -32,6 +32,8 @@ TABLES = (
     models.Mail,
     models.MailToken,
     models.LinkRequest,
+    models.FailedLogin,
+    models.AuditEvent,
 )
 
 

@@ -5,13 +5,14 @@ from typing import Any
 from flask import Response, current_app
 
 from services.auth import accounts, mail, notices, passwords
+from services.auth.auditing import audit
 from services.auth.config import Config
 from services.auth.mail import RESET, VERIFY, Link
 from services.auth.models import MailToken, Session, database
+from services.auth.revoking import end_sessions_here
 from services.auth.schemas import AddressSchema, MessageSchema, ResetSchema, TokenSchema, VerifiedSchema
 from shared import clock
 from shared.api import Blueprint, no_content, respond
-from shared.tokens import Verifier
 
 blp = Blueprint("links", __name__, url_prefix="/api/auth", description="Verify an address, set a forgotten password")
 
@@ -61,10 +62,9 @@ def reset_password(data: dict[str, Any]) -> Response:
         accounts.set_password(token.user_id, password_hash)
         accounts.verify_email(token.user_id, token.email_folded)
         ended = Session.end_all(token.user_id, now)
+        audit("password_changed", token.user_id, sessions=len(ended))
         notices.password_changed(token.user)
-    verifier: Verifier = current_app.extensions["postern.verifier"]
-    for session_id in ended:
-        verifier.revocations.end_session(session_id, now.timestamp())
+    end_sessions_here(ended, now)
     return no_content()
 
 

@@ -4,10 +4,12 @@ from typing import Any
 
 from flask import Response
 
-from services.auth import accounts
+from services.auth import accounts, administration, passwords
 from services.auth.models import User, database
-from services.auth.schemas import MeUpdateSchema, UserSchema, user_item
-from shared.api import Blueprint
+from services.auth.revoking import end_sessions_here, end_tokens_here
+from services.auth.schemas import MeUpdateSchema, PasswordChangeSchema, PasswordSchema, UserSchema, user_item
+from shared import clock
+from shared.api import Blueprint, no_content
 from shared.auth import require_user, signed_in
 from shared.etag import require_match, tagged
 from shared.problems import Problem
@@ -36,6 +38,40 @@ def update(changes: dict[str, Any]) -> Response:
         require_match(user.version, current, changes, lambda: user_item(user))
         user = accounts.update_profile(user, changes)
     return tagged(user.version, user_item(user))
+
+
+@blp.route("", methods=["DELETE"])
+@signed_in()
+@blp.arguments(PasswordSchema)
+@blp.response(204)
+def delete(data: dict[str, Any]) -> Response:
+    """Delete one's own account for good; the last admin cannot."""
+    user, now = _me(), clock.now()
+    accounts.require_password(user, data["password"])
+    with database.atomic():
+        administration.delete(user.id, "user_left", _unchanged)
+    end_tokens_here(user.id, now)
+    return no_content()
+
+
+@blp.route("/password", methods=["PUT"])
+@signed_in()
+@blp.arguments(PasswordChangeSchema)
+@blp.response(204)
+def change_password(data: dict[str, Any]) -> Response:
+    """Set another password; all other sessions end."""
+    user, now = _me(), clock.now()
+    accounts.require_password(user, data["old_password"])
+    passwords.check_new(data["new_password"], user.name, user.email, "newPassword")
+    password_hash = passwords.hash_password(data["new_password"])
+    with database.atomic():
+        ended = accounts.change_password(user, password_hash, require_user().session_id, now)
+    end_sessions_here(ended, now)
+    return no_content()
+
+
+def _unchanged(user: User) -> None:
+    require_match(user.version, {}, {}, lambda: user_item(user))
 
 
 def _me(*, lock: bool = False) -> User:

@@ -5,9 +5,11 @@ from typing import Any
 from flask import Response, current_app, request
 
 from services.auth import accounts, passwords, sessions
+from services.auth.auditing import audit, client_address
 from services.auth.config import Config
 from services.auth.mail import Mails
 from services.auth.models import Session, database
+from services.auth.revoking import end_sessions_here
 from services.auth.schemas import LoginSchema, RefreshSchema, RegisterSchema, SigninSchema, user_item
 from services.auth.sessions import Signin
 from services.auth.tokens import issue_access_token
@@ -15,7 +17,7 @@ from shared import clock
 from shared.api import Blueprint, no_content, respond
 from shared.auth import require_user, signed_in
 from shared.problems import Problem
-from shared.tokens import LIFETIME, Verifier
+from shared.tokens import LIFETIME
 
 blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Register, log in, refresh, log out")
 
@@ -31,6 +33,7 @@ def register(data: dict[str, Any]) -> Response:
     password_hash = passwords.hash_password(data["password"])
     with database.atomic():
         user = accounts.register(data["name"], data["email"], password_hash)
+        audit("registered", user.id)
         mails.write_first_link(user)
         signin = None if config.needs_verification else _open_session(user, remember=False)
     return _signed_in(signin, 201) if signin else respond({"user": user_item(user)}, 201)
@@ -49,6 +52,7 @@ def login(data: dict[str, Any]) -> Response:
     with database.atomic():
         user = accounts.note_login(user)
         signin = _open_session(user, data["remember_me"])
+        audit("login", user.id, session=signin.session_id)
     return _signed_in(signin)
 
 
@@ -65,23 +69,22 @@ def refresh(data: dict[str, Any]) -> Response:
 @blp.response(204)
 def logout() -> Response:
     """End this session, here at once and everywhere else by the feed."""
-    session_id, now = require_user().session_id, clock.now()
+    caller, now = require_user(), clock.now()
     with database.atomic():
-        Session.end(session_id, now)
-    verifier: Verifier = current_app.extensions["postern.verifier"]
-    verifier.revocations.end_session(session_id, now.timestamp())
+        if Session.end(caller.session_id, now):
+            audit("logout", caller.user_id, session=caller.session_id)
+    end_sessions_here([caller.session_id], now)
     return no_content()
 
 
 def _open_session(user: Any, remember: bool) -> Signin:
-    address = request.headers.get("X-Forwarded-For", request.remote_addr or "")
-    return sessions.open_session(user, remember, request.headers.get("User-Agent", ""), address)
+    return sessions.open_session(user, remember, request.headers.get("User-Agent", ""), client_address())
 
 
 def _signed_in(signin: Signin, status: int = 200) -> Response:
     data = {
         "user": user_item(signin.user),
-        "accessToken": issue_access_token(signin.user, signin.session_id),
+        "accessToken": issue_access_token(signin.user, signin.session_id, signin.issued_at),
         "refreshToken": signin.refresh_token,
         "tokenType": "Bearer",
         "expiresIn": LIFETIME,

@@ -1,25 +1,132 @@
-"""Public profiles."""
+"""Public profiles, and accounts as admins make, change and delete them."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from flask import Response
 
-from services.auth import accounts
-from services.auth.schemas import PublicUserSchema
-from shared.api import Blueprint
-from shared.etag import tagged
+from services.auth import accounts, administration, passwords
+from services.auth.administration import Check
+from services.auth.models import User, database, idempotency
+from services.auth.resources.listing import list_users
+from services.auth.revoking import end_sessions_here, end_tokens_here
+from services.auth.schemas import (
+    AdminUserSchema,
+    PublicUserSchema,
+    UserChangeSchema,
+    UserQuerySchema,
+    UserReplaceSchema,
+    admin_item,
+    public_item,
+)
+from shared import clock
+from shared.api import Blueprint, no_content
+from shared.auth import require_user, signed_in
+from shared.etag import require_match, tagged
 from shared.ids import is_id
 from shared.problems import Problem
 
-blp = Blueprint("users", __name__, url_prefix="/api/users", description="Public profiles")
+blp = Blueprint("users", __name__, url_prefix="/api/users", description="Public profiles, and accounts for admins")
+
+
+def hashed(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the hash in place of a password, before the transaction of a view begins."""
+
+    @wraps(view)
+    def with_hash(data: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if "password" in data:
+            passwords.check_new(data["password"], data.get("name", ""), data.get("email", ""))
+            data["password_hash"] = passwords.hash_password(data.pop("password"))
+        return view(data, *args, **kwargs)
+
+    return with_hash
+
+
+@blp.route("", methods=["GET"])
+@signed_in("admin")
+@blp.arguments(UserQuerySchema, location="query")
+@blp.response(200, AdminUserSchema(many=True))
+def index(args: dict[str, Any]) -> Response:
+    """List accounts, as the list of the administration does."""
+    return list_users(args)
+
+
+@blp.route("", methods=["POST"])
+@signed_in("admin")
+@blp.arguments(UserReplaceSchema)
+@hashed
+@idempotency.accepts_key
+@blp.response(201, AdminUserSchema)
+def create(data: dict[str, Any]) -> Response:
+    """Make an account for somebody; without a password they set one by the mailed link."""
+    with database.atomic():
+        user = administration.create(data["name"], data["email"], data.get("password_hash"), data["role"])
+    return tagged(user.version, admin_item(user), 201, {"Location": f"/api/users/{user.id}"})
 
 
 @blp.route("/<user_id>", methods=["GET"])
 @blp.response(200, PublicUserSchema)
 def show(user_id: str) -> Response:
     """Show what everybody may know of a user."""
-    if not is_id(user_id):
+    user = accounts.by_id(known_id(user_id))
+    return tagged(user.version, public_item(user))
+
+
+@blp.route("/<user_id>", methods=["PUT"])
+@signed_in("admin")
+@blp.arguments(UserReplaceSchema)
+@hashed
+@blp.response(200, AdminUserSchema)
+def replace(data: dict[str, Any], user_id: str) -> Response:
+    """Replace what admins write of an account; a password that is left out stays."""
+    return change_account(user_id, data)
+
+
+@blp.route("/<user_id>", methods=["PATCH"])
+@signed_in("admin")
+@blp.arguments(UserChangeSchema)
+@hashed
+@blp.response(200, AdminUserSchema)
+def update(data: dict[str, Any], user_id: str) -> Response:
+    """Change what the body names."""
+    return change_account(user_id, data)
+
+
+@blp.route("/<user_id>", methods=["DELETE"])
+@signed_in("admin")
+@blp.response(204)
+def delete(user_id: str) -> Response:
+    """Delete an account for good; the last admin stays."""
+    now = clock.now()
+    with database.atomic():
+        administration.delete(known_id(user_id), "user_deleted", _matches({}))
+    end_tokens_here(user_id, now)
+    return no_content()
+
+
+def change_account(user_id: str, changes: dict[str, Any]) -> Response:
+    """Change an account and answer it; what ends by that ends here at once and everywhere else by the feed."""
+    now = clock.now()
+    with database.atomic():
+        session_id = require_user().session_id
+        changed = administration.change(known_id(user_id), changes, now, _matches(changes), session_id)
+    end_sessions_here(changed.sessions, now)
+    if changed.tokens_ended:
+        end_tokens_here(user_id, now)
+    return tagged(changed.user.version, admin_item(changed.user))
+
+
+def known_id(text: str) -> str:
+    """Return the id; raise NOT_FOUND for what cannot be one."""
+    if not is_id(text):
         raise Problem("NOT_FOUND")
-    user = accounts.by_id(user_id)
-    profile: Any = PublicUserSchema().dump(user)
-    return tagged(user.version, profile)
+    return text
+
+
+def _matches(wanted: dict[str, Any]) -> Check:
+    def check(user: User) -> None:
+        shown = {name: value for name, value in wanted.items() if name != "password_hash"}
+        require_match(user.version, {name: getattr(user, name) for name in shown}, shown, lambda: public_item(user))
+
+    return check

@@ -1,0 +1,89 @@
+"""Make somebody an admin: `make admin EMAIL=ann@example.org`."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import marshmallow as ma
+import peewee
+
+from services.auth import MIGRATIONS, administration, passwords
+from services.auth.config import Config
+from services.auth.models import ACTIVE, User, database
+from services.auth.schemas import Email
+from services.dotenv import read_dotenv
+from services.errors import StartError
+from shared import clock, db
+from shared.env import SettingsError
+
+USAGE = "Say whom: make admin EMAIL=ann@example.org"
+WRONG = 2  # exit code when the fault is in the settings or the command
+NAME = "Admin"
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says, and say what was done; return the exit code."""
+    try:
+        email = _email(arguments)
+        config = _config(Path(".env"))
+        database.initialize(db.connect(config.database_url))
+        db.migrate(database.obj, MIGRATIONS)
+        with database.connection_context():
+            sys.stdout.write(make_admin(email) + "\n")
+    except (StartError, SettingsError) as error:
+        return _fail(str(error))
+    except (peewee.OperationalError, OSError) as error:
+        return _fail(f"The database of auth cannot be used ({error}): check AUTH_DATABASE_URL.")
+    return 0
+
+
+def make_admin(email: str) -> str:
+    """Give an account the role, or make one with a password of its own; return what to tell the operator."""
+    user = User.by_email(email)
+    return _promote(user) if user else _create(email)
+
+
+def _promote(user: User) -> str:
+    if (user.role, user.status) == ("admin", ACTIVE):
+        return f"{user.email} is an admin already."
+    with database.atomic():
+        administration.change(user.id, {"role": "admin", "status": ACTIVE}, clock.now(), lambda _user: None)
+    told = f"{user.email} is an admin now, from the next sign-in or refresh on."
+    if not user.email_verified:
+        told += "\nThe address was never verified: make sure that the account is theirs."
+    return told
+
+
+def _create(email: str) -> str:
+    password = secrets.token_urlsafe(15)
+    password_hash = passwords.hash_password(password)
+    with database.atomic():
+        user = administration.create(NAME, email, password_hash, "admin")
+        User.update(email_verified=True).where(User.id == user.id).execute()
+    return f"There was no account for {email}, so one was made. Sign in with the password {password} and change it."
+
+
+def _email(arguments: list[str]) -> str:
+    if len(arguments) != 1 or not arguments[0]:
+        raise StartError(USAGE)
+    try:
+        email: str = Email().deserialize(arguments[0])
+    except ma.ValidationError as error:
+        raise StartError(f"{arguments[0]} is no email address. {USAGE}") from error
+    return email
+
+
+def _config(dotenv: Path) -> Config:
+    if dotenv.is_file():
+        os.environ |= read_dotenv(dotenv) | dict(os.environ)
+    return Config.from_environment()
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(message + "\n")
+    return WRONG
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,127 @@
+"""What admins do to accounts; there is always one who can."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import peewee
+
+from services.auth import accounts, notices
+from services.auth.auditing import audit
+from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, Session, User, database, feed, fold_email, fold_name
+from shared.db import is_postgres
+from shared.problems import Problem
+
+Check = Callable[[User], None]
+
+
+class Change(NamedTuple):
+    """An account as it is now, the sessions that ended, and whether the tokens made before did too."""
+
+    user: User
+    sessions: list[str]
+    tokens_ended: bool
+
+
+def create(name: str, email: str, password_hash: str | None, role: str) -> User:
+    """Make an account for somebody; raise EMAIL_TAKEN. Call it inside a transaction.
+
+    Without a password the user cannot sign in before setting one by the mailed link.
+    """
+    user = accounts.register(name, email, password_hash or NO_PASSWORD, role=role)
+    audit("user_created", user.id, role=role)
+    if password_hash is None:
+        notices.invite(user)
+    return user
+
+
+def change(user_id: str, changes: dict[str, Any], now: datetime, check: Check, keep_session: str = "") -> Change:
+    """Change name, email, password_hash, role or status; raise EMAIL_TAKEN, or CONFLICT for the last admin.
+
+    `check` gets the account and may refuse; `keep_session` goes on when the password changes. Call it inside a
+    transaction.
+    """
+    admins = lock_admins()
+    before = accounts.by_id(user_id, lock=True)
+    check(before)
+    if changes.get("role", "admin") != "admin" or changes.get("status", ACTIVE) != ACTIVE:
+        keep_an_admin(admins, before)
+    changed = {name: value for name, value in changes.items() if getattr(before, name) != value}
+    if not changed:
+        return Change(before, [], False)
+    _write(before, changed)
+    user = accounts.by_id(user_id)
+    ended = _tell(user, changed, before.email, now, keep_session)
+    return Change(user, ended, "role" in changed or user.status == SUSPENDED)
+
+
+def delete(user_id: str, kind: str, check: Check) -> None:
+    """Delete an account and tell everybody; raise CONFLICT for the last admin. Call it inside a transaction.
+
+    `kind` is how the event is called; `check` gets the account and may refuse.
+    """
+    admins = lock_admins()
+    user = accounts.by_id(user_id, lock=True)
+    check(user)
+    keep_an_admin(admins, user)
+    User.delete().where(User.id == user.id).execute()
+    feed.publish("user.deleted", user.id, {"id": user.id})
+    audit(kind, user.id)
+
+
+def lock_admins() -> set[str]:
+    """Return the admins who can act, none of whom changes until the transaction ends.
+
+    Whoever takes an admin's rights away comes here first: of two who want each other's, one waits and then sees
+    what the other did. SQLite lets in one writer at a time anyway.
+    """
+    query = User.select(User.id).where(User.acts_as_admin()).order_by(User.id)
+    return {user.id for user in (query.for_update() if is_postgres(database) else query)}
+
+
+def keep_an_admin(admins: set[str], user: User) -> None:
+    """Raise CONFLICT when the user is the only admin."""
+    if admins == {user.id}:
+        raise Problem("CONFLICT", "The last admin can be neither removed nor demoted nor suspended.")
+
+
+def _write(user: User, changed: dict[str, Any]) -> None:
+    fields = dict(changed)
+    if "name" in changed:
+        fields["name_folded"] = fold_name(changed["name"])
+    if "email" in changed:
+        fields["email_folded"] = fold_email(changed["email"])
+        fields["email_verified"] = user.email_verified and fields["email_folded"] == user.email_folded
+    try:
+        with database.atomic():
+            User.update(version=User.version + 1, **fields).where(User.id == user.id).execute()
+    except peewee.IntegrityError as error:
+        raise Problem("EMAIL_TAKEN") from error
+
+
+def _tell(user: User, changed: dict[str, Any], email_before: str, now: datetime, keep_session: str) -> list[str]:
+    """Publish and note what changed, and return the sessions that end by it."""
+    if "name" in changed:
+        feed.publish("user.updated", user.id, accounts.public_profile(user))
+    if "email" in changed:
+        audit("email_changed", user.id)
+        notices.email_changed(user, email_before)
+    if "role" in changed:
+        feed.publish("user.role_changed", user.id, {"role": user.role})
+        audit("role_changed", user.id, role=user.role)
+    if "status" in changed:
+        return _tell_status(user, now)
+    if "password_hash" in changed:
+        audit("password_changed", user.id)
+        notices.password_changed(user)
+        return Session.end_all(user.id, now, besides=keep_session)
+    return []
+
+
+def _tell_status(user: User, now: datetime) -> list[str]:
+    if user.status != SUSPENDED:
+        audit("reinstated", user.id)
+        return []
+    feed.publish("user.suspended", user.id, {})
+    audit("suspended", user.id)
+    return Session.end_all(user.id, now)

@@ -1,0 +1,57 @@
+"""Where one is signed in."""
+
+from typing import Any
+
+from flask import Response
+
+from services.auth.auditing import audit
+from services.auth.models import Session, database
+from services.auth.revoking import end_sessions_here
+from services.auth.schemas import SessionSchema
+from shared import clock
+from shared.api import Blueprint, no_content, respond
+from shared.auth import require_user, signed_in
+from shared.db import get_or_404
+from shared.pagination import Order, PageQuerySchema, paginate
+
+blp = Blueprint("sessions", __name__, url_prefix="/api/auth", description="Where one is signed in")
+NEWEST = Order("newest", (Session.created_at, Session.id))
+
+
+@blp.route("/sessions", methods=["GET"])
+@signed_in()
+@blp.arguments(PageQuerySchema, location="query")
+@blp.response(200, SessionSchema(many=True))
+def index(args: dict[str, Any]) -> Response:
+    """List one's own sessions that can be continued, the newest first."""
+    caller = require_user()
+    rows = paginate(Session.running(caller.user_id, clock.now()), NEWEST, args)
+    items: list[dict[str, Any]] = SessionSchema(many=True).dump(rows)
+    return respond([item | {"current": item["id"] == caller.session_id} for item in items])
+
+
+@blp.route("/sessions/<session_id>", methods=["DELETE"])
+@signed_in()
+@blp.response(204)
+def end(session_id: str) -> Response:
+    """End one of one's own sessions, here at once and everywhere else by the feed."""
+    caller, now = require_user(), clock.now()
+    with database.atomic():
+        session: Session = get_or_404(Session.running(caller.user_id, now), Session.id == session_id)
+        if Session.end(session.id, now):
+            audit("session_revoked", caller.user_id, session=session.id)
+    end_sessions_here([session.id], now)
+    return no_content()
+
+
+@blp.route("/logout-all", methods=["POST"])
+@signed_in()
+@blp.response(204)
+def end_all() -> Response:
+    """End all of one's own sessions, this one too."""
+    caller, now = require_user(), clock.now()
+    with database.atomic():
+        ended = Session.end_all(caller.user_id, now)
+        audit("logout_all", caller.user_id, sessions=len(ended))
+    end_sessions_here([*ended, caller.session_id], now)
+    return no_content()

@@ -1,7 +1,8 @@
 """The kit's flask-smorest: the envelope, strict parsing, camelCase on the wire and snake_case in Python."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import flask_smorest
 import marshmallow as ma
@@ -12,9 +13,10 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared import strict_json
+from shared import forms, strict_json
 from shared.clock import rfc3339
 from shared.credentials import has_credentials
+from shared.csrf import FORM
 from shared.problems import CONTENT_TYPE, Problem
 
 JSON = "application/json"
@@ -31,7 +33,9 @@ def camel(name: str) -> str:
 
 
 class Schema(ma.Schema):
-    """Refuse unknown keys; every field is camelCase outside."""
+    """Refuse unknown keys; every field is camelCase outside. A body that is not `body_required` may be missing."""
+
+    body_required: ClassVar[bool] = True
 
     class Meta:
         unknown = ma.RAISE
@@ -65,6 +69,12 @@ class Wire(str):
     __slots__ = ()
 
 
+class FormWire(Wire):
+    """A value of a plain HTML form, where a ticked checkbox says "on"."""
+
+    __slots__ = ()
+
+
 class Integer(ma.fields.Integer):
     """A whole number of at most 64 bits, in JSON without quotes: marshmallow alone takes 1.5, "1_0" and true."""
 
@@ -83,6 +93,8 @@ class Boolean(ma.fields.Boolean):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if isinstance(value, Wire) and value in ("true", "false"):
             return value == "true"
+        if isinstance(value, FormWire) and value == "on":
+            return True
         if isinstance(value, bool):
             return value
         raise self.make_error("invalid", input=value)
@@ -121,12 +133,19 @@ class _Parser(FlaskParser):
         "json": ma.RAISE,
         "query": ma.RAISE,
         "form": ma.RAISE,
+        "json_or_form": ma.RAISE,
     }
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
-        if req.mimetype != JSON:
-            raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=[JSON])
-        return strict_json.loads(req.get_data(cache=True))
+        return _json(req, schema, [JSON])
+
+    def load_json_or_form(self, req: Request, schema: ma.Schema) -> Any:
+        """Return what JSON or a plain HTML form says, without the fields that every form may have besides."""
+        if req.mimetype != FORM:
+            return _json(req, schema, [JSON, FORM])
+        given, known = forms.fields(), {field.data_key for field in schema.fields.values()}
+        wanted = {key: texts for key, texts in given.lists() if key in known or key not in forms.EXTRA}
+        return _texts(given, schema, {key: [text for text in texts if text] for key, texts in wanted.items()}, FormWire)
 
     def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
         present = {key: [value for value in values if value] for key, values in req.args.lists()}
@@ -144,13 +163,23 @@ class _Parser(FlaskParser):
         raise Problem("INVALID_JSON") from error
 
 
-def _texts(given: MultiDict[str, str], schema: ma.Schema, values: dict[str, list[str]]) -> dict[str, Any]:
+def _json(req: Request, schema: ma.Schema, allowed: list[str]) -> Any:
+    if not req.mimetype and not getattr(schema, "body_required", True) and not req.get_data(cache=True):
+        return {}
+    if req.mimetype != JSON:
+        raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=allowed)
+    return strict_json.loads(req.get_data(cache=True))
+
+
+def _texts(
+    given: MultiDict[str, str], schema: ma.Schema, values: dict[str, list[str]], kind: type[Wire] = Wire
+) -> dict[str, Any]:
     """Return one text for a key, or all where the schema has a list; refuse any other key given twice."""
     lists = {field.data_key for field in schema.fields.values() if isinstance(field, ma.fields.List)}
     twice = [key for key, texts in given.lists() if len(texts) > 1 and key not in lists]
     if twice:
         raise Problem("VALIDATION_ERROR", errors={key: ["Must be given once."] for key in twice})
-    present = {key: [Wire(text) for text in texts] for key, texts in values.items() if texts}
+    present = {key: [kind(text) for text in texts] for key, texts in values.items() if texts}
     return {key: texts if key in lists else texts[0] for key, texts in present.items()}
 
 
@@ -202,6 +231,23 @@ class Blueprint(flask_smorest.Blueprint):
     """Wrap what a view returns, and its documentation, into the envelope."""
 
     ARGUMENTS_PARSER = _Parser()
+    DEFAULT_LOCATION_CONTENT_TYPE_MAPPING: ClassVar[dict[str, str]] = {
+        **flask_smorest.Blueprint.DEFAULT_LOCATION_CONTENT_TYPE_MAPPING,
+        "json_or_form": JSON,
+    }
+
+    def arguments(self, schema: Any, *, location: str = "json", **options: Any) -> Callable[[Any], Any]:
+        """Load the arguments of a view; with `json_or_form` it takes plain HTML forms too."""
+        decorate: Callable[[Any], Any] = super().arguments(schema, location=location, **options)
+        if location != "json_or_form":
+            return decorate
+
+        def mark(view: Any) -> Any:
+            decorated = decorate(view)
+            decorated.takes_form = True
+            return decorated
+
+        return mark
 
     @staticmethod
     def _prepare_response_content(data: Any) -> Any:

@@ -7,8 +7,10 @@ from typing import Any, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 
-from shared import clock
+from shared import clock, forms
 from shared.credentials import identify
+from shared.csrf import Csrf
+from shared.env import BaseConfig
 from shared.feed import MemoryReader
 from shared.problems import Problem
 from shared.tokens import LIFETIME, Claims, Jwks, KeySet, Revocations, Verifier
@@ -18,9 +20,10 @@ LOOK_BACK = LIFETIME + 5 * 60
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def init_app(app: Flask, fetch_keys: Callable[[], Jwks]) -> Verifier:
+def init_app(app: Flask, config: BaseConfig, fetch_keys: Callable[[], Jwks]) -> Verifier:
     verifier = Verifier(KeySet(fetch_keys))
-    app.extensions["postern.verifier"] = verifier
+    csrf = Csrf(config.internal_token, config.public_url, config.cors_origins)
+    app.extensions |= {"postern.verifier": verifier, "postern.csrf": csrf}
     return verifier
 
 
@@ -47,16 +50,11 @@ def current_user() -> Claims | None:
     """Return the claims of the caller, None for a stranger; a bad token is refused, not ignored."""
     if "postern_claims" not in g:
         verifier: Verifier = current_app.extensions["postern.verifier"]
-        environ = request.environ
-        g.postern_claims = identify(
-            request.method,
-            environ.get("HTTP_AUTHORIZATION", ""),
-            environ.get("HTTP_COOKIE", ""),
-            environ.get("HTTP_X_CSRF_TOKEN", ""),
-            verifier.verify,
-        )
+        csrf: Csrf = current_app.extensions["postern.csrf"]
+        field = forms.csrf_field if forms.takes_form() else None
+        g.postern_claims = identify(request.environ, verifier.verify, csrf, field)
         if g.postern_claims:
-            environ["postern.user"] = g.postern_claims.user_id
+            request.environ["postern.user"] = g.postern_claims.user_id
     return cast(Claims | None, g.postern_claims)
 
 

@@ -52,7 +52,7 @@ def create_service(
     pagination.init_app(app)
     keys = InternalClient(config.auth_url)
     verifier = auth.init_app(app, config, fetch_keys or (lambda: keys.get_json(auth.JWKS_PATH)))
-    reader = auth.revocation_reader(config.auth_url, config.internal_token, verifier.revocations)
+    reader = auth.RevocationReader(config.auth_url, config.internal_token, verifier.revocations)
     app.extensions["postern.revocation_reader"] = reader
     run_in_background(app, reader)
     rest = api.init_app(app, f"Postern {name}")

@@ -117,13 +117,31 @@ def _verifies(key: dict[str, Any]) -> bool:
 class Revocations:
     """What ended before its token did: sessions, and all tokens of a user made before a moment.
 
-    Kept for the life of a token; filled from auth's feed and, in auth itself, by a logout.
+    Kept for the life of a token; filled from auth's feed and, in auth itself, by a logout. From `expect_past` to
+    `past_is_known` the process is too young to know what ended before its start: nobody is let in then, which lasts
+    milliseconds unless auth is away, and is waited for `patience` seconds at most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 3.0) -> None:
         self._ended: dict[str, tuple[float, float]] = {}
         self._before: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
+        self._known = threading.Event()
+        self._known.set()
+        self._patience = patience
+        self._patient_until = 0.0
+
+    def expect_past(self) -> None:
+        self._patient_until = time.monotonic() + self._patience
+        self._known.clear()
+
+    def past_is_known(self) -> None:
+        self._known.set()
+
+    def await_past(self) -> None:
+        """Return once the past is known; raise SERVICE_UNAVAILABLE when that takes too long."""
+        if not self._known.is_set() and not self._known.wait(max(0.0, self._patient_until - time.monotonic())):
+            raise Problem("SERVICE_UNAVAILABLE", "Tokens cannot be checked at the moment.")
 
     def end_session(self, session_id: str, now: float) -> None:
         with self._lock:
@@ -161,7 +179,7 @@ class Verifier:
         self._lock = threading.Lock()
 
     def verify(self, token: str) -> Claims:
-        """Return the claims; raise UNAUTHORIZED, TOKEN_EXPIRED or TOKEN_REVOKED."""
+        """Return the claims; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED or SERVICE_UNAVAILABLE."""
         with self._lock:
             claims = self._verified.get(token)
             if claims:
@@ -169,6 +187,7 @@ class Verifier:
         claims = claims or self._check(token)
         if claims.expires_at <= clock.now().timestamp():
             raise Problem("TOKEN_EXPIRED")
+        self.revocations.await_past()
         if self.revocations.covers(claims):
             raise Problem("TOKEN_REVOKED")
         return claims

@@ -57,10 +57,12 @@ def serve() -> Iterator[Start]:
 
 
 def answer_as_auth(line: Line) -> None:
-    """Give the public keys, and tell what else was received."""
+    """Give the public keys and a feed without news, and tell what else was received."""
     while request := line.read():
         if request.target == "/.well-known/jwks.json":
             line.send(json_response(JWKS))
+        elif request.target.startswith("/internal/feed"):
+            line.send(json_response([]))
         else:
             line.send(json_response({"target": request.target, "headers": request.headers}))
 

@@ -9,17 +9,16 @@ import marshmallow as ma
 import orjson
 from flask import Flask, Request, Response, g, request
 from flask.json.provider import JSONProvider
-from webargs.flaskparser import FlaskParser
-from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared import forms, strict_json
+from shared import strict_json
+from shared.arguments import JSON as JSON
+from shared.arguments import FormWire, Parser
+from shared.arguments import Wire as Wire
 from shared.clock import rfc3339
 from shared.credentials import has_credentials
-from shared.csrf import FORM
-from shared.problems import CONTENT_TYPE, Problem
+from shared.problems import CONTENT_TYPE
 
-JSON = "application/json"
 _controls = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 _controls_but_lines = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]").search
 _is_integer = re.compile(r"-?[0-9]{1,19}").fullmatch
@@ -61,18 +60,6 @@ class Text(ma.fields.String):
         if self._refused(text):
             raise ma.ValidationError("Must not contain control characters.")
         return text if self._verbatim else text.strip()
-
-
-class Wire(str):
-    """A value of a query or a form, where numbers and booleans are texts as well; in JSON they are not."""
-
-    __slots__ = ()
-
-
-class FormWire(Wire):
-    """A value of a plain HTML form, where a ticked checkbox says "on"."""
-
-    __slots__ = ()
 
 
 class Integer(ma.fields.Integer):
@@ -125,64 +112,6 @@ class _Request(Request):
         return data
 
 
-class _Parser(FlaskParser):
-    """Load arguments strictly: JSON only as JSON, every query key once, empty ones as absent."""
-
-    DEFAULT_VALIDATION_STATUS = 400
-    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012
-        "json": ma.RAISE,
-        "query": ma.RAISE,
-        "form": ma.RAISE,
-        "json_or_form": ma.RAISE,
-    }
-
-    def load_json(self, req: Request, schema: ma.Schema) -> Any:
-        return _json(req, schema, [JSON])
-
-    def load_json_or_form(self, req: Request, schema: ma.Schema) -> Any:
-        """Return what JSON or a plain HTML form says, without the fields that every form may have besides."""
-        if req.mimetype != FORM:
-            return _json(req, schema, [JSON, FORM])
-        given, known = forms.fields(), {field.data_key for field in schema.fields.values()}
-        wanted = {key: texts for key, texts in given.lists() if key in known or key not in forms.EXTRA}
-        return _texts(given, schema, {key: [text for text in texts if text] for key, texts in wanted.items()}, FormWire)
-
-    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
-        present = {key: [value for value in values if value] for key, values in req.args.lists()}
-        return _texts(req.args, schema, present)
-
-    def load_form(self, req: Request, schema: ma.Schema) -> Any:
-        return _texts(req.form, schema, dict(req.form.lists()))
-
-    def handle_error(self, error: ma.ValidationError, *args: Any, **kwargs: Any) -> Any:
-        """Raise the error without the location, which webargs puts in front of every field."""
-        (messages,) = error.messages.values()  # type: ignore[union-attr]
-        raise ma.ValidationError(messages) from error
-
-    def _handle_invalid_json_error(self, error: Exception, *args: Any, **kwargs: Any) -> Any:
-        raise Problem("INVALID_JSON") from error
-
-
-def _json(req: Request, schema: ma.Schema, allowed: list[str]) -> Any:
-    if not req.mimetype and not getattr(schema, "body_required", True) and not req.get_data(cache=True):
-        return {}
-    if req.mimetype != JSON:
-        raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=allowed)
-    return strict_json.loads(req.get_data(cache=True))
-
-
-def _texts(
-    given: MultiDict[str, str], schema: ma.Schema, values: dict[str, list[str]], kind: type[Wire] = Wire
-) -> dict[str, Any]:
-    """Return one text for a key, or all where the schema has a list; refuse any other key given twice."""
-    lists = {field.data_key for field in schema.fields.values() if isinstance(field, ma.fields.List)}
-    twice = [key for key, texts in given.lists() if len(texts) > 1 and key not in lists]
-    if twice:
-        raise Problem("VALIDATION_ERROR", errors={key: ["Must be given once."] for key in twice})
-    present = {key: [kind(text) for text in texts] for key, texts in values.items() if texts}
-    return {key: texts if key in lists else texts[0] for key, texts in present.items()}
-
-
 class ProblemSchema(Schema):
     """The one error shape, for the OpenAPI document."""
 
@@ -230,7 +159,7 @@ _envelopes: dict[tuple[type, bool], type[Schema]] = {}  # the document wants one
 class Blueprint(flask_smorest.Blueprint):
     """Wrap what a view returns, and its documentation, into the envelope."""
 
-    ARGUMENTS_PARSER = _Parser()
+    ARGUMENTS_PARSER = Parser()
     DEFAULT_LOCATION_CONTENT_TYPE_MAPPING: ClassVar[dict[str, str]] = {
         **flask_smorest.Blueprint.DEFAULT_LOCATION_CONTENT_TYPE_MAPPING,
         "json_or_form": JSON,

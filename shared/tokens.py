@@ -24,6 +24,7 @@ ISSUER = "postern"
 AUDIENCE = "postern"
 TYPE = "at+jwt"
 LIFETIME = 15 * 60
+PAUSE = 5.0  # seconds between two questions for keys
 ROLES = ("user", "moderator", "admin")
 _REQUIRED = ["sub", "email", "name", "role", "sid", "jti", "iat", "exp", "iss", "aud"]
 # Times are compared here, with the one clock, also for tokens that are remembered.
@@ -54,16 +55,20 @@ class Claims:
 
 
 class KeySet:
-    """The public keys of auth, fetched when an unknown key id appears.
+    """The public keys of auth, fetched when an unknown key id appears, and now and then to forget what has retired.
 
     `pause` seconds go by between two questions, `retry` after one that had no answer: whoever invents key ids
     neither floods auth nor keeps the threads here waiting for it.
     """
 
-    def __init__(self, fetch: Callable[[], Jwks], pause: float = 5.0, retry: float = 1.0) -> None:
+    def __init__(
+        self, fetch: Callable[[], Jwks], pause: float = PAUSE, retry: float = 1.0, max_age: float = 300.0
+    ) -> None:
         self._fetch = fetch
         self._pause = pause
         self._retry = retry
+        self._max_age = max_age
+        self._stale_at = float("inf")
         self._keys: dict[str, jwt.PyJWK] = {}
         self._ask_at = float("-inf")
         self._answered = False
@@ -72,6 +77,9 @@ class KeySet:
     def get(self, kid: str) -> jwt.PyJWK | None:
         """Return the key, or None when auth has none of that id; raise SERVICE_UNAVAILABLE without auth."""
         if key := self._keys.get(kid):
+            if time.monotonic() >= self._stale_at:
+                self._stale_at = float("inf")
+                threading.Thread(target=self._renew, name="keys", daemon=True).start()
             return key
         with self._lock:
             if kid not in self._keys and time.monotonic() >= self._ask_at:
@@ -80,6 +88,10 @@ class KeySet:
                 raise Problem("SERVICE_UNAVAILABLE", "Tokens cannot be checked at the moment.")
             return self._keys.get(kid)
 
+    def _renew(self) -> None:
+        with self._lock:
+            self._refresh()
+
     def _refresh(self) -> None:
         self._answered = False
         try:
@@ -87,7 +99,9 @@ class KeySet:
             self._answered = True
         except (OSError, LookupError, TypeError, ValueError) as error:
             _logger.warning("the public keys cannot be fetched: %s", error)
-        self._ask_at = time.monotonic() + (self._pause if self._answered else self._retry)
+        now = time.monotonic()
+        self._ask_at = now + (self._pause if self._answered else self._retry)
+        self._stale_at = now + (self._max_age if self._answered else self._retry)
 
 
 def _usable_keys(jwks: Jwks) -> dict[str, jwt.PyJWK]:

@@ -9,11 +9,11 @@ FULL := --cov --cov-report=term-missing:skip-covered --cov-fail-under=85
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make pins" .venv/pins/bin/uv pip compile --quiet --upgrade --universal \
 	--fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: help up dev test lint types format migrate admin seed pins clean FORCE
+.PHONY: help up dev test lint types format migrate admin seed rotate-keys pins clean FORCE
 .NOTPARALLEL:
 
 help: ## List what make can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 up: $(RUNTIME) ## Start all services; Ctrl-C stops them
 	@exec $(RUN) -m services
@@ -43,6 +43,9 @@ admin: $(RUNTIME) ## Make somebody an admin: make admin EMAIL=ann@example.org
 
 seed: $(RUNTIME) ## Fill the databases with demo content: make seed POSTS=1000
 	@exec $(RUN) -m services.seed --posts $(POSTS)
+
+rotate-keys: $(RUNTIME) ## Sign tokens with a new key from now on, without signing anybody out
+	@exec $(RUN) -m services rotate-keys
 
 pins: $(RUNTIME) ## Choose the newest versions that pyproject.toml allows and pin them
 	$(RUN) -m venv .venv/pins

@@ -1,4 +1,4 @@
-"""Start everything, or one service: `python -m services [--reload] [migrate | NAME]`."""
+"""Start everything, or one service: `python -m services [--reload] [migrate | rotate-keys | NAME]`."""
 
 import os
 import sys
@@ -21,6 +21,10 @@ def main(arguments: list[str], package: str = "services") -> int:
             return _start_all(package, reload)
         if words == ["migrate"]:
             return _migrate(package)
+        if words == ["rotate-keys"]:
+            from services.auth.rotate_keys import main as rotate_keys
+
+            return rotate_keys()
         return _start_one(package, words, reload)
     except StartError as error:
         return _say(error)
@@ -97,7 +101,9 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
 
     name, known = words[0], known_services(package)
     if words != [name] or name not in known:
-        raise StartError(f"Unknown: {' '.join(words)}. Say migrate, or one of {', '.join(known)}; nothing starts all.")
+        raise StartError(
+            f"Unknown: {' '.join(words)}. Say migrate, rotate-keys, or one of {', '.join(known)}; nothing starts all."
+        )
     config = load_configs(package, [name])[name]
     from shared.gunicorn import serve
     from shared.sockets import PortError

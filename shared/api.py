@@ -1,23 +1,24 @@
 """The kit's flask-smorest: the envelope, strict parsing, camelCase on the wire and snake_case in Python."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import flask_smorest
 import marshmallow as ma
 import orjson
 from flask import Flask, Request, Response, g, request
 from flask.json.provider import JSONProvider
-from webargs.flaskparser import FlaskParser
-from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared import strict_json
+from shared.arguments import JSON as JSON
+from shared.arguments import FormWire, Parser
+from shared.arguments import Wire as Wire
 from shared.clock import rfc3339
 from shared.credentials import has_credentials
-from shared.problems import CONTENT_TYPE, Problem
+from shared.problems import CONTENT_TYPE
 
-JSON = "application/json"
 _controls = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 _controls_but_lines = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]").search
 _is_integer = re.compile(r"-?[0-9]{1,19}").fullmatch
@@ -31,7 +32,9 @@ def camel(name: str) -> str:
 
 
 class Schema(ma.Schema):
-    """Refuse unknown keys; every field is camelCase outside."""
+    """Refuse unknown keys; every field is camelCase outside. A body that is not `body_required` may be missing."""
+
+    body_required: ClassVar[bool] = True
 
     class Meta:
         unknown = ma.RAISE
@@ -59,12 +62,6 @@ class Text(ma.fields.String):
         return text if self._verbatim else text.strip()
 
 
-class Wire(str):
-    """A value of a query or a form, where numbers and booleans are texts as well; in JSON they are not."""
-
-    __slots__ = ()
-
-
 class Integer(ma.fields.Integer):
     """A whole number of at most 64 bits, in JSON without quotes: marshmallow alone takes 1.5, "1_0" and true."""
 
@@ -83,6 +80,8 @@ class Boolean(ma.fields.Boolean):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if isinstance(value, Wire) and value in ("true", "false"):
             return value == "true"
+        if isinstance(value, FormWire) and value == "on":
+            return True
         if isinstance(value, bool):
             return value
         raise self.make_error("invalid", input=value)
@@ -111,47 +110,6 @@ class _Request(Request):
         if self.content_length is None and len(data) == self.max_content_length and self.environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
         return data
-
-
-class _Parser(FlaskParser):
-    """Load arguments strictly: JSON only as JSON, every query key once, empty ones as absent."""
-
-    DEFAULT_VALIDATION_STATUS = 400
-    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012
-        "json": ma.RAISE,
-        "query": ma.RAISE,
-        "form": ma.RAISE,
-    }
-
-    def load_json(self, req: Request, schema: ma.Schema) -> Any:
-        if req.mimetype != JSON:
-            raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=[JSON])
-        return strict_json.loads(req.get_data(cache=True))
-
-    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
-        present = {key: [value for value in values if value] for key, values in req.args.lists()}
-        return _texts(req.args, schema, present)
-
-    def load_form(self, req: Request, schema: ma.Schema) -> Any:
-        return _texts(req.form, schema, dict(req.form.lists()))
-
-    def handle_error(self, error: ma.ValidationError, *args: Any, **kwargs: Any) -> Any:
-        """Raise the error without the location, which webargs puts in front of every field."""
-        (messages,) = error.messages.values()  # type: ignore[union-attr]
-        raise ma.ValidationError(messages) from error
-
-    def _handle_invalid_json_error(self, error: Exception, *args: Any, **kwargs: Any) -> Any:
-        raise Problem("INVALID_JSON") from error
-
-
-def _texts(given: MultiDict[str, str], schema: ma.Schema, values: dict[str, list[str]]) -> dict[str, Any]:
-    """Return one text for a key, or all where the schema has a list; refuse any other key given twice."""
-    lists = {field.data_key for field in schema.fields.values() if isinstance(field, ma.fields.List)}
-    twice = [key for key, texts in given.lists() if len(texts) > 1 and key not in lists]
-    if twice:
-        raise Problem("VALIDATION_ERROR", errors={key: ["Must be given once."] for key in twice})
-    present = {key: [Wire(text) for text in texts] for key, texts in values.items() if texts}
-    return {key: texts if key in lists else texts[0] for key, texts in present.items()}
 
 
 class ProblemSchema(Schema):
@@ -201,7 +159,24 @@ _envelopes: dict[tuple[type, bool], type[Schema]] = {}  # the document wants one
 class Blueprint(flask_smorest.Blueprint):
     """Wrap what a view returns, and its documentation, into the envelope."""
 
-    ARGUMENTS_PARSER = _Parser()
+    ARGUMENTS_PARSER = Parser()
+    DEFAULT_LOCATION_CONTENT_TYPE_MAPPING: ClassVar[dict[str, str]] = {
+        **flask_smorest.Blueprint.DEFAULT_LOCATION_CONTENT_TYPE_MAPPING,
+        "json_or_form": JSON,
+    }
+
+    def arguments(self, schema: Any, *, location: str = "json", **options: Any) -> Callable[[Any], Any]:
+        """Load the arguments of a view; with `json_or_form` it takes plain HTML forms too."""
+        decorate: Callable[[Any], Any] = super().arguments(schema, location=location, **options)
+        if location != "json_or_form":
+            return decorate
+
+        def mark(view: Any) -> Any:
+            decorated = decorate(view)
+            decorated.takes_form = True
+            return decorated
+
+        return mark
 
     @staticmethod
     def _prepare_response_content(data: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Protocol
 from flask import Flask, request
 from flask_cors import CORS
 
-from shared import api, auth, db, errors, health, logging, pagination
+from shared import api, auth, db, errors, forms, health, logging, pagination
 from shared.env import BaseConfig
 from shared.feed import DatabaseReader, Feed, MemoryReader
 from shared.internal import InternalClient
@@ -48,10 +48,11 @@ def create_service(
     if config.app_env == "development":  # through the gateway, which has its own rules, these are dropped
         CORS(app, origins=list(config.cors_origins), supports_credentials=True, always_send=False)
     errors.init_app(app)
+    forms.init_app(app)
     pagination.init_app(app)
     keys = InternalClient(config.auth_url)
-    verifier = auth.init_app(app, fetch_keys or (lambda: keys.get_json(auth.JWKS_PATH)))
-    reader = auth.revocation_reader(config.auth_url, config.internal_token, verifier.revocations)
+    verifier = auth.init_app(app, config, fetch_keys or (lambda: keys.get_json(auth.JWKS_PATH)))
+    reader = auth.RevocationReader(config.auth_url, config.internal_token, verifier.revocations)
     app.extensions["postern.revocation_reader"] = reader
     run_in_background(app, reader)
     rest = api.init_app(app, f"Postern {name}")

@@ -7,9 +7,11 @@ from typing import Any, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 
-from shared import clock
+from shared import clock, forms
 from shared.credentials import identify
-from shared.feed import MemoryReader
+from shared.csrf import Csrf
+from shared.env import BaseConfig
+from shared.feed import BATCH, PAUSE, RETRY, MemoryReader
 from shared.problems import Problem
 from shared.tokens import LIFETIME, Claims, Jwks, KeySet, Revocations, Verifier
 
@@ -18,45 +20,55 @@ LOOK_BACK = LIFETIME + 5 * 60
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def init_app(app: Flask, fetch_keys: Callable[[], Jwks]) -> Verifier:
+def init_app(app: Flask, config: BaseConfig, fetch_keys: Callable[[], Jwks]) -> Verifier:
     verifier = Verifier(KeySet(fetch_keys))
-    app.extensions["postern.verifier"] = verifier
+    csrf = Csrf(config.internal_token, config.public_url, config.cors_origins)
+    app.extensions |= {"postern.verifier": verifier, "postern.csrf": csrf}
     return verifier
 
 
-def revocation_reader(auth_url: str, token: str, revocations: Revocations) -> MemoryReader:
+class RevocationReader(MemoryReader):
     """Follow what ends tokens early, from auth's feed into the memory of this process."""
 
-    def end_session(event: dict[str, Any]) -> None:
-        revocations.end_session(event["subject"], clock.now().timestamp())
+    def __init__(self, auth_url: str, token: str, revocations: Revocations) -> None:
+        handlers = {
+            "session.revoked": self._end_session,
+            "user.suspended": self._end_tokens,
+            "user.role_changed": self._end_tokens,
+            "user.deleted": self._end_tokens,
+        }
+        super().__init__("auth", auth_url, token, handlers, look_back=LOOK_BACK)
+        self._revocations = revocations
+        self._retry = PAUSE
 
-    def end_tokens(event: dict[str, Any]) -> None:
+    def start(self) -> None:
+        self._revocations.expect_past()
+        super().start()
+
+    def read_batch(self) -> int:
+        number = super().read_batch()
+        if number < BATCH:
+            self._revocations.past_is_known()
+            self._retry = RETRY
+        return number
+
+    def _end_session(self, event: dict[str, Any]) -> None:
+        self._revocations.end_session(event["subject"], clock.now().timestamp())
+
+    def _end_tokens(self, event: dict[str, Any]) -> None:
         moment = datetime.fromisoformat(event["time"]).timestamp()
-        revocations.end_tokens_before(event["subject"], moment, clock.now().timestamp())
-
-    handlers = {
-        "session.revoked": end_session,
-        "user.suspended": end_tokens,
-        "user.role_changed": end_tokens,
-        "user.deleted": end_tokens,
-    }
-    return MemoryReader("auth", auth_url, token, handlers, look_back=LOOK_BACK)
+        self._revocations.end_tokens_before(event["subject"], moment, clock.now().timestamp())
 
 
 def current_user() -> Claims | None:
     """Return the claims of the caller, None for a stranger; a bad token is refused, not ignored."""
     if "postern_claims" not in g:
         verifier: Verifier = current_app.extensions["postern.verifier"]
-        environ = request.environ
-        g.postern_claims = identify(
-            request.method,
-            environ.get("HTTP_AUTHORIZATION", ""),
-            environ.get("HTTP_COOKIE", ""),
-            environ.get("HTTP_X_CSRF_TOKEN", ""),
-            verifier.verify,
-        )
+        csrf: Csrf = current_app.extensions["postern.csrf"]
+        field = forms.csrf_field if forms.takes_form() else None
+        g.postern_claims = identify(request.environ, verifier.verify, csrf, field)
         if g.postern_claims:
-            environ["postern.user"] = g.postern_claims.user_id
+            request.environ["postern.user"] = g.postern_claims.user_id
     return cast(Claims | None, g.postern_claims)
 
 

@@ -1,14 +1,12 @@
 """Find out who a request comes from: the same rule in the gateway and in every service."""
 
-import hmac
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
+from shared.csrf import CSRF_COOKIE, SAFE_METHODS, Csrf, Field
 from shared.problems import Problem
 
-SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 TOKEN_COOKIE = "authToken"
-CSRF_COOKIE = "csrfToken"
 
 
 class Identity(Protocol):
@@ -20,6 +18,9 @@ class Identity(Protocol):
     @property
     def role(self) -> str: ...
 
+    @property
+    def session_id(self) -> str: ...
+
 
 Somebody = TypeVar("Somebody", bound=Identity)
 
@@ -30,20 +31,22 @@ def has_credentials(authorization: str, cookies: str) -> bool:
 
 
 def identify(
-    method: str, authorization: str, cookies: str, csrf_token: str, verify: Callable[[str], Somebody]
+    environ: Mapping[str, Any], verify: Callable[[str], Somebody], csrf: Csrf, field: Field | None = None
 ) -> Somebody | None:
     """Return who is asking, None for a stranger.
 
     The token is a bearer (RFC 6750, section 2.1) or the cookie `authToken`; both together must name one user.
-    Raises UNAUTHORIZED, whatever `verify` raises, and CSRF_FAILED for an unsafe method with the cookie alone.
+    Raises UNAUTHORIZED, whatever `verify` raises, and CSRF_FAILED for an unsafe method with the cookie alone,
+    where `field` returns the CSRF token of a form; None where no form is taken.
     """
+    authorization, cookies = environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")
     cookie = cookie_value(cookies, TOKEN_COOKIE) if TOKEN_COOKIE in cookies else ""
     if not authorization:
         if not cookie:
             return None
         somebody = verify(cookie)
-        if method not in SAFE_METHODS:
-            check_csrf(csrf_token, cookies)
+        if environ["REQUEST_METHOD"] not in SAFE_METHODS:
+            csrf.check(environ, somebody.session_id, csrf_cookie(environ), field)
         return somebody
     somebody = verify(bearer(authorization))
     if cookie and verify(cookie).user_id != somebody.user_id:
@@ -51,11 +54,8 @@ def identify(
     return somebody
 
 
-def check_csrf(token: str, cookies: str) -> None:
-    """Raise CSRF_FAILED unless the header repeats the readable cookie, which another site cannot see."""
-    expected = cookie_value(cookies, CSRF_COOKIE).encode("latin-1", "replace")
-    if not expected or not hmac.compare_digest(token.encode("latin-1", "replace"), expected):
-        raise Problem("CSRF_FAILED", f"Send X-CSRF-Token equal to the cookie {CSRF_COOKIE}.")
+def csrf_cookie(environ: Mapping[str, Any]) -> str:
+    return cookie_value(environ.get("HTTP_COOKIE", ""), CSRF_COOKIE)
 
 
 def cookie_value(cookies: str, name: str) -> str:

@@ -177,8 +177,8 @@ class BaseConfig:
     cors_origins: tuple[str, ...] = setting(
         "CORS_ORIGINS",
         items(origin),
-        "http://localhost:3000,http://127.0.0.1:3000",
-        "Front ends that may call from a browser, exactly, separated by commas",
+        lambda known: "" if known.get("app_env") == "production" else "http://localhost:3000,http://127.0.0.1:3000",
+        "Front ends that may call and send forms from a browser, exactly, separated by commas; none in production",
     )
     auth_port: int = setting("AUTH_PORT", port, "8001", "Port of the auth service")
     auth_url: str = setting(

@@ -10,6 +10,7 @@ from gunicorn.http.errors import ParseException
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
+from shared import forms
 from shared.problems import Problem, code_for
 
 _KEPT_HEADERS = ("Content-Range", "Retry-After")
@@ -31,8 +32,11 @@ def init_app(app: Flask) -> None:
 
 
 def respond(problem: Problem) -> Response:
-    """Return the answer for a refused request."""
-    status, headers, body = problem.answer(request.path, request.environ.get("postern.request_id", ""))
+    """Return the answer for a refused request: a page to a browser that sent a form."""
+    if forms.takes_form() and forms.wants_page(request.headers.get("Accept", "")):
+        status, headers, body = problem.answer_page(forms.refusal_page(problem), forms.POLICY)
+    else:
+        status, headers, body = problem.answer(request.path, request.environ.get("postern.request_id", ""))
     return Response(body, status, headers)
 
 

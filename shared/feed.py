@@ -151,6 +151,7 @@ class Reader:
         self._stopping = threading.Event()
         self._news = threading.Event()
         self._pause = PAUSE
+        self._retry = RETRY
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=f"feed-{self.source}", daemon=True).start()
@@ -174,7 +175,7 @@ class Reader:
                 if failures % REMIND == 0:
                     self._complain(error)
                 failures += 1
-            self._news.wait(RETRY if failures else self._pause)
+            self._news.wait(self._retry if failures else self._pause)
             self._news.clear()
 
     def _complain(self, error: Exception) -> None:

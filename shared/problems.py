@@ -112,15 +112,23 @@ class Problem(Exception):
     def status(self) -> int:
         return CODES[self.code].status
 
+    @property
+    def title(self) -> str:
+        return CODES[self.code].title
+
+    @property
+    def sentence(self) -> str:
+        """Return the detail, or else what a client can do about such a problem."""
+        return self.detail or CODES[self.code].advice
+
     def body(self, instance: str, request_id: str) -> bytes:
         """Return the problem details as JSON; `instance` is the path that was asked for."""
-        kind = CODES[self.code]
         problem: dict[str, Any] = {
             "success": False,
             "type": f"{_public_url}/api/errors/{self.code}",
-            "title": kind.title,
-            "status": kind.status,
-            "detail": self.detail or kind.advice,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.sentence,
             "instance": instance,
             "code": self.code,
             "requestId": request_id,
@@ -132,9 +140,16 @@ class Problem(Exception):
 
     def answer(self, instance: str, request_id: str) -> tuple[str, list[tuple[str, str]], bytes]:
         """Return status line, headers and body, ready for any HTTP layer."""
-        body = self.body(instance, request_id)
+        return self._answer(self.body(instance, request_id), {"Content-Type": CONTENT_TYPE})
+
+    def answer_page(self, page: bytes, policy: str) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Return the same answer with an HTML page, and what that may do, in place of the problem details."""
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy}
+        return self._answer(page, headers)
+
+    def _answer(self, body: bytes, kind: Mapping[str, str]) -> tuple[str, list[tuple[str, str]], bytes]:
         headers = {
-            "Content-Type": CONTENT_TYPE,
+            **kind,
             "Content-Length": str(len(body)),
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",

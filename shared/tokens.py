@@ -24,6 +24,7 @@ ISSUER = "postern"
 AUDIENCE = "postern"
 TYPE = "at+jwt"
 LIFETIME = 15 * 60
+PAUSE = 5.0  # seconds between two questions for keys
 ROLES = ("user", "moderator", "admin")
 _REQUIRED = ["sub", "email", "name", "role", "sid", "jti", "iat", "exp", "iss", "aud"]
 # Times are compared here, with the one clock, also for tokens that are remembered.
@@ -54,16 +55,20 @@ class Claims:
 
 
 class KeySet:
-    """The public keys of auth, fetched when an unknown key id appears.
+    """The public keys of auth, fetched when an unknown key id appears, and now and then to forget what has retired.
 
     `pause` seconds go by between two questions, `retry` after one that had no answer: whoever invents key ids
     neither floods auth nor keeps the threads here waiting for it.
     """
 
-    def __init__(self, fetch: Callable[[], Jwks], pause: float = 5.0, retry: float = 1.0) -> None:
+    def __init__(
+        self, fetch: Callable[[], Jwks], pause: float = PAUSE, retry: float = 1.0, max_age: float = 300.0
+    ) -> None:
         self._fetch = fetch
         self._pause = pause
         self._retry = retry
+        self._max_age = max_age
+        self._stale_at = float("inf")
         self._keys: dict[str, jwt.PyJWK] = {}
         self._ask_at = float("-inf")
         self._answered = False
@@ -72,6 +77,9 @@ class KeySet:
     def get(self, kid: str) -> jwt.PyJWK | None:
         """Return the key, or None when auth has none of that id; raise SERVICE_UNAVAILABLE without auth."""
         if key := self._keys.get(kid):
+            if time.monotonic() >= self._stale_at:
+                self._stale_at = float("inf")
+                threading.Thread(target=self._renew, name="keys", daemon=True).start()
             return key
         with self._lock:
             if kid not in self._keys and time.monotonic() >= self._ask_at:
@@ -80,6 +88,10 @@ class KeySet:
                 raise Problem("SERVICE_UNAVAILABLE", "Tokens cannot be checked at the moment.")
             return self._keys.get(kid)
 
+    def _renew(self) -> None:
+        with self._lock:
+            self._refresh()
+
     def _refresh(self) -> None:
         self._answered = False
         try:
@@ -87,7 +99,9 @@ class KeySet:
             self._answered = True
         except (OSError, LookupError, TypeError, ValueError) as error:
             _logger.warning("the public keys cannot be fetched: %s", error)
-        self._ask_at = time.monotonic() + (self._pause if self._answered else self._retry)
+        now = time.monotonic()
+        self._ask_at = now + (self._pause if self._answered else self._retry)
+        self._stale_at = now + (self._max_age if self._answered else self._retry)
 
 
 def _usable_keys(jwks: Jwks) -> dict[str, jwt.PyJWK]:
@@ -117,13 +131,31 @@ def _verifies(key: dict[str, Any]) -> bool:
 class Revocations:
     """What ended before its token did: sessions, and all tokens of a user made before a moment.
 
-    Kept for the life of a token; filled from auth's feed, in auth also by its own requests.
+    Kept for the life of a token; filled from auth's feed and, in auth itself, by a logout. From `expect_past` to
+    `past_is_known` the process is too young to know what ended before its start: nobody is let in then, which lasts
+    milliseconds unless auth is away, and is waited for `patience` seconds at most.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, patience: float = 3.0) -> None:
         self._ended: dict[str, tuple[float, float]] = {}
         self._before: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+        self._known = threading.Event()
+        self._known.set()
+        self._patience = patience
+        self._patient_until = 0.0
+
+    def expect_past(self) -> None:
+        self._patient_until = time.monotonic() + self._patience
+        self._known.clear()
+
+    def past_is_known(self) -> None:
+        self._known.set()
+
+    def await_past(self) -> None:
+        """Return once the past is known; raise SERVICE_UNAVAILABLE when that takes too long."""
+        if not self._known.is_set() and not self._known.wait(max(0.0, self._patient_until - time.monotonic())):
+            raise Problem("SERVICE_UNAVAILABLE", "Tokens cannot be checked at the moment.")
 
     def end_session(self, session_id: str, now: float) -> None:
         with self._lock:
@@ -161,7 +193,7 @@ class Verifier:
         self._lock = threading.Lock()
 
     def verify(self, token: str) -> Claims:
-        """Return the claims; raise UNAUTHORIZED, TOKEN_EXPIRED or TOKEN_REVOKED."""
+        """Return the claims; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED or SERVICE_UNAVAILABLE."""
         with self._lock:
             claims = self._verified.get(token)
             if claims:
@@ -169,6 +201,7 @@ class Verifier:
         claims = claims or self._check(token)
         if claims.expires_at <= clock.now().timestamp():
             raise Problem("TOKEN_EXPIRED")
+        self.revocations.await_past()
         if self.revocations.covers(claims):
             raise Problem("TOKEN_REVOKED")
         return claims

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from services.auth import passwords, sessions, tokens
+from services.auth import keyring, passwords, sessions, tokens
 from services.auth.config import Config
 from services.auth.mail import LinkWriter, Mails
 from services.auth.models import database, feed, outbox
@@ -20,7 +20,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_app(config: Config | None = None) -> Flask:
     """Return the service; on the very first start it makes the key that signs tokens."""
     config = config or Config.from_environment()
-    signing = tokens.load_keys(config.data_dir)
+    signing = keyring.load_keys(config.data_dir)
     app = create_service(
         "auth",
         config,

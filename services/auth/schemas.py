@@ -117,9 +117,17 @@ class AuditQuerySchema(PageQuerySchema):
 
 
 class RefreshSchema(Schema):
-    """The token of the answer before."""
+    """The token of the answer before; without it the cookie's counts."""
 
-    refresh_token = Text(low=1, high=200, required=True)
+    body_required = False
+
+    refresh_token = Text(low=1, high=200)
+
+
+class LogoutSchema(Schema):
+    """Nothing has to be said."""
+
+    body_required = False
 
 
 class MeUpdateSchema(Schema):

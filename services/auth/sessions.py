@@ -75,6 +75,14 @@ def restore_revocations(revocations: Revocations) -> None:
         revocations.end_session(session_id, now.timestamp())
 
 
+def session_of(refresh_token: str) -> str:
+    """Return the session that a refresh token continues; raise UNAUTHORIZED for one that nobody has."""
+    row = RefreshToken.get_or_none(RefreshToken.hash == _hash(_decode(refresh_token)))
+    if row is None:
+        raise Problem("UNAUTHORIZED", "The refresh token is not valid.")
+    return str(row.session_id)
+
+
 def _usable(token: bytes, now: datetime) -> RefreshToken:
     query = RefreshToken.select(RefreshToken, Session).join(Session)
     row: RefreshToken | None = query.where(RefreshToken.hash == _hash(token)).first()

@@ -14,6 +14,7 @@ from services.gateway.pool import Pool
 from services.gateway.resources import errors, health, hello, links
 from services.gateway.routes import RouteTable
 from shared.app import create_service
+from shared.csrf import Csrf
 from shared.request_id import WsgiApp, with_request_id
 from shared.tokens import Verifier
 
@@ -33,11 +34,14 @@ def create_app(config: Config | None = None) -> Flask:
     own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
     window = FallbackWindow(shared_window, MemoryWindow()) if shared_window else MemoryWindow()
     verifier = app.extensions["postern.verifier"]
-    app.wsgi_app = chain(own_pages, pools, verifier, window, config)  # type: ignore[method-assign, assignment]
+    csrf = app.extensions["postern.csrf"]
+    app.wsgi_app = chain(own_pages, pools, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
     return app
 
 
-def chain(own_pages: WsgiApp, pools: Mapping[str, Pool], verifier: Verifier, window: Window, config: Config) -> WsgiApp:
+def chain(
+    own_pages: WsgiApp, pools: Mapping[str, Pool], verifier: Verifier, csrf: Csrf, window: Window, config: Config
+) -> WsgiApp:
     """Show the way of a request, from the last step to the first."""
     table, cors, trusted = RouteTable(), Cors(config.cors_origins), config.trusted_proxies
 
@@ -45,7 +49,7 @@ def chain(own_pages: WsgiApp, pools: Mapping[str, Pool], verifier: Verifier, win
     # The response cache goes here.
     app = layers.check_rights(app)
     app = layers.count(app, window if config.ratelimit_enabled else None)
-    app = layers.identify(app, verifier.verify)
+    app = layers.identify(app, verifier.verify, csrf)
     app = layers.answer_preflights(app, cors)
     app = layers.limit_size(app)
     app = layers.find_route(app, table)

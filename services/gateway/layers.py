@@ -6,6 +6,7 @@ that its answer tells the limits too.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from services.gateway import client, headers, policy
@@ -25,7 +26,8 @@ from services.gateway.visit import (
     raw_target,
     reset_on_close,
 )
-from shared import credentials
+from shared import credentials, forms
+from shared.csrf import Csrf, is_form
 from shared.problems import Problem
 from shared.request_id import WsgiApp
 
@@ -59,8 +61,12 @@ def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: 
 
 
 def _refusal(problem: Problem, environ: Environ, start: StartResponse) -> list[bytes]:
-    path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
-    status, answered, body = problem.answer(path, environ["postern.request_id"])
+    route = environ[KEY].route
+    if route and route.form and is_form(environ) and forms.wants_page(environ.get("HTTP_ACCEPT", "")):
+        status, answered, body = problem.answer_page(forms.refusal_page(problem), forms.POLICY)
+    else:
+        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
+        status, answered, body = problem.answer(path, environ["postern.request_id"])
     start(status, answered)
     return [body]
 
@@ -116,20 +122,20 @@ def answer_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
     return layer
 
 
-def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity]) -> WsgiApp:
-    """Find out who is asking; a bad token is refused later, when it has counted against the address."""
+def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: Csrf) -> WsgiApp:
+    """Find out who is asking; a bad token is refused later, when it has counted against the address.
+
+    The token in a form's body is left for the service to check, as nothing is read of it here; the cookie, which
+    the field has to equal, and the origin are checked.
+    """
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
         if visit.private and (visit.route is None or visit.route.reads_token):
+            form = visit.route and visit.route.form and is_form(environ)
+            field = partial(credentials.csrf_cookie, environ) if form else None
             try:
-                visit.somebody = credentials.identify(
-                    environ["REQUEST_METHOD"],
-                    environ.get("HTTP_AUTHORIZATION", ""),
-                    environ.get("HTTP_COOKIE", ""),
-                    environ.get("HTTP_X_CSRF_TOKEN", ""),
-                    verify,
-                )
+                visit.somebody = credentials.identify(environ, verify, csrf, field)
             except Problem as problem:
                 visit.refuse(problem)
             if visit.somebody:

@@ -27,7 +27,8 @@ class Route:
     The pattern has `{name}` for any one segment and `{name…}` for the rest of the path. `upstream` None is a page
     of the gateway itself; `limit` names a class of `limits.CLASSES`, None is not counted; `max_body` is in bytes,
     `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way
-    to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries.
+    to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries. `form` says
+    that the service takes plain HTML forms.
     """
 
     pattern: str
@@ -38,6 +39,7 @@ class Route:
     max_body: int
     first_byte: float
     reads_token: bool
+    form: bool
 
 
 def row(
@@ -49,9 +51,10 @@ def row(
     max_body: int = MIB,
     first_byte: float = 10.0,
     reads_token: bool = True,
+    form: bool = False,
 ) -> Route:
     """Make a row with what most rows share."""
-    return Route(pattern, tuple(methods.split()), upstream, who, limit, max_body, first_byte, reads_token)
+    return Route(pattern, tuple(methods.split()), upstream, who, limit, max_body, first_byte, reads_token, form)
 
 
 USER, MODERATOR, ADMIN = Who.USER, Who.MODERATOR, Who.ADMIN
@@ -73,15 +76,15 @@ OWN = (
 )
 
 AUTH = (
-    sign_in("/api/auth/register", limit="register"),
-    sign_in("/api/auth/login", limit="login"),
+    sign_in("/api/auth/register", limit="register", form=True),
+    sign_in("/api/auth/login", limit="login", form=True),
     sign_in("/api/auth/refresh"),
     sign_in("/api/auth/verify-email"),
     sign_in("/api/auth/verify-email/resend"),
     sign_in("/api/auth/forgot-password"),
     sign_in("/api/auth/reset-password"),
-    auth("POST", "/api/auth/logout", who=USER, limit="auth"),
-    auth("POST", "/api/auth/logout-all", who=USER, limit="auth"),
+    auth("POST", "/api/auth/logout", who=USER, limit="auth", form=True),
+    auth("POST", "/api/auth/logout-all", who=USER, limit="auth", form=True),
     auth("GET PATCH DELETE", "/api/auth/me", who=USER),
     auth("PUT", "/api/auth/me/password", who=USER),
     auth("GET", "/api/auth/sessions", who=USER),
@@ -97,13 +100,13 @@ AUTH = (
 
 POSTS = (
     posts("GET", "/api/posts"),
-    posts("POST", "/api/posts", who=USER),
+    posts("POST", "/api/posts", who=USER, form=True),
     posts("GET", "/api/posts/{id}"),
     posts("PUT PATCH DELETE", "/api/posts/{id}", who=USER),
     posts("POST", "/api/posts/{id}/restore", who=USER),
     posts("PUT DELETE", "/api/posts/{id}/like", who=USER),
     posts("GET", "/api/posts/{id}/comments"),
-    posts("POST", "/api/posts/{id}/comments", who=USER),
+    posts("POST", "/api/posts/{id}/comments", who=USER, form=True),
     posts("PATCH DELETE", "/api/comments/{id}", who=USER),
     posts("GET", "/api/users/{userId}/posts"),
     posts("GET", "/api/users/{userId}/posts/{postId}"),

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from services.auth import MIGRATIONS, create_app, models
 from services.auth.config import Config
+from services.auth.keyring import load_keys
 from services.auth.models import database
 from services.auth.seed import PASSWORD as SEEDED
 from services.auth.seed import seed
-from services.auth.tokens import load_keys
 from shared import db
 from shared.env import SettingsError
 from tests.auth.conftest import Client, Register, bearer
@@ -69,26 +69,15 @@ def test_a_restart_honours_earlier_tokens(client: Client, register: Register, se
     assert again.get("/api/auth/me", headers=bearer(signin)).status_code == 200
 
 
-def test_the_newest_key_signs_and_all_are_published(tmp_path: Path) -> None:
-    first = load_keys(tmp_path).newest
-    older = tmp_path / "auth" / "0001.pem"
-    (tmp_path / "other").mkdir()
-    load_keys(tmp_path / "other")
-    (tmp_path / "other/auth/0001.pem").rename(older.with_name("0002.pem"))
-    keys = load_keys(tmp_path)
-    assert keys.newest.kid != first.kid
-    assert [key["kid"] for key in keys.jwks()["keys"]] == [first.kid, keys.newest.kid]
-
-
 def test_a_retired_key_is_not_made_again(tmp_path: Path) -> None:
-    first = load_keys(tmp_path).newest
+    first = load_keys(tmp_path).signing
     (tmp_path / "auth/0001.pem").rename(tmp_path / "auth/0002.pem")
     assert [key.kid for key in load_keys(tmp_path).keys] == [first.kid]
 
 
 def test_racing_first_starts_agree_on_one_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        kids = {keys.newest.kid for keys in pool.map(load_keys, [tmp_path] * 8)}
+        kids = {keys.signing.kid for keys in pool.map(load_keys, [tmp_path] * 8)}
     assert len(kids) == 1
     assert len(list((tmp_path / "auth").iterdir())) == 1
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import urllib3
@@ -37,6 +38,25 @@ def test_data_and_tokens_survive_a_restart(own_stack: Stack) -> None:
     own_stack.start()
     assert own_stack.get("/api/auth/me", token)[1]["data"]["name"] == "Before"
     assert own_stack.get(f"/api/posts/{post['id']}")[0] == 200
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_session_that_ended_stays_ended_for_a_process_that_is_killed(stack: Stack, service: str) -> None:
+    path = {"auth": "/api/auth/me", "uploads": "/api/uploads"}.get(service, "/api/posts?status=draft")
+    token = stack.register()["accessToken"]
+    assert stack.get(path, token, service)[0] == 200
+    assert stack.request("POST", "/api/auth/logout", token=token, service="auth").status == 204
+    wait_until(lambda: stack.get(path, token, service)[0] == 401, 2)
+    os.kill(masters(stack)[service], signal.SIGKILL)
+    assert first_answer(stack, path, token, service) == (401, "TOKEN_REVOKED")
+
+
+def first_answer(stack: Stack, path: str, token: str, service: str) -> tuple[int, str]:
+    """Return status and code of the first request that a process answers after it was killed."""
+    while True:
+        with suppress(urllib3.exceptions.HTTPError):
+            status, answer = stack.get(path, token, service)
+            return status, answer.get("code")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

@@ -18,14 +18,16 @@ KEY = Ed25519PrivateKey.generate()
 JWKS = {"keys": [jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True) | {"kid": "one", "use": "sig"}]}
 
 
-def make_token(user_id: str = "", role: str = "user", lifetime: int = 900, key: Ed25519PrivateKey = KEY) -> str:
+def make_token(
+    user_id: str = "", role: str = "user", lifetime: int = 900, key: Ed25519PrivateKey = KEY, session_id: str = ""
+) -> str:
     now = int(time.time())
     claims = {
         "sub": user_id or new_id(),
         "email": "ann@example.org",
         "name": "Ann",
         "role": role,
-        "sid": new_id(),
+        "sid": session_id or new_id(),
         "jti": new_id(),
         "iat": now,
         "exp": now + lifetime,
@@ -55,10 +57,12 @@ def serve() -> Iterator[Start]:
 
 
 def answer_as_auth(line: Line) -> None:
-    """Give the public keys, and tell what else was received."""
+    """Give the public keys and a feed without news, and tell what else was received."""
     while request := line.read():
         if request.target == "/.well-known/jwks.json":
             line.send(json_response(JWKS))
+        elif request.target.startswith("/internal/feed"):
+            line.send(json_response([]))
         else:
             line.send(json_response({"target": request.target, "headers": request.headers}))
 

@@ -150,25 +150,94 @@ def test_a_stale_token_does_not_bar_the_way_to_a_new_one(client: WsgiClient, pat
     assert client.post(f"/api/auth/{path}", b"{}", headers).status == 200
 
 
+SESSION = "0197a1c2-0000-7000-8000-000000000001"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+ALLOWED = {"Origin": "https://app.example.org"}
+
+
+@pytest.fixture
+def csrf(client: WsgiClient) -> str:
+    """Return the CSRF token of the session."""
+    token: str = client.app.extensions["postern.csrf"].token(SESSION)  # type: ignore[attr-defined]
+    return token
+
+
+def with_cookies(csrf_cookie: str) -> dict[str, str]:
+    return {"Cookie": f"authToken={make_token(session_id=SESSION)}; csrfToken={csrf_cookie}"}
+
+
 @pytest.mark.parametrize(
-    "csrf, cookie, status",
+    "header, cookie, status",
     [
-        (None, "csrfToken=x", 403),
-        ("y", "csrfToken=x", 403),
-        ("x", "", 403),
-        ("", "csrfToken=", 403),
-        ("x", "csrfToken=x", 200),
+        ("{}", "{}", 200),
+        (None, "{}", 403),
+        ("", "{}", 403),
+        ("x", "{}", 403),
+        ("{}", "", 403),
+        ("{}", "x", 403),
+        ("", "", 403),
+        ("x", "x", 403),
+        ("\xe9", "\xe9", 403),
     ],
 )
-def test_an_unsafe_method_with_the_cookie_needs_the_csrf_token(
-    client: WsgiClient, csrf: str | None, cookie: str, status: int
+def test_an_unsafe_method_with_the_cookie_needs_the_csrf_token_of_the_session(
+    client: WsgiClient, posts: Upstream, csrf: str, header: str | None, cookie: str, status: int
 ) -> None:
-    headers = (
-        {"Cookie": f"authToken={make_token()}; {cookie}"} | JSON | ({} if csrf is None else {"X-CSRF-Token": csrf})
-    )
+    headers = with_cookies(cookie.format(csrf)) | JSON
+    if header is not None:
+        headers["X-CSRF-Token"] = header.format(csrf)
     response = client.post("/api/posts", b"{}", headers)
     assert response.status == status
+    assert status == 200 or (response.code == "CSRF_FAILED" and not posts.received)
+
+
+def test_a_planted_csrf_token_of_another_session_is_refused(client: WsgiClient, posts: Upstream) -> None:
+    other = client.app.extensions["postern.csrf"].token("0197a1c2-0000-7000-8000-000000000002")  # type: ignore[attr-defined]
+    headers = with_cookies(other) | JSON | {"X-CSRF-Token": other}
+    assert client.post("/api/posts", b"{}", headers).code == "CSRF_FAILED"
+    assert posts.received == []
+
+
+@pytest.mark.parametrize(
+    "target, origin, status",
+    [
+        ("/api/posts", ALLOWED, 200),
+        ("/api/posts", {"Origin": "http://localhost:8000"}, 200),
+        ("/api/posts", {"Sec-Fetch-Site": "same-origin"}, 200),
+        ("/api/posts", {"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 200),
+        ("/api/posts", {}, 403),
+        ("/api/posts", {"Origin": "null"}, 403),
+        ("/api/posts", {"Origin": "https://evil.example"}, 403),
+        ("/api/posts", {"Origin": "https://app.example.org.evil.example"}, 403),
+        ("/api/posts", {"Origin": "null", "Sec-Fetch-Site": "same-site"}, 403),
+        ("/api/posts", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("/api/posts/x/restore", ALLOWED, 403),
+    ],
+)
+def test_a_form_needs_an_origin_of_ours_and_a_route_that_takes_forms(
+    client: WsgiClient, posts: Upstream, csrf: str, target: str, origin: dict[str, str], status: int
+) -> None:
+    response = client.post(target, b"title=x", with_cookies(csrf) | FORM | origin)
+    assert response.status == status
+    assert len(posts.received) == (status == 200)
     assert status == 200 or response.code == "CSRF_FAILED"
+
+
+def test_a_form_with_a_planted_cookie_is_refused_before_the_service_sees_it(
+    client: WsgiClient, posts: Upstream
+) -> None:
+    response = client.post("/api/posts", b"_csrf=x", with_cookies("x") | FORM | ALLOWED)
+    assert (response.code, posts.received) == ("CSRF_FAILED", [])
+
+
+def test_a_browser_that_sent_a_form_gets_its_refusal_as_a_page(client: WsgiClient) -> None:
+    response = client.post("/api/posts", b"title=x", FORM | {"Accept": "text/html,*/*;q=0.8"})
+    assert (response.status, response.header("Content-Type")) == (401, "text/html; charset=utf-8")
+    assert response.header("Content-Security-Policy") == (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    assert b"<h1>You are not signed in</h1>" in response.body
+    assert client.post("/api/posts", b"title=x", FORM).code == "UNAUTHORIZED"
 
 
 def test_a_bearer_token_needs_no_csrf_token(client: WsgiClient) -> None:

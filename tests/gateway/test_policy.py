@@ -11,6 +11,7 @@ from shared.problems import Problem
 class Somebody:
     role: str
     user_id: str = "1"
+    session_id: str = "2"
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,10 @@ def test_takes_an_empty_variable_for_unset(tmp_path: Path) -> None:
     assert config.cors_origins == ("http://localhost:3000", "http://127.0.0.1:3000")
 
 
+def test_no_front_end_is_known_by_default_in_production() -> None:
+    assert Config.load(PRODUCTION).cors_origins == ()
+
+
 def test_strips_a_final_slash_of_an_origin() -> None:
     assert origin("https://example.org/") == "https://example.org"
 

@@ -401,3 +401,30 @@ def test_threads_with_known_keys_never_wait_for_a_slow_auth(auth: Auth, make_tok
     assert verifier.verify(make_token())
     answered.set()
     slow.join()
+
+
+def test_a_key_that_has_retired_is_forgotten_without_making_anybody_wait(auth: Auth, make_token: MakeToken) -> None:
+    verifier = Verifier(KeySet(auth.fetch, max_age=0.05))
+    retired = auth.jwks["keys"]
+    verifier.verify(make_token())
+    auth.jwks = {"keys": [retired[0] | {"kid": "new"}]}
+    verifier.verify(make_token())
+    assert auth.asked == 1
+    time.sleep(0.05)
+    verifier.verify(make_token())
+    for _ in range(100):
+        if auth.asked == 2:
+            break
+        time.sleep(0.01)
+    time.sleep(0.01)
+    assert refused(lambda: verifier.verify(make_token())) == "UNAUTHORIZED"
+
+
+def test_keys_that_are_old_stay_in_use_while_auth_is_away(auth: Auth, make_token: MakeToken) -> None:
+    verifier = Verifier(KeySet(auth.fetch, retry=0.01, max_age=0.01))
+    verifier.verify(make_token())
+    auth.away = True
+    for _ in range(10):
+        assert verifier.verify(make_token())
+        time.sleep(0.01)
+    assert auth.asked > 1

@@ -3,7 +3,7 @@
 import orjson
 from flask import Response, current_app
 
-from services.auth.tokens import Keys
+from services.auth.keyring import Keyring
 from shared.api import Blueprint
 
 blp = Blueprint("keys", __name__, description="The public keys that access tokens are checked with")
@@ -12,6 +12,6 @@ blp = Blueprint("keys", __name__, description="The public keys that access token
 @blp.route("/.well-known/jwks.json", methods=["GET"])
 def index() -> Response:
     """Show the public keys (RFC 7517), plainly and not in the envelope."""
-    keys: Keys = current_app.extensions["postern.keys"]
+    keyring: Keyring = current_app.extensions["postern.keys"]
     headers = {"Cache-Control": "public, max-age=300"}
-    return Response(orjson.dumps(keys.jwks()), 200, headers, content_type="application/json")
+    return Response(orjson.dumps(keyring.jwks()), 200, headers, content_type="application/json")

@@ -4,10 +4,11 @@ from typing import Any
 
 from flask import Response
 
+from services.auth import cookies
 from services.auth.auditing import audit
 from services.auth.models import Session, database
 from services.auth.revoking import end_sessions_here
-from services.auth.schemas import SessionSchema
+from services.auth.schemas import LogoutSchema, SessionSchema
 from shared import clock
 from shared.api import Blueprint, no_content, respond
 from shared.auth import require_user, signed_in
@@ -46,12 +47,13 @@ def end(session_id: str) -> Response:
 
 @blp.route("/logout-all", methods=["POST"])
 @signed_in()
+@blp.arguments(LogoutSchema, location="json_or_form")
 @blp.response(204)
-def end_all() -> Response:
-    """End all of one's own sessions, this one too."""
+def end_all(_data: dict[str, Any]) -> Response:
+    """End all of one's own sessions, this one too, and clear the cookies."""
     caller, now = require_user(), clock.now()
     with database.atomic():
         ended = Session.end_all(caller.user_id, now)
         audit("logout_all", caller.user_id, sessions=len(ended))
     end_sessions_here([*ended, caller.session_id], now)
-    return no_content()
+    return cookies.forget(no_content())

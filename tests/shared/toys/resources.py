@@ -151,6 +151,27 @@ def load_form(data: dict[str, Any]) -> Response:
     return respond(data)
 
 
+@odd.route("/plain", methods=["POST"])
+@odd.arguments(ToyCreateSchema, location="json_or_form")
+def load_plain_form(data: dict[str, Any]) -> Response:
+    return respond(data)
+
+
+@odd.route("/mine", methods=["POST"])
+@signed_in()
+@odd.arguments(ToyCreateSchema, location="json_or_form")
+def load_my_form(data: dict[str, Any]) -> Response:
+    return respond(data)
+
+
+@odd.route("/once", methods=["POST"])
+@signed_in()
+@odd.arguments(ToyCreateSchema, location="json_or_form")
+@idempotency.accepts_key
+def load_once(data: dict[str, Any]) -> Response:
+    return respond(data)
+
+
 @odd.route("/query")
 @odd.arguments(ToyQuerySchema, location="query")
 def load_query(data: dict[str, Any]) -> Response:

@@ -39,10 +39,10 @@ migrate: $(RUNTIME) ## Bring every database to the newest schema, without starti
 	@exec $(RUN) -m services migrate
 
 admin: $(RUNTIME) ## Make somebody an admin: make admin EMAIL=ann@example.org
-	@exec $(RUN) -m services.auth.admin "$(EMAIL)"
+	@exec $(RUN) -m services admin "$(EMAIL)"
 
 seed: $(RUNTIME) ## Fill the databases with demo content: make seed POSTS=1000
-	@exec $(RUN) -m services.seed --posts $(POSTS)
+	@exec $(RUN) -m services seed --posts $(POSTS)
 
 rotate-keys: $(RUNTIME) ## Sign tokens with a new key from now on, without signing anybody out
 	@exec $(RUN) -m services rotate-keys

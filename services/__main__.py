@@ -1,4 +1,4 @@
-"""Start everything, or one service: `python -m services [--reload] [migrate | rotate-keys | NAME]`."""
+"""Start everything, one service, or a command: `python -m services [--reload] [COMMAND | NAME]`."""
 
 import os
 import sys
@@ -7,6 +7,11 @@ from pathlib import Path
 from services.errors import StartError
 
 WRONG = 2  # exit code when the fault is in the settings or the command
+COMMANDS = {
+    "admin": "services.auth.admin",
+    "rotate-keys": "services.auth.rotate_keys",
+    "seed": "services.seed",
+}
 
 # What a command needs is imported by it, because the supervisor lives as long as the services and is to stay small.
 
@@ -21,10 +26,11 @@ def main(arguments: list[str], package: str = "services") -> int:
             return _start_all(package, reload)
         if words == ["migrate"]:
             return _migrate(package)
-        if words == ["rotate-keys"]:
-            from services.auth.rotate_keys import main as rotate_keys
+        if words[0] in COMMANDS:
+            from importlib import import_module
 
-            return rotate_keys()
+            code: int = import_module(COMMANDS[words[0]]).main(words[1:])
+            return code
         return _start_one(package, words, reload)
     except StartError as error:
         return _say(error)
@@ -102,7 +108,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
     name, known = words[0], known_services(package)
     if words != [name] or name not in known:
         raise StartError(
-            f"Unknown: {' '.join(words)}. Say migrate, rotate-keys, or one of {', '.join(known)}; nothing starts all."
+            f"Unknown: {' '.join(words)}. Say one of {', '.join(('migrate', *COMMANDS, *known))}; nothing starts all."
         )
     config = load_configs(package, [name])[name]
     from shared.gunicorn import serve

@@ -32,13 +32,13 @@ def progress_bar(label: str) -> Progress:
     return show
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make seed", description=__doc__)
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--posts", type=int, default=1_000)
     parser.add_argument("--comments", type=int, default=None, help="as many as posts, at most 100 000")
     parser.add_argument("--images", type=int, default=20)
-    wanted = parser.parse_args()
+    wanted = parser.parse_args(arguments)
     try:
         auth, posts, uploads = (
             AuthConfig.from_environment(),
@@ -55,7 +55,3 @@ def main() -> int:
     seed_images(uploads, [user.id for user in users], wanted.images, progress_bar("images"))
     print(f"Done. Sign in as {users[0].email} with the password {users[0].password!r}." if users else "Done.")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,8 @@ import peewee
 
 from services.auth import limits, notices, passwords
 from services.auth.auditing import audit
-from services.auth.models import SUSPENDED, Profile, Session, User, database, feed, fold_email, fold_name
+from services.auth.folding import fold_email, fold_name
+from services.auth.models import SUSPENDED, Profile, Session, User, database, feed
 from shared import clock
 from shared.db import is_postgres
 from shared.problems import Problem

@@ -1,9 +1,7 @@
 """Make somebody an admin: `make admin EMAIL=ann@example.org`."""
 
-import os
 import secrets
 import sys
-from pathlib import Path
 
 import marshmallow as ma
 import peewee
@@ -12,8 +10,6 @@ from services.auth import MIGRATIONS, administration, passwords
 from services.auth.config import Config
 from services.auth.models import ACTIVE, User, database
 from services.auth.schemas import Email
-from services.dotenv import read_dotenv
-from services.errors import StartError
 from shared import clock, db
 from shared.env import SettingsError
 
@@ -26,12 +22,12 @@ def main(arguments: list[str]) -> int:
     """Do what the command line says, and say what was done; return the exit code."""
     try:
         email = _email(arguments)
-        config = _config(Path(".env"))
+        config = Config.from_environment()
         database.initialize(db.connect(config.database_url))
         db.migrate(database.obj, MIGRATIONS)
         with database.connection_context():
             sys.stdout.write(make_admin(email) + "\n")
-    except (StartError, SettingsError) as error:
+    except SettingsError as error:
         return _fail(str(error))
     except (peewee.OperationalError, OSError) as error:
         return _fail(f"The database of auth cannot be used ({error}): check AUTH_DATABASE_URL.")
@@ -66,24 +62,14 @@ def _create(email: str) -> str:
 
 def _email(arguments: list[str]) -> str:
     if len(arguments) != 1 or not arguments[0]:
-        raise StartError(USAGE)
+        raise SettingsError([USAGE])
     try:
         email: str = Email().deserialize(arguments[0])
     except ma.ValidationError as error:
-        raise StartError(f"{arguments[0]} is no email address. {USAGE}") from error
+        raise SettingsError([f"{arguments[0]} is no email address. {USAGE}"]) from error
     return email
-
-
-def _config(dotenv: Path) -> Config:
-    if dotenv.is_file():
-        os.environ |= read_dotenv(dotenv) | dict(os.environ)
-    return Config.from_environment()
 
 
 def _fail(message: str) -> int:
     sys.stderr.write(message + "\n")
     return WRONG
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,8 @@ from datetime import timedelta
 from secrets import token_urlsafe
 from typing import NamedTuple
 
-from services.auth.models import LinkRequest, MailToken, User, database, outbox, plain_email
+from services.auth.folding import plain_email
+from services.auth.models import LinkRequest, MailToken, User, database, outbox
 from shared import clock
 from shared.background import Repeated
 from shared.problems import Problem

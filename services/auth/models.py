@@ -1,11 +1,11 @@
 """Tables of the auth service and the named queries on them."""
 
-import unicodedata
 from datetime import datetime, timedelta
 from typing import Any
 
 import peewee
 
+from services.auth.folding import fold_email, fold_name
 from shared import clock
 from shared.db import Database, IdField, TimestampField, id_field
 from shared.feed import FactColumns, Feed
@@ -53,21 +53,6 @@ class Mail(MailColumns):
 feed = Feed("auth", Fact, database)
 idempotency = Idempotency(IdempotencyKey, database)
 outbox = Outbox(Mail, database)
-
-
-def plain_email(email: str) -> str:
-    """Return the form in which addresses get mail: NFKC, so that a full-width @ is one."""
-    return unicodedata.normalize("NFKC", email)
-
-
-def fold_email(email: str) -> str:
-    """Return the form in which addresses are compared: NFKC and lower case."""
-    return plain_email(email).lower()
-
-
-def fold_name(name: str) -> str:
-    """Return the form in which names are searched and sorted: NFKC, without case."""
-    return unicodedata.normalize("NFKC", name).casefold()[:200]
 
 
 class User(Model):

@@ -7,7 +7,7 @@ from services.auth.keyring import KEPT_FOR, PUBLISHED_FOR, add_key
 from shared.env import SettingsError
 
 
-def main() -> int:
+def main(_arguments: list[str]) -> int:
     """Add the key and say what happens next; return the exit code."""
     try:
         path = add_key(Config.from_environment().data_dir)
@@ -19,7 +19,3 @@ def main() -> int:
         f" Older keys are removed {KEPT_FOR / 60:.0f} minutes after that.\n"
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

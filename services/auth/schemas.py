@@ -5,7 +5,8 @@ from typing import Any
 import marshmallow as ma
 import orjson
 
-from services.auth.models import ACTIVE, PENDING, SUSPENDED, User, fold_email, plain_email
+from services.auth.folding import fold_email, plain_email
+from services.auth.models import ACTIVE, PENDING, SUSPENDED, User
 from shared.api import Boolean, Schema, Text, Timestamp
 from shared.ids import is_id
 from shared.mail_transport import mail_address

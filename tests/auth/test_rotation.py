@@ -138,11 +138,11 @@ def test_the_command_says_what_happens_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    assert rotate_keys.main() == 0
+    assert rotate_keys.main([]) == 0
     assert capsys.readouterr().out == (
         f"{tmp_path}/auth/0001.pem is public within a second and signs in 10 seconds."
         " Older keys are removed 16 minutes after that.\n"
     )
     monkeypatch.setenv("APP_ENV", "nonsense")
-    assert rotate_keys.main() == 2
+    assert rotate_keys.main([]) == 2
     assert "APP_ENV must be one of" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def log_in(stack: Stack, email: str) -> dict[str, Any]:
 def admin(stack: Stack) -> str:
     """Return the token of an admin, made as an operator makes the first one, while everything runs."""
     email = stack.register("Root")["user"]["email"]
-    command = [sys.executable, "-m", "services.auth.admin", email]
+    command = [sys.executable, "-m", "services", "admin", email]
     done = subprocess.run(command, cwd=ROOT, env=stack.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return str(log_in(stack, email)["accessToken"])

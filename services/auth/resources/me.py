@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response
 
-from services.auth import accounts, administration, passwords
+from services.auth import accounts, administration, cookies, passwords
 from services.auth.models import User, database
 from services.auth.revoking import end_sessions_here, end_tokens_here
 from services.auth.schemas import MeUpdateSchema, PasswordChangeSchema, PasswordSchema, UserSchema, user_item
@@ -51,7 +51,7 @@ def delete(data: dict[str, Any]) -> Response:
     with database.atomic():
         administration.delete(user.id, "user_left", _unchanged)
     end_tokens_here(user.id, now)
-    return no_content()
+    return cookies.forget(no_content())
 
 
 @blp.route("/password", methods=["PUT"])

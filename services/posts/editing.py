@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import orjson
 import peewee
 
-from services.posts import slugs, text
+from services.posts import search, slugs, text
 from services.posts.models import (
     DRAFT,
     PUBLISHED,
@@ -30,6 +30,7 @@ from shared.problems import Problem
 from shared.tokens import Claims
 
 MAX_DEPTH = 6  # levels of comments
+_SEARCHED = {"title", "content", "tags", "status"}  # what the index of search holds or follows
 Result = TypeVar("Result")
 
 
@@ -44,15 +45,15 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
             status=data["status"],
             cover_image=data["cover_image"],
             tags=_json(data["tags"]),
-            published_at=now if data["status"] == PUBLISHED else None,
             created_at=now,
             updated_at=now,
         )
-        post.listed_at = post.published_at
+        _set_published(post, now)
         _set_excerpt(post, data["excerpt"], data["content"])
         _with_free_slug(post, lambda: post.save(force_insert=True))
         PostContent.insert(post=post, content=data["content"]).execute()
         _set_tags(post, data["tags"])
+        _index(post, data["content"])
         Counter.add_listed_posts(int(post.listed_at is not None))
         if post.published_at:
             _tell_published(post)
@@ -99,6 +100,9 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
         PostContent.update(content=new["content"]).where(PostContent.post == post).execute()
     if "tags" in changes or post.listed_at != was_listed:
         _set_tags(post, new["tags"])
+    if post.publication and (changes.keys() & _SEARCHED):
+        search.remove(post.publication)
+        _index(post, new["content"])
     Counter.add_listed_posts(int(post.listed_at is not None) - int(was_listed is not None))
     if post.published_at and not was_published:
         _tell_published(post)
@@ -113,6 +117,8 @@ def delete_post(post: Post) -> None:
     post.version += 1
     post.save()
     PostTag.update(listed_at=None).where(PostTag.post == post).execute()
+    if was_listed and post.publication:
+        search.remove(post.publication)
     Counter.add_listed_posts(-int(was_listed))
 
 
@@ -179,6 +185,7 @@ def _set_published(post: Post, now: datetime) -> None:
     """Note when the post was first published, and list it while it is."""
     if post.status == PUBLISHED:
         post.published_at = post.published_at or now
+        post.publication = post.publication or search.next_publication()
     post.listed_at = post.published_at if post.status == PUBLISHED else None
 
 
@@ -187,6 +194,15 @@ def _set_tags(post: Post, names: list[str]) -> None:
     if names:
         rows = [{"post": post, "tag": tag, "listed_at": post.listed_at} for tag in Tag.ids(names)]
         PostTag.insert_many(rows).execute()
+
+
+def _index(post: Post, content: str) -> None:
+    """Let a post be found, unless it is not to be seen by everybody."""
+    if post.listed_at and post.publication:
+        tags: Any = PostTag.select(PostTag.tag).where(PostTag.post == post).tuples()
+        labels = [(search.AUTHOR, post.author_id), *((search.LABEL, tag) for (tag,) in tags)]
+        found_by = search.lexemes(post.publication, post.title, orjson.loads(post.tags), content, labels)
+        search.put(post.publication, found_by)
 
 
 def _tell_published(post: Post) -> None:

@@ -5,12 +5,13 @@ from typing import Any, TypeAlias
 
 import peewee
 
-from services.posts import text
+from services.posts import search, text
 from services.posts.models import Author, Comment, Post, PostContent, PostTag, Tag
 from shared.ids import is_id
 from shared.pagination import Order
 from shared.problems import Problem
 
+MAX_AUTHORS = 1000  # of a name, when their posts are searched
 Query: TypeAlias = "peewee.ModelSelect[Any]"
 Row = Any  # has the columns of a query as attributes
 _post, _author, _post_tag = Post.alias("post"), Author.alias("author"), PostTag.alias("post_tag")
@@ -30,6 +31,7 @@ _ITEM = [
         "post.like_count",
         "post.comment_count",
         "post.version",
+        "post.publication",
         "post.published_at",
         "post.listed_at",
         "post.created_at",
@@ -61,6 +63,39 @@ def listed_with(tags: list[str]) -> Query:
     return _narrowed(query, _post_tag.post, others)
 
 
+def found(publications: list[int]) -> list[Row]:
+    """Return those of them that everybody may see, in the same order."""
+    rows = {row.publication: row for row in listed().where(_post.publication.in_(publications))}
+    return [rows[publication] for publication in publications if publication in rows]
+
+
+def contents(rows: list[Row]) -> dict[int, str]:
+    """Return the contents of posts by their numbers."""
+    query = PostContent.select(PostContent.post, PostContent.content)
+    found: Any = query.where(PostContent.post.in_([row.number for row in rows])).tuples()
+    return dict(found)
+
+
+def labels(author: str | None, tags: list[str]) -> list[list[tuple[str, str | int]]]:
+    """Return what search is to filter by: one label out of each group."""
+    folded = [text.fold(name) for name in tags]
+    rows: Any = Tag.select(Tag.folded, Tag.id).where(Tag.folded.in_(folded)).tuples()
+    ids = dict(rows)
+    groups: list[list[tuple[str, str | int]]] = [[(search.LABEL, ids[name])] if name in ids else [] for name in folded]
+    if not author:
+        return groups
+    return [*groups, [(search.AUTHOR, author_id) for author_id in _ids_of(author)]]
+
+
+def _ids_of(author: str) -> list[str]:
+    if is_id(author):
+        return [author]
+    ids = [row.id for row in _named(author).limit(MAX_AUTHORS + 1)]
+    if len(ids) > MAX_AUTHORS:
+        raise Problem("VALIDATION_ERROR", errors={"author": [f"With q at most {MAX_AUTHORS} authors may have it."]})
+    return ids
+
+
 def kept(status: str, tags: list[str]) -> Query:
     """Select the posts of another status, whoever wrote them, that have all of these tags; sort by LAST_CREATED."""
     query = _with_author(_post.select(*_ITEM)).where(_post.status == status, _post.deleted_at.is_null())
@@ -71,8 +106,11 @@ def written_by(author: str) -> Any:
     """Return the condition on a post for its author's id or a part of the name."""
     if is_id(author):
         return _post.author == author
-    named = Author.select(Author.id).where(Author.folded.contains(text.fold(author)), ~Author.deleted)
-    return _post.author.in_(named)
+    return _post.author.in_(_named(author))
+
+
+def _named(part: str) -> Query:
+    return Author.select(Author.id).where(Author.folded.contains(text.fold(part)), ~Author.deleted)
 
 
 def one_post(key: str) -> Row:

@@ -124,6 +124,7 @@ class Post(Model):
     like_count = peewee.IntegerField(default=0)
     comment_count = peewee.IntegerField(default=0)
     version = peewee.IntegerField(default=1)
+    publication = peewee.BigIntegerField(null=True, unique=True)  # counts what was ever published; search finds it
     published_at = TimestampField(null=True)
     listed_at = TimestampField(null=True)
     created_at = TimestampField()

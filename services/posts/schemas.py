@@ -9,13 +9,15 @@ import orjson
 from services.posts import text
 from services.posts.lists import Row
 from services.posts.models import DRAFT, PUBLISHED, STATUSES
-from shared.api import Schema, Text, Timestamp
+from shared.api import Boolean, Schema, Text, Timestamp
 from shared.clock import rfc3339
 from shared.ids import is_id
 from shared.pagination import PageQuerySchema
 
 MAX_TAGS = 20
 MAX_TAG = 50
+RELEVANCE, NEWEST = "relevance", "newest"
+SORTS = (NEWEST, RELEVANCE)
 
 
 class Content(Text):
@@ -82,6 +84,17 @@ class PostQuerySchema(PageQuerySchema):
     status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), load_default=PUBLISHED)
     author = Text(high=50)
     tag = ma.fields.List(Text(low=1, high=MAX_TAG), validate=ma.validate.Length(max=MAX_TAGS), load_default=list)
+    q = Text(high=200)
+    sort = ma.fields.String(validate=ma.validate.OneOf(SORTS))
+    highlight = Boolean(load_default=False)
+
+    @ma.validates_schema
+    def _what_goes_together(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if "q" in data and data["status"] != PUBLISHED:
+            raise ma.ValidationError("Finds published posts only.", "q")
+        for name, wanted in (("sort", data.get("sort") == RELEVANCE), ("highlight", data["highlight"])):
+            if wanted and "q" not in data:
+                raise ma.ValidationError("Needs q.", name)
 
 
 class CommentCreateSchema(Schema):
@@ -114,6 +127,13 @@ class ImageSchema(Schema):
     url = ma.fields.URL()
 
 
+class HighlightSchema(Schema):
+    """Where a search found its words: HTML, escaped but for `<mark>`."""
+
+    title = ma.fields.String()
+    content = ma.fields.String()
+
+
 class PostItemSchema(Schema):
     """A post in a list."""
 
@@ -132,6 +152,7 @@ class PostItemSchema(Schema):
     published_at = Timestamp(allow_none=True)
     created_at = Timestamp()
     updated_at = Timestamp()
+    highlight = ma.fields.Nested(HighlightSchema, metadata={"description": "Only with `q` and `highlight=true`."})
 
 
 class PostSchema(PostItemSchema):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 import peewee
 
-from services.posts import MIGRATIONS, slugs, text
+from services.posts import MIGRATIONS, search, slugs, text
 from services.posts.config import Config
 from services.posts.editing import MAX_DEPTH
 from services.posts.models import (
@@ -90,12 +90,13 @@ class PostRows(NamedTuple):
     posts: list[tuple[Any, ...]]
     contents: list[tuple[Any, ...]]
     tags: list[tuple[Any, ...]]
+    search: list[tuple[Any, ...]]
 
 
 _POST = (
     Post.number, Post.id, Post.author, Post.title, Post.slug, Post.excerpt, Post.excerpt_is_own, Post.status,
     Post.tags, Post.views, Post.like_count, Post.comment_count, Post.version, Post.published_at, Post.listed_at,
-    Post.created_at, Post.updated_at,
+    Post.created_at, Post.updated_at, Post.publication,
 )  # fmt: skip
 _COMMENT = (
     Comment.number, Comment.id, Comment.post, Comment.author, Comment.parent, Comment.depth, Comment.content,
@@ -110,20 +111,22 @@ def _write_posts(prose: Prose, authors: list[str], missing: int) -> Iterator[int
     for done in range(0, missing, BATCH):
         size = min(BATCH, missing - done)
         with database.atomic():
-            rows = PostRows([], [], [])
-            for index, number in enumerate(_numbers(Post, size)):
-                _add_post(rows, prose, number, authors, start + SPAN * ((done + index) / missing), tag_ids)
+            rows = PostRows([], [], [], [])
+            numbers = zip(_numbers(Post, size), _publications(size), strict=True)
+            for index, place in enumerate(numbers):
+                _add_post(rows, prose, place, authors, start + SPAN * ((done + index) / missing), tag_ids)
             _insert(_POST, rows.posts)
             _insert((PostContent.post, PostContent.content), rows.contents)
             _insert((PostTag.post, PostTag.tag, PostTag.listed_at), rows.tags)
+            _insert_rows("post_search", search.columns(), rows.search)
             Counter.add_listed_posts(sum(row[7] == PUBLISHED for row in rows.posts))
         yield done + size
 
 
 def _add_post(
-    rows: PostRows, prose: Prose, number: int, authors: list[str], moment: datetime, tag_ids: dict[str, int]
+    rows: PostRows, prose: Prose, place: tuple[int, int], authors: list[str], moment: datetime, tag_ids: dict[str, int]
 ) -> None:
-    language, random = prose.language(), prose.random
+    language, random, (number, publication) = prose.language(), prose.random, place
     title, content = prose.title(language), prose.content(language, random.randint(700, 1900))
     status = random.choices((PUBLISHED, DRAFT, ARCHIVED), (94, 4, 2))[0]
     tags = random.sample(TAGS, 3)
@@ -132,10 +135,17 @@ def _add_post(
     slug, excerpt, written = f"{slugs.slugify(title)}-{number}", text.excerpt(content), orjson.dumps(tags).decode()
     author = random.choice(authors)
     rows.posts.append(
-        (number, new_id(), author, title, slug, excerpt, False, status, written, 0, 0, 0, 1, published, listed, at, at)
-    )
+        (number, new_id(), author, title, slug, excerpt, False, status, written, 0, 0, 0, 1, published, listed, at, at,
+         publication if published else None)
+    )  # fmt: skip
     rows.contents.append((number, content))
     rows.tags.extend((number, tag_ids[text.fold(tag)], listed) for tag in tags)
+    if listed:
+        labels: list[tuple[str, str | int]] = [
+            (search.AUTHOR, author),
+            *((search.LABEL, tag_ids[text.fold(tag)]) for tag in tags),
+        ]
+        rows.search.append((publication, search.stored(search.lexemes(publication, title, tags, content, labels))))
 
 
 def _write_comments(prose: Prose, authors: list[str], missing: int) -> Iterator[int]:
@@ -183,10 +193,22 @@ def _numbers(model: type[Post] | type[Comment], size: int) -> list[int]:
     return list(itertools.islice(itertools.count(first), size))
 
 
+def _publications(size: int) -> list[int]:
+    """Return numbers of publication, of which drafts leave some unused."""
+    if db.is_postgres(database):
+        query = "SELECT nextval('post_publication_seq') FROM generate_series(1, %s)"
+        return [number for (number,) in database.execute_sql(query, (size,))]
+    first = search.last_publication() + 1
+    return list(range(first, first + size))
+
+
 def _insert(columns: Sequence[peewee.Field], rows: list[tuple[Any, ...]]) -> None:
+    _insert_rows(columns[0].model._meta.table_name, [column.column_name for column in columns], rows)
+
+
+def _insert_rows(table: str, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
     """Insert rows past the query builder, as fast as the driver can."""
-    table, names = columns[0].model._meta.table_name, ", ".join(column.column_name for column in columns)
-    connection = database.connection()
+    names, connection = ", ".join(columns), database.connection()
     if db.is_postgres(database):
         with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
             for row in rows:

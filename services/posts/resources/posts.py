@@ -4,7 +4,8 @@ from typing import Any
 
 from flask import Response, current_app
 
-from services.posts import editing, lists, slugs
+from services.posts import editing, finding, lists, slugs
+from services.posts.highlight import Highlighter
 from services.posts.lists import Row
 from services.posts.models import PUBLISHED, Counter, Post, database, idempotency
 from services.posts.schemas import (
@@ -17,6 +18,7 @@ from services.posts.schemas import (
     post_item,
     whole_post,
 )
+from services.posts.words import terms
 from shared.api import Blueprint, no_content, respond
 from shared.auth import current_user, require_user, signed_in
 from shared.etag import require_match, tagged
@@ -32,14 +34,31 @@ blp = Blueprint("posts", __name__, url_prefix="/api/posts", description="What us
 @blp.arguments(PostQuerySchema, location="query")
 @blp.response(200, PostItemSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
-    """List posts, the newest first.
+    """List posts, the newest first; with `q` those that have all its words, the best first.
 
     Those of another status than published are the caller's own; moderators may name another author.
     """
     caller = current_user()
+    if "q" in args:
+        return respond(_highlighted(args, finding.find(args)))
     rows = _listed(args) if args["status"] == PUBLISHED else _kept(args, caller)
+    return respond(_items(rows))
+
+
+def _items(rows: list[Row]) -> list[dict[str, Any]]:
     public_url = _public_url()
-    return respond([post_item(row, public_url) for row in rows])
+    return [post_item(row, public_url) for row in rows]
+
+
+def _highlighted(args: dict[str, Any], rows: list[Row]) -> list[dict[str, Any]]:
+    """Return what was found with, where it is wanted, the words marked."""
+    items = _items(rows)
+    if args["highlight"]:
+        highlighter, contents = Highlighter(terms(args["q"])), lists.contents(rows)
+        for row, item in zip(rows, items, strict=True):
+            title, content = highlighter.whole(row.title), highlighter.snippet(contents[row.number])
+            item["highlight"] = {"title": title, "content": content}
+    return items
 
 
 def _listed(args: dict[str, Any]) -> list[Row]:

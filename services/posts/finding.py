@@ -1,0 +1,36 @@
+"""Answer a search by page or by cursor."""
+
+from typing import Any
+
+from services.posts import lists, search
+from services.posts.lists import Row
+from services.posts.schemas import RELEVANCE
+from shared.pagination import read_cursor, set_place, write_cursor
+
+
+def find(args: dict[str, Any]) -> list[Row]:
+    """Return the posts of one page of a search, the best or the newest first; the envelope is filled in."""
+    question = search.Question(args["q"], lists.labels(args.get("author"), args["tag"]))
+    found = question.newest()
+    label = f"search by {args.get('sort', RELEVANCE)}"
+    rest = _from(question, found, args, label)
+    page = rest[: args["limit"]]
+    following = write_cursor(label, list(page[-1])) if len(rest) > len(page) else None
+    set_place(args, min(len(found), search.MAX_FOUND), len(found) <= search.MAX_FOUND, following)
+    return lists.found([publication for _, publication in page])
+
+
+def _from(question: search.Question, found: list[int], args: dict[str, Any], label: str) -> list[tuple[int, int]]:
+    """Return score and publication of the matches from the wanted page on."""
+    limit, cursor = args["limit"], args.get("cursor")
+    place = tuple(read_cursor(label, cursor)) if cursor else None
+    if args.get("sort", RELEVANCE) == RELEVANCE:
+        found = found[: search.MAX_FOUND]
+        order = search.ranked(found, question.scores(found))
+        if place:
+            return [match for match in order if match < place]
+    else:
+        order = [(0, publication) for publication in (question.newest(place[1], limit + 1) if place else found)]
+        if place:
+            return order
+    return order[(args.get("page", 1) - 1) * limit :]

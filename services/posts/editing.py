@@ -11,14 +11,17 @@ import orjson
 import peewee
 
 from services.posts import search, slugs, text
+from services.posts.lists import Row
 from services.posts.models import (
     DRAFT,
+    KEY_LENGTH,
     PUBLISHED,
     Author,
     Comment,
     Counter,
     Post,
     PostContent,
+    PostLike,
     PostTag,
     Tag,
     database,
@@ -42,6 +45,7 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
         post = Post(
             author=claims.user_id,
             title=data["title"],
+            title_key=title_key(data["title"]),
             status=data["status"],
             cover_image=data["cover_image"],
             tags=_json(data["tags"]),
@@ -87,7 +91,7 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
     new, now = current | changes, clock.now()
     had_title, was_published, was_listed = post.title, post.published_at, post.listed_at
     post.title, post.status, post.cover_image = new["title"], new["status"], new["cover_image"]
-    post.tags = _json(new["tags"])
+    post.title_key, post.tags = title_key(post.title), _json(new["tags"])
     _set_excerpt(post, new["excerpt"], new["content"])
     _set_published(post, now)
     post.version += 1
@@ -128,6 +132,27 @@ def discard_drafts(author_id: str) -> None:
     Post.update(slug=Post.slug.concat(slugs.FREED).concat(Post.number.cast("text")), deleted_at=clock.now()).where(
         *drafts
     ).execute()
+
+
+def title_key(title: str) -> str:
+    """Return what of a title decides its place in a list."""
+    return text.fold(title)[:KEY_LENGTH]
+
+
+def set_like(user_id: str, post: Row, *, liked: bool) -> int:
+    """Add a user to those who like a post, or take them away; return how many there are."""
+    with database.atomic():
+        if liked:
+            new = PostLike.insert(post=post.number, user_id=user_id, created_at=clock.now())
+            change = new.on_conflict_ignore().as_rowcount().execute()
+        else:
+            mine = (PostLike.post == post.number, PostLike.user_id == user_id)
+            change = -PostLike.delete().where(*mine).execute()
+        if change:
+            Post.update(like_count=Post.like_count + change).where(Post.number == post.number).execute()
+        if liked and change:
+            feed.publish("post.liked", post.id, {"id": post.id, "authorId": post.author_id, "userId": user_id})
+        return int(Post.select(Post.like_count).where(Post.number == post.number).scalar())
 
 
 def create_comment(claims: Claims, post_number: int, data: dict[str, Any]) -> str:

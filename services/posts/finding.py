@@ -4,15 +4,18 @@ from typing import Any
 
 from services.posts import lists, search
 from services.posts.lists import Row
-from services.posts.schemas import RELEVANCE
-from shared.pagination import read_cursor, set_place, write_cursor
+from services.posts.schemas import NEWEST, RELEVANCE
+from shared.pagination import paginate, read_cursor, set_place, write_cursor
 
 
 def find(args: dict[str, Any]) -> list[Row]:
     """Return the posts of one page of a search, the best or the newest first; the envelope is filled in."""
     question = search.Question(args["q"], lists.labels(args.get("author"), args["tag"]))
     found = question.newest()
-    label = f"search by {args.get('sort', RELEVANCE)}"
+    sort = args.get("sort", RELEVANCE)
+    if sort not in (RELEVANCE, NEWEST):
+        return paginate(lists.among(found), lists.LISTED[sort], args)
+    label = f"search by {sort}"
     rest = _from(question, found, args, label)
     page = rest[: args["limit"]]
     following = write_cursor(label, list(page[-1])) if len(rest) > len(page) else None

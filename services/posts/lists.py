@@ -6,11 +6,13 @@ from typing import Any, TypeAlias
 import peewee
 
 from services.posts import search, text
-from services.posts.models import Author, Comment, Post, PostContent, PostTag, Tag
+from services.posts.models import Author, Comment, Post, PostContent, PostTag, Tag, database
+from shared.db import is_postgres
 from shared.ids import is_id
 from shared.pagination import Order
 from shared.problems import Problem
 
+FEW = 2_000  # posts that are sorted rather than looked for along the order
 MAX_AUTHORS = 1000  # of a name, when their posts are searched
 Query: TypeAlias = "peewee.ModelSelect[Any]"
 Row = Any  # has the columns of a query as attributes
@@ -22,6 +24,7 @@ _ITEM = [
         "post.number",
         "post.id",
         "post.title",
+        "post.title_key",
         "post.slug",
         "post.excerpt",
         "post.status",
@@ -47,6 +50,20 @@ _CONTENT = peewee.SQL("content.content")
 NEWEST = Order("newest", (_post.listed_at, _post.number))
 NEWEST_OF_TAG = Order("newest of tag", (_post_tag.listed_at, _post_tag.post))
 LAST_CREATED = Order("last created", (_post.created_at, _post.number))
+SORTED = {
+    "title": Order("title", (_post.title_key, _post.number), descending=False),
+    "views": Order("views", (_post.views, _post.number)),
+    "likes": Order("likes", (_post.like_count, _post.number)),
+}
+LISTED = SORTED | {"newest": NEWEST, "oldest": Order("oldest", (_post.listed_at, _post.number), descending=False)}
+LISTED_WITH_TAG = SORTED | {
+    "newest": NEWEST_OF_TAG,
+    "oldest": Order("oldest of tag", (_post_tag.listed_at, _post_tag.post), descending=False),
+}
+KEPT = SORTED | {
+    "newest": LAST_CREATED,
+    "oldest": Order("earliest created", (_post.created_at, _post.number), descending=False),
+}
 EARLIEST_COMMENT = Order("earliest", (Comment.number,), descending=False)
 
 
@@ -61,6 +78,30 @@ def listed_with(tags: list[str]) -> Query:
     query = _post_tag.select(*_ITEM, _TAGGED).join(_post, peewee.JOIN.LEFT_OUTER)
     query = _with_author(query).where(_post_tag.tag == _tag_id(first), _post_tag.listed_at.is_null(False))
     return _narrowed(query, _post_tag.post, others)
+
+
+def chosen(author: str | None, tags: list[str], sort: str) -> tuple[Query, Order]:
+    """Select the posts that everybody may see of an author, with these tags, and return the order.
+
+    Those of few posts are found by their own index and then sorted; else the order's index is walked.
+    """
+    query, order = (listed_with(tags), LISTED_WITH_TAG[sort]) if tags else (listed(), LISTED[sort])
+    if author:
+        query = query.where(written_by(author))
+    if sort not in SORTED or not (author or tags) or query.limit(FEW + 1).count(clear_limit=False) <= FEW:
+        return query, order
+    query = _narrowed(listed(), _post.number, tags)
+    # The sum of two texts has no index, so that the one of the order is taken.
+    return (query.where(written_by(author, _post.author_id.concat(""))) if author else query), order
+
+
+def among(publications: list[int]) -> Query:
+    """Select those of them that everybody may see."""
+    if is_postgres(database):
+        is_one = peewee.SQL("post.publication = ANY(%s::bigint[])", [publications])
+    else:
+        is_one = peewee.SQL("post.publication IN (SELECT value FROM json_each(?))", [str(publications)])
+    return listed().where(is_one)
 
 
 def found(publications: list[int]) -> list[Row]:
@@ -102,11 +143,9 @@ def kept(status: str, tags: list[str]) -> Query:
     return _narrowed(query, _post.number, tags)
 
 
-def written_by(author: str) -> Any:
+def written_by(author: str, column: Any = _post.author) -> Any:
     """Return the condition on a post for its author's id or a part of the name."""
-    if is_id(author):
-        return _post.author == author
-    return _post.author.in_(_named(author))
+    return column == author if is_id(author) else column.in_(_named(author))
 
 
 def _named(part: str) -> Query:

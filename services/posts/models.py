@@ -17,6 +17,7 @@ from shared.ids import new_id
 
 DRAFT, PUBLISHED, ARCHIVED = "draft", "published", "archived"
 STATUSES = (DRAFT, PUBLISHED, ARCHIVED)
+KEY_LENGTH = 64
 NOBODY = "deleted user"
 
 database = Database()
@@ -114,6 +115,7 @@ class Post(Model):
     author = peewee.ForeignKeyField(Author, index=False)
     author_id: str
     title = peewee.CharField(max_length=200)
+    title_key = peewee.CharField(max_length=KEY_LENGTH, default="")  # what sorting by title looks at
     slug = peewee.CharField(max_length=slugs.MAX_LENGTH, unique=True)
     excerpt = peewee.CharField(max_length=300)
     excerpt_is_own = peewee.BooleanField()
@@ -137,6 +139,10 @@ class Post(Model):
             (("author", "listed_at", "number"), False),
             (("author", "status", "created_at", "number"), False),
         )
+
+
+for _sorted in (Post.title_key, Post.views, Post.like_count):
+    Post.add_index(Post.index(_sorted, Post.number, where=Post.listed_at.is_null(False)))
 
 
 class PostContent(Model):
@@ -172,6 +178,28 @@ class PostTag(Model):
     class Meta:
         primary_key = peewee.CompositeKey("post", "tag")
         indexes = ((("tag", "listed_at", "post"), False),)
+
+
+class PostLike(Model):
+    """Who likes what."""
+
+    post = peewee.ForeignKeyField(Post, index=False)
+    user_id = IdField()
+    created_at = TimestampField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("post", "user_id")
+
+
+class PostView(Model):
+    """Who looked within the last hour; the viewer is a hash."""
+
+    post = peewee.ForeignKeyField(Post, index=False)
+    viewer = peewee.CharField(max_length=32)
+    seen_at = TimestampField(index=True)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("post", "viewer")
 
 
 class Comment(Model):

@@ -17,7 +17,7 @@ from shared.pagination import PageQuerySchema
 MAX_TAGS = 20
 MAX_TAG = 50
 RELEVANCE, NEWEST = "relevance", "newest"
-SORTS = (NEWEST, RELEVANCE)
+SORTS = (NEWEST, "oldest", "title", "views", "likes", RELEVANCE)
 
 
 class Content(Text):
@@ -159,6 +159,13 @@ class PostSchema(PostItemSchema):
     """A post."""
 
     content = ma.fields.String()
+
+
+class LikeSchema(Schema):
+    """Whether the caller likes a post, and how many do."""
+
+    liked = ma.fields.Boolean()
+    like_count = ma.fields.Integer()
 
 
 class CommentSchema(Schema):

@@ -12,7 +12,7 @@ import peewee
 
 from services.posts import MIGRATIONS, search, slugs, text
 from services.posts.config import Config
-from services.posts.editing import MAX_DEPTH
+from services.posts.editing import MAX_DEPTH, title_key
 from services.posts.models import (
     ARCHIVED,
     DRAFT,
@@ -96,7 +96,7 @@ class PostRows(NamedTuple):
 _POST = (
     Post.number, Post.id, Post.author, Post.title, Post.slug, Post.excerpt, Post.excerpt_is_own, Post.status,
     Post.tags, Post.views, Post.like_count, Post.comment_count, Post.version, Post.published_at, Post.listed_at,
-    Post.created_at, Post.updated_at, Post.publication,
+    Post.created_at, Post.updated_at, Post.publication, Post.title_key,
 )  # fmt: skip
 _COMMENT = (
     Comment.number, Comment.id, Comment.post, Comment.author, Comment.parent, Comment.depth, Comment.content,
@@ -136,7 +136,7 @@ def _add_post(
     author = random.choice(authors)
     rows.posts.append(
         (number, new_id(), author, title, slug, excerpt, False, status, written, 0, 0, 0, 1, published, listed, at, at,
-         publication if published else None)
+         publication if published else None, title_key(title))
     )  # fmt: skip
     rows.contents.append((number, content))
     rows.tags.extend((number, tag_ids[text.fold(tag)], listed) for tag in tags)

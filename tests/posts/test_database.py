@@ -24,6 +24,8 @@ TABLES = (
     models.PostContent,
     models.Tag,
     models.PostTag,
+    models.PostLike,
+    models.PostView,
     models.Comment,
 )
 

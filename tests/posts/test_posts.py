@@ -220,6 +220,9 @@ def test_the_document_describes_every_route(app: Flask, client: Client) -> None:
         ("/api/posts/{post_id}", "put"),
         ("/api/posts/{post_id}", "patch"),
         ("/api/posts/{post_id}", "delete"),
+        ("/api/posts/{post_id}/like", "put"),
+        ("/api/posts/{post_id}/like", "delete"),
+        ("/internal/views", "post"),
         ("/api/posts/{post_id}/comments", "get"),
         ("/api/posts/{post_id}/comments", "post"),
     }

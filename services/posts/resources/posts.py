@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response, current_app, request
 
 from services.posts import editing, finding, lists, slugs
 from services.posts.highlight import Highlighter
 from services.posts.lists import Row
 from services.posts.models import PUBLISHED, Counter, Post, database, idempotency
 from services.posts.schemas import (
+    NEWEST,
     PostChangeSchema,
     PostCreateSchema,
     PostItemSchema,
@@ -63,9 +64,7 @@ def _highlighted(args: dict[str, Any], rows: list[Row]) -> list[dict[str, Any]]:
 
 def _listed(args: dict[str, Any]) -> list[Row]:
     author, tags = args.get("author"), args["tag"]
-    query, order = (lists.listed_with(tags), lists.NEWEST_OF_TAG) if tags else (lists.listed(), lists.NEWEST)
-    if author:
-        query = query.where(lists.written_by(author))
+    query, order = lists.chosen(author, tags, args.get("sort", NEWEST))
     unfiltered = not (author or tags)
     return paginate(query, order, args, Counter.listed_posts if unfiltered else None)
 
@@ -79,7 +78,7 @@ def _kept(args: dict[str, Any], caller: Claims | None) -> list[Row]:
         query = query.where(lists.written_by(author))
     if not (author and caller.has_role("moderator")):
         query = query.where(lists.written_by(caller.user_id))
-    return paginate(query, lists.LAST_CREATED, args)
+    return paginate(query, lists.KEPT[args.get("sort", NEWEST)], args)
 
 
 @blp.route("", methods=["POST"])
@@ -97,7 +96,16 @@ def create(data: dict[str, Any]) -> Response:
 @blp.response(200, PostSchema)
 def read(key: str) -> Response:
     """Read a post by its id or slug; drafts and archived posts are their author's and the moderators'."""
-    return _answer(visible_post(key))
+    row = visible_post(key)
+    if row.listed_at:
+        current_app.extensions["postern.views"].note(row.number, _viewer())
+    return _answer(row)
+
+
+def _viewer() -> str:
+    """Return who looks: the user, else the client's address, which the gateway tells."""
+    caller = current_user()
+    return caller.user_id if caller else request.headers.get("X-Forwarded-For", request.remote_addr or "")
 
 
 @blp.route("/<post_id>", methods=["PUT"])

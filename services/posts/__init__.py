@@ -8,7 +8,7 @@ from flask import Flask
 from services.posts import authors
 from services.posts.config import Config
 from services.posts.models import database, feed
-from services.posts.resources import comments, internal, likes, posts
+from services.posts.resources import categories, comments, internal, likes, posts, tags, user_posts
 from services.posts.views import Views
 from shared import db
 from shared.app import check_database, create_service, run_in_background
@@ -23,7 +23,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     app = create_service(
         "posts",
         config,
-        [posts.blp, comments.blp, likes.blp, internal.blp],
+        [posts.blp, user_posts.blp, likes.blp, comments.blp, tags.blp, categories.blp, internal.blp],
         checks={"database": check_database(database)},
         feed=feed,
         fetch_keys=fetch_keys,

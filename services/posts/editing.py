@@ -1,9 +1,10 @@
 """Write posts and comments: each a transaction, in which the database decides on slugs, counts and rights of way.
 
-Rows are always locked in the same order (author, post, tags, total), so that writers cannot block each other.
+Rows are always locked in the same order (author, post, tags, category, total), so that writers cannot block each other.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from services.posts.models import (
     KEY_LENGTH,
     PUBLISHED,
     Author,
+    Category,
     Comment,
     Counter,
     Post,
@@ -33,7 +35,7 @@ from shared.problems import Problem
 from shared.tokens import Claims
 
 MAX_DEPTH = 6  # levels of comments
-_SEARCHED = {"title", "content", "tags", "status"}  # what the index of search holds or follows
+_SEARCHED = {"title", "content", "tags", "category", "status"}  # what the index of search holds or follows
 Result = TypeVar("Result")
 
 
@@ -44,6 +46,7 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
         Author.introduce(claims.user_id, claims.name)
         post = Post(
             author=claims.user_id,
+            category=category_id(data["category"]),
             title=data["title"],
             title_key=title_key(data["title"]),
             status=data["status"],
@@ -58,15 +61,15 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
         PostContent.insert(post=post, content=data["content"]).execute()
         _set_tags(post, data["tags"])
         _index(post, data["content"])
-        Counter.add_listed_posts(int(post.listed_at is not None))
+        _count(Place(), _place(post))
         if post.published_at:
             _tell_published(post)
     return str(post.id)
 
 
-def locked_post(post_id: str) -> Post | None:
+def locked_post(post_id: str, *, deleted: bool = False) -> Post | None:
     """Return the post for a change: nobody else changes it before the transaction ends."""
-    query = Post.select().where(Post.id == post_id, Post.deleted_at.is_null())
+    query = Post.select().where(Post.id == post_id, Post.deleted_at.is_null(not deleted))
     post: Post | None = (query.for_update() if is_postgres(database) else query).first()
     return post
 
@@ -79,6 +82,7 @@ def fields_of(post: Post) -> dict[str, Any]:
         "excerpt": post.excerpt if post.excerpt_is_own else None,
         "status": post.status,
         "tags": orjson.loads(post.tags),
+        "category": post.category.slug if post.category else None,
         "cover_image": post.cover_image,
     }
 
@@ -89,7 +93,9 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
     if not changes:
         return
     new, now = current | changes, clock.now()
-    had_title, was_published, was_listed = post.title, post.published_at, post.listed_at
+    had_title, was_published, was_listed, place = post.title, post.published_at, post.listed_at, _place(post)
+    if "category" in changes:
+        post.category_id = category_id(new["category"])
     post.title, post.status, post.cover_image = new["title"], new["status"], new["cover_image"]
     post.title_key, post.tags = title_key(post.title), _json(new["tags"])
     _set_excerpt(post, new["excerpt"], new["content"])
@@ -107,23 +113,34 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
     if post.publication and (changes.keys() & _SEARCHED):
         search.remove(post.publication)
         _index(post, new["content"])
-    Counter.add_listed_posts(int(post.listed_at is not None) - int(was_listed is not None))
+    _count(place, _place(post))
     if post.published_at and not was_published:
         _tell_published(post)
 
 
 def delete_post(post: Post) -> None:
     """Hide a locked post for good, and free its slug."""
-    was_listed = post.listed_at is not None
+    place = _place(post)
     post.slug = f"{post.slug}{slugs.FREED}{post.number}"
     post.deleted_at = clock.now()
     post.listed_at = None
     post.version += 1
     post.save()
     PostTag.update(listed_at=None).where(PostTag.post == post).execute()
-    if was_listed and post.publication:
+    if post.publication:
         search.remove(post.publication)
-    Counter.add_listed_posts(-int(was_listed))
+    _count(place, Place())
+
+
+def restore_post(post: Post) -> None:
+    """Bring a locked post back under its former slug, or one like it if that has been taken."""
+    post.deleted_at = None
+    post.version += 1
+    _set_published(post, clock.now())
+    _with_free_slug(post, post.save, post.slug.rpartition(slugs.FREED)[0])
+    PostTag.update(listed_at=post.listed_at).where(PostTag.post == post).execute()
+    _index(post, PostContent.get_by_id(post.number).content)
+    _count(Place(), _place(post))
 
 
 def discard_drafts(author_id: str) -> None:
@@ -187,9 +204,9 @@ def _parent(post_number: int, parent_id: str | None) -> Comment | None:
     return parent
 
 
-def _with_free_slug(post: Post, write: Callable[[], object]) -> None:
-    """Write the post under the first slug of its title that the unique index accepts."""
-    for slug in slugs.candidates(post.title):
+def _with_free_slug(post: Post, write: Callable[[], object], *former: str) -> None:
+    """Write the post under its former slug or the first of its title that the unique index accepts."""
+    for slug in (*former, *slugs.candidates(post.title)):
         post.slug = slug
         try:
             with database.atomic():
@@ -199,6 +216,46 @@ def _with_free_slug(post: Post, write: Callable[[], object]) -> None:
             if "slug" not in str(error):
                 raise
     raise Problem("CONFLICT", "No free address was found for this title; try again.")
+
+
+def category_id(slug: str | None) -> str | None:
+    """Return the id of the category of that slug, None for none; raise VALIDATION_ERROR where there is none."""
+    if not slug:
+        return None
+    category: Category | None = Category.get_or_none(Category.slug == slug)
+    if category is None:
+        raise Problem("VALIDATION_ERROR", errors={"category": ["Is no category."]})
+    return str(category.id)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a post is counted: nowhere, unless everybody may see it."""
+
+    listed: int = 0
+    tags: frozenset[int] = frozenset()
+    category: str | None = None
+
+
+def _place(post: Post) -> Place:
+    if post.listed_at is None:
+        return Place()
+    return Place(1, frozenset(_tags(post)), post.category_id)
+
+
+def _tags(post: Post) -> list[int]:
+    tags: Any = PostTag.select(PostTag.tag).where(PostTag.post == post).tuples()
+    return [tag for (tag,) in tags]
+
+
+def _count(before: Place, after: Place) -> None:
+    """Keep the counts of what a change of a post has touched."""
+    Tag.count_post(set(before.tags - after.tags), -1)
+    Tag.count_post(set(after.tags - before.tags), 1)
+    if before.category != after.category:
+        Category.count_post(before.category, -1)
+        Category.count_post(after.category, 1)
+    Counter.add_listed_posts(after.listed - before.listed)
 
 
 def _set_excerpt(post: Post, own: str | None, content: str) -> None:
@@ -224,8 +281,12 @@ def _set_tags(post: Post, names: list[str]) -> None:
 def _index(post: Post, content: str) -> None:
     """Let a post be found, unless it is not to be seen by everybody."""
     if post.listed_at and post.publication:
-        tags: Any = PostTag.select(PostTag.tag).where(PostTag.post == post).tuples()
-        labels = [(search.AUTHOR, post.author_id), *((search.LABEL, tag) for (tag,) in tags)]
+        labels: list[tuple[str, str | int]] = [
+            (search.AUTHOR, post.author_id),
+            *((search.LABEL, tag) for tag in _tags(post)),
+        ]
+        if post.category_id:
+            labels.append((search.CATEGORY, post.category_id))
         found_by = search.lexemes(post.publication, post.title, orjson.loads(post.tags), content, labels)
         search.put(post.publication, found_by)
 

@@ -8,9 +8,9 @@ from services.posts.schemas import NEWEST, RELEVANCE
 from shared.pagination import paginate, read_cursor, set_place, write_cursor
 
 
-def find(args: dict[str, Any]) -> list[Row]:
+def find(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
     """Return the posts of one page of a search, the best or the newest first; the envelope is filled in."""
-    question = search.Question(args["q"], lists.labels(args.get("author"), args["tag"]))
+    question = search.Question(args["q"], lists.labels(filter))
     found = question.newest()
     sort = args.get("sort", RELEVANCE)
     if sort not in (RELEVANCE, NEWEST):

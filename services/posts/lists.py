@@ -1,12 +1,13 @@
 """Select what lists and single posts show: each in one query, along one index."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import peewee
 
 from services.posts import search, text
-from services.posts.models import Author, Comment, Post, PostContent, PostTag, Tag, database
+from services.posts.models import Author, Category, Comment, Post, PostContent, PostTag, Tag, database
 from shared.db import is_postgres
 from shared.ids import is_id
 from shared.pagination import Order
@@ -16,6 +17,7 @@ FEW = 2_000  # posts that are sorted rather than looked for along the order
 MAX_AUTHORS = 1000  # of a name, when their posts are searched
 Query: TypeAlias = "peewee.ModelSelect[Any]"
 Row = Any  # has the columns of a query as attributes
+_category = Category.alias("category")
 _post, _author, _post_tag = Post.alias("post"), Author.alias("author"), PostTag.alias("post_tag")
 # Text, because to write it from fields each time takes longer than the query itself.
 _ITEM = [
@@ -42,6 +44,9 @@ _ITEM = [
         "post.author_id",
         "author.name AS author_name",
         "author.avatar AS author_avatar",
+        "post.category_id",
+        "category.name AS category_name",
+        "category.slug AS category_slug",
     )
 ]
 _TAGGED = peewee.SQL("post_tag.post_id AS post")
@@ -64,6 +69,8 @@ KEPT = SORTED | {
     "newest": LAST_CREATED,
     "oldest": Order("earliest created", (_post.created_at, _post.number), descending=False),
 }
+MOST_USED = Order("most used", (Tag.post_count, Tag.id))
+BY_SLUG = Order("slug", (Category.slug,), descending=False)
 EARLIEST_COMMENT = Order("earliest", (Comment.number,), descending=False)
 
 
@@ -80,19 +87,46 @@ def listed_with(tags: list[str]) -> Query:
     return _narrowed(query, _post_tag.post, others)
 
 
-def chosen(author: str | None, tags: list[str], sort: str) -> tuple[Query, Order]:
-    """Select the posts that everybody may see of an author, with these tags, and return the order.
+def categories() -> Query:
+    """Select the categories; sort by BY_SLUG."""
+    return Category.select()
 
-    Those of few posts are found by their own index and then sorted; else the order's index is walked.
+
+@dataclass(frozen=True)
+class Filter:
+    """What a list is narrowed to: an author by id or part of the name, all of the tags, a category by its slug."""
+
+    author: str | None = None
+    tags: tuple[str, ...] = ()
+    category: str | None = None
+
+    def on(self, query: Query, *, by_index: bool = True) -> Query:
+        """Narrow posts to the author and the category."""
+        # The sum of two texts has no index, so that the one of the order is taken.
+        author, category = (field if by_index else field.concat("") for field in (_post.author, _post.category))
+        if self.author:
+            query = query.where(_is_author(author, self.author))
+        if self.category:
+            query = query.where(category == Category.select(Category.id).where(Category.slug == self.category))
+        return query
+
+
+def chosen(filter: Filter, sort: str) -> tuple[Query, Order]:
+    """Select the posts that everybody may see and that the filter leaves, and return the order.
+
+    Those of few posts are found by the filter's index and then sorted; else the order's index is walked.
     """
+    tags = list(filter.tags)
     query, order = (listed_with(tags), LISTED_WITH_TAG[sort]) if tags else (listed(), LISTED[sort])
-    if author:
-        query = query.where(written_by(author))
-    if sort not in SORTED or not (author or tags) or query.limit(FEW + 1).count(clear_limit=False) <= FEW:
+    query = filter.on(query)
+    if sort not in SORTED or filter == Filter() or query.limit(FEW + 1).count(clear_limit=False) <= FEW:
         return query, order
-    query = _narrowed(listed(), _post.number, tags)
-    # The sum of two texts has no index, so that the one of the order is taken.
-    return (query.where(written_by(author, _post.author_id.concat(""))) if author else query), order
+    return filter.on(_narrowed(listed(), _post.number, tags), by_index=False), order
+
+
+def used_tags() -> Query:
+    """Select the tags of posts that everybody may see; sort by MOST_USED."""
+    return Tag.select().where(Tag.post_count > 0)
 
 
 def among(publications: list[int]) -> Query:
@@ -117,15 +151,18 @@ def contents(rows: list[Row]) -> dict[int, str]:
     return dict(found)
 
 
-def labels(author: str | None, tags: list[str]) -> list[list[tuple[str, str | int]]]:
+def labels(filter: Filter) -> list[list[tuple[str, str | int]]]:
     """Return what search is to filter by: one label out of each group."""
-    folded = [text.fold(name) for name in tags]
+    folded = [text.fold(name) for name in filter.tags]
     rows: Any = Tag.select(Tag.folded, Tag.id).where(Tag.folded.in_(folded)).tuples()
     ids = dict(rows)
     groups: list[list[tuple[str, str | int]]] = [[(search.LABEL, ids[name])] if name in ids else [] for name in folded]
-    if not author:
-        return groups
-    return [*groups, [(search.AUTHOR, author_id) for author_id in _ids_of(author)]]
+    if filter.category:
+        found = Category.select(Category.id).where(Category.slug == filter.category)
+        groups.append([(search.CATEGORY, category.id) for category in found])
+    if filter.author:
+        groups.append([(search.AUTHOR, author_id) for author_id in _ids_of(filter.author)])
+    return groups
 
 
 def _ids_of(author: str) -> list[str]:
@@ -143,8 +180,12 @@ def kept(status: str, tags: list[str]) -> Query:
     return _narrowed(query, _post.number, tags)
 
 
-def written_by(author: str, column: Any = _post.author) -> Any:
+def written_by(author: str) -> Any:
     """Return the condition on a post for its author's id or a part of the name."""
+    return _is_author(_post.author, author)
+
+
+def _is_author(column: Any, author: str) -> Any:
     return column == author if is_id(author) else column.in_(_named(author))
 
 
@@ -164,8 +205,9 @@ def one_post(key: str) -> Row:
 
 
 def _with_author(query: Query) -> Query:
-    """Join the author from the left: what is only counted then needs no join, and databases leave it out."""
-    return query.join_from(_post, _author, peewee.JOIN.LEFT_OUTER).objects(SimpleNamespace)
+    """Join author and category from the left: what is only counted needs no join, and databases leave it out."""
+    query = query.join_from(_post, _author, peewee.JOIN.LEFT_OUTER)
+    return query.join_from(_post, _category, peewee.JOIN.LEFT_OUTER).objects(SimpleNamespace)
 
 
 def _tag_id(name: str) -> Query:

@@ -107,6 +107,22 @@ class Author(Model):
         cls.insert(id=user_id, **nothing).on_conflict(conflict_target=[cls.id], update=nothing).execute()
 
 
+class Category(Model):
+    """Where posts belong; `post_count` counts those that everybody may see."""
+
+    id = IdField(primary_key=True, default=new_id)
+    name = peewee.CharField(max_length=50)
+    folded = peewee.TextField(unique=True)
+    slug = peewee.CharField(max_length=slugs.MAX_LENGTH, unique=True)
+    post_count = peewee.IntegerField(default=0)
+    version = peewee.IntegerField(default=1)
+
+    @classmethod
+    def count_post(cls, category_id: str | None, change: int) -> None:
+        if category_id:
+            cls.update(post_count=cls.post_count + change).where(cls.id == category_id).execute()
+
+
 class Post(Model):
     """A post without its content, which lists do not need."""
 
@@ -114,6 +130,8 @@ class Post(Model):
     id = IdField(unique=True, default=new_id)
     author = peewee.ForeignKeyField(Author, index=False)
     author_id: str
+    category = peewee.ForeignKeyField(Category, null=True, index=False)
+    category_id: str | None
     title = peewee.CharField(max_length=200)
     title_key = peewee.CharField(max_length=KEY_LENGTH, default="")  # what sorting by title looks at
     slug = peewee.CharField(max_length=slugs.MAX_LENGTH, unique=True)
@@ -137,6 +155,7 @@ class Post(Model):
         indexes = (
             (("listed_at", "number"), False),
             (("author", "listed_at", "number"), False),
+            (("category", "listed_at", "number"), False),
             (("author", "status", "created_at", "number"), False),
         )
 
@@ -153,11 +172,20 @@ class PostContent(Model):
 
 
 class Tag(Model):
-    """A tag, whatever its case; the name is as it was first written."""
+    """A tag, whatever its case; the name is as it was first written, the count of posts that everybody may see."""
 
     id = peewee.AutoField()
     folded = peewee.TextField(unique=True)
     name = peewee.CharField(max_length=50)
+    post_count = peewee.IntegerField(default=0)
+
+    class Meta:
+        indexes = ((("post_count", "id"), False),)
+
+    @classmethod
+    def count_post(cls, tag_ids: set[int], change: int) -> None:
+        for tag_id in sorted(tag_ids):  # one order: no deadlock
+            cls.update(post_count=cls.post_count + change).where(cls.id == tag_id).execute()
 
     @classmethod
     def ids(cls, names: list[str]) -> list[int]:

@@ -48,12 +48,15 @@ class _PostInputSchema(Schema):
     content = Content(low=10, high=100_000, required=True)
     excerpt = Text(high=300, lines=True, allow_none=True, load_default=None)
     tags = ma.fields.List(Text(low=1, high=MAX_TAG), validate=ma.validate.Length(max=MAX_TAGS), load_default=list)
+    category = Text(high=120, allow_none=True, load_default=None, metadata={"description": "A slug."})
     cover_image = Id(allow_none=True, load_default=None)
 
     @ma.post_load
     def _tidy(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         if "excerpt" in data:
             data["excerpt"] = data["excerpt"] or None
+        if "category" in data:
+            data["category"] = data["category"] or None
         if "tags" in data:  # the first of those that differ only in case stays
             data["tags"] = list({text.fold(name): name for name in reversed(data["tags"])}.values())[::-1]
         return data
@@ -84,6 +87,7 @@ class PostQuerySchema(PageQuerySchema):
     status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), load_default=PUBLISHED)
     author = Text(high=50)
     tag = ma.fields.List(Text(low=1, high=MAX_TAG), validate=ma.validate.Length(max=MAX_TAGS), load_default=list)
+    category = Text(high=120)
     q = Text(high=200)
     sort = ma.fields.String(validate=ma.validate.OneOf(SORTS))
     highlight = Boolean(load_default=False)
@@ -118,6 +122,32 @@ class CategorySchema(Schema):
     id = ma.fields.String()
     name = ma.fields.String()
     slug = ma.fields.String()
+
+
+class CategoryItemSchema(CategorySchema):
+    """A category in the list of them."""
+
+    post_count = ma.fields.Integer()
+
+
+class CategoryCreateSchema(Schema):
+    """The body of a new category."""
+
+    name = Text(low=1, high=50, required=True)
+
+
+class CategoryChangeSchema(CategoryCreateSchema):
+    """The body of PATCH."""
+
+    def __init__(self, **options: Any):
+        super().__init__(partial=True, **options)
+
+
+class TagSchema(Schema):
+    """A tag as it was first written."""
+
+    name = ma.fields.String()
+    post_count = ma.fields.Integer()
 
 
 class ImageSchema(Schema):
@@ -191,7 +221,9 @@ def post_item(row: Row, public_url: str) -> dict[str, Any]:
         "excerpt": row.excerpt,
         "status": row.status,
         "author": {"id": row.author_id, "name": row.author_name, "avatar": row.author_avatar},
-        "category": None,
+        "category": {"id": row.category_id, "name": row.category_name, "slug": row.category_slug}
+        if row.category_id
+        else None,
         "tags": orjson.Fragment(row.tags),
         "coverImage": _image(row.cover_image, public_url),
         "views": row.views,
@@ -201,6 +233,11 @@ def post_item(row: Row, public_url: str) -> dict[str, Any]:
         "createdAt": _moment(row.created_at),
         "updatedAt": _moment(row.updated_at),
     }
+
+
+def category_item(row: Row) -> dict[str, Any]:
+    """Return a row as CategoryItemSchema documents it."""
+    return {"id": row.id, "name": row.name, "slug": row.slug, "postCount": row.post_count}
 
 
 def whole_post(row: Row, public_url: str) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def _write_posts(prose: Prose, authors: list[str], missing: int) -> Iterator[int
             _insert((PostContent.post, PostContent.content), rows.contents)
             _insert((PostTag.post, PostTag.tag, PostTag.listed_at), rows.tags)
             _insert_rows("post_search", search.columns(), rows.search)
+            for tag, count in sorted(Tally(tag for _, tag, listed in rows.tags if listed).items()):
+                Tag.count_post({tag}, count)
             Counter.add_listed_posts(sum(row[7] == PUBLISHED for row in rows.posts))
         yield done + size
 

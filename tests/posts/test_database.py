@@ -20,6 +20,7 @@ TABLES = (
     models.IdempotencyKey,
     models.Counter,
     models.Author,
+    models.Category,
     models.Post,
     models.PostContent,
     models.Tag,

@@ -107,7 +107,7 @@ def test_sorts_of_many_posts_walk_the_order(
     app: Flask, monkeypatch: pytest.MonkeyPatch, sort: str, index: str, value: Any, author: str | None, tags: list[str]
 ) -> None:
     monkeypatch.setattr(lists, "FEW", -1)
-    plan = plan_of(*lists.chosen(author, tags, sort), [value, 7])
+    plan = plan_of(*lists.chosen(lists.Filter(author, tuple(tags)), sort), [value, 7])
     assert any(index in step and ("<" in step or ">" in step) for step in plan), plan
     assert not any("TEMP B-TREE FOR ORDER" in step or step.startswith("SCAN post") for step in plan), plan
 
@@ -125,6 +125,6 @@ def test_sorts_of_many_posts_walk_the_order(
 def test_sorts_of_few_posts_start_from_the_filter(
     app: Flask, author: str | None, tags: list[str], index: str, sort: str
 ) -> None:
-    plan = plan_of(*lists.chosen(author, tags, sort), ["m" if sort == "title" else 5, 7])
+    plan = plan_of(*lists.chosen(lists.Filter(author, tuple(tags)), sort), ["m" if sort == "title" else 5, 7])
     assert any(index in step for step in plan), plan
     assert not any(step.startswith("SCAN post") for step in plan), plan

@@ -39,11 +39,16 @@ def index(args: dict[str, Any]) -> Response:
 
     Those of another status than published are the caller's own; moderators may name another author.
     """
+    return respond(listed_items(args))
+
+
+def listed_items(args: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the posts of one page of a list; the envelope is filled in."""
+    filter = lists.Filter(args.get("author"), tuple(args["tag"]), args.get("category"))
     caller = current_user()
     if "q" in args:
-        return respond(_highlighted(args, finding.find(args)))
-    rows = _listed(args) if args["status"] == PUBLISHED else _kept(args, caller)
-    return respond(_items(rows))
+        return _highlighted(args, finding.find(args, filter))
+    return _items(_listed(args, filter) if args["status"] == PUBLISHED else _kept(args, filter, caller))
 
 
 def _items(rows: list[Row]) -> list[dict[str, Any]]:
@@ -62,21 +67,16 @@ def _highlighted(args: dict[str, Any], rows: list[Row]) -> list[dict[str, Any]]:
     return items
 
 
-def _listed(args: dict[str, Any]) -> list[Row]:
-    author, tags = args.get("author"), args["tag"]
-    query, order = lists.chosen(author, tags, args.get("sort", NEWEST))
-    unfiltered = not (author or tags)
-    return paginate(query, order, args, Counter.listed_posts if unfiltered else None)
+def _listed(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
+    query, order = lists.chosen(filter, args.get("sort", NEWEST))
+    return paginate(query, order, args, Counter.listed_posts if filter == lists.Filter() else None)
 
 
-def _kept(args: dict[str, Any], caller: Claims | None) -> list[Row]:
+def _kept(args: dict[str, Any], filter: lists.Filter, caller: Claims | None) -> list[Row]:
     if caller is None:
         raise Problem("UNAUTHORIZED")
-    author = args.get("author")
-    query = lists.kept(args["status"], args["tag"])
-    if author:
-        query = query.where(lists.written_by(author))
-    if not (author and caller.has_role("moderator")):
+    query = filter.on(lists.kept(args["status"], list(filter.tags)))
+    if not (filter.author and caller.has_role("moderator")):
         query = query.where(lists.written_by(caller.user_id))
     return paginate(query, lists.KEPT[args.get("sort", NEWEST)], args)
 
@@ -96,7 +96,11 @@ def create(data: dict[str, Any]) -> Response:
 @blp.response(200, PostSchema)
 def read(key: str) -> Response:
     """Read a post by its id or slug; drafts and archived posts are their author's and the moderators'."""
-    row = visible_post(key)
+    return show(visible_post(key))
+
+
+def show(row: Row) -> Response:
+    """Answer one post and count the view."""
     if row.listed_at:
         current_app.extensions["postern.views"].note(row.number, _viewer())
     return _answer(row)
@@ -114,7 +118,7 @@ def _viewer() -> str:
 @blp.response(200, PostSchema)
 def replace(data: dict[str, Any], post_id: str) -> Response:
     """Replace what can be written of a post; what is left out is cleared."""
-    return _edit(post_id, data)
+    return edit(post_id, data)
 
 
 @blp.route("/<post_id>", methods=["PATCH"])
@@ -123,19 +127,39 @@ def replace(data: dict[str, Any], post_id: str) -> Response:
 @blp.response(200, PostSchema)
 def change(data: dict[str, Any], post_id: str) -> Response:
     """Change what the body names."""
-    return _edit(post_id, data)
+    return edit(post_id, data)
 
 
 @blp.route("/<post_id>", methods=["DELETE"])
 @signed_in()
 @blp.response(204)
 def delete(post_id: str) -> Response:
-    """Delete a post; moderators can bring it back."""
+    """Delete a post; it can be restored."""
+    return remove(post_id)
+
+
+def remove(post_id: str) -> Response:
+    """Delete a post that the caller may edit."""
     with database.atomic():
         post = _own_post(post_id)
         require_match(post.version, {}, {}, lambda: _body(lists.one_post(post_id)))
         editing.delete_post(post)
     return no_content()
+
+
+@blp.route("/<post_id>/restore", methods=["POST"])
+@signed_in()
+@blp.response(200, PostSchema)
+def restore(post_id: str) -> Response:
+    """Bring a deleted post back as it was; one that is not deleted stays as it is."""
+    with database.atomic():
+        post = editing.locked_post(post_id, deleted=True) if is_id(post_id) else None
+        if post is None:
+            return _answer(lists.one_post(_own_post(post_id).id))
+        if not _may_edit(require_user(), post.author_id) or post.author.deleted:
+            raise Problem("NOT_FOUND")
+        editing.restore_post(post)
+        return _answer(lists.one_post(post_id))
 
 
 def visible_post(key: str) -> Row:
@@ -168,7 +192,8 @@ def _own_post(post_id: str) -> Post:
     return post
 
 
-def _edit(post_id: str, data: dict[str, Any]) -> Response:
+def edit(post_id: str, data: dict[str, Any]) -> Response:
+    """Change a post that the caller may edit."""
     with database.atomic():
         post = _own_post(post_id)
         current = editing.fields_of(post)

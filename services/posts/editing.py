@@ -1,4 +1,4 @@
-"""Write posts and comments: each a transaction, in which the database decides on slugs, counts and rights of way.
+"""Write posts: each a transaction, in which the database decides on slugs, counts and rights of way.
 
 Rows are always locked in the same order (author, post, tags, category, total), so that writers cannot block each other.
 """
@@ -19,7 +19,6 @@ from services.posts.models import (
     PUBLISHED,
     Author,
     Category,
-    Comment,
     Counter,
     Post,
     PostContent,
@@ -34,7 +33,6 @@ from shared.db import is_postgres
 from shared.problems import Problem
 from shared.tokens import Claims
 
-MAX_DEPTH = 6  # levels of comments
 _SEARCHED = {"title", "content", "tags", "category", "status"}  # what the index of search holds or follows
 Result = TypeVar("Result")
 
@@ -170,38 +168,6 @@ def set_like(user_id: str, post: Row, *, liked: bool) -> int:
         if liked and change:
             feed.publish("post.liked", post.id, {"id": post.id, "authorId": post.author_id, "userId": user_id})
         return int(Post.select(Post.like_count).where(Post.number == post.number).scalar())
-
-
-def create_comment(claims: Claims, post_number: int, data: dict[str, Any]) -> str:
-    """Write a comment and return its id; raise NOT_FOUND when the post has just been deleted."""
-    now = clock.now()
-    with database.atomic():
-        Author.introduce(claims.user_id, claims.name)
-        is_there = (Post.number == post_number, Post.deleted_at.is_null())
-        if not Post.update(comment_count=Post.comment_count + 1).where(*is_there).execute():
-            raise Problem("NOT_FOUND")
-        parent = _parent(post_number, data["parent_id"])
-        comment = Comment.create(
-            post=post_number,
-            author=claims.user_id,
-            parent=parent,
-            depth=parent.depth + 1 if parent else 1,
-            content=data["content"],
-            created_at=now,
-            updated_at=now,
-        )
-    return str(comment.id)
-
-
-def _parent(post_number: int, parent_id: str | None) -> Comment | None:
-    if parent_id is None:
-        return None
-    parent: Comment | None = Comment.get_or_none(Comment.id == parent_id, Comment.post == post_number)
-    if parent is None:
-        raise Problem("VALIDATION_ERROR", errors={"parentId": ["Is no comment on this post."]})
-    if parent.depth >= MAX_DEPTH:
-        raise Problem("VALIDATION_ERROR", errors={"parentId": [f"Replies nest to {MAX_DEPTH} levels."]})
-    return parent
 
 
 def _with_free_slug(post: Post, write: Callable[[], object], *former: str) -> None:

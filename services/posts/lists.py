@@ -13,6 +13,7 @@ from shared.ids import is_id
 from shared.pagination import Order
 from shared.problems import Problem
 
+MAX_REPLIES = 2_000  # of one page of conversations
 FEW = 2_000  # posts that are sorted rather than looked for along the order
 MAX_AUTHORS = 1000  # of a name, when their posts are searched
 Query: TypeAlias = "peewee.ModelSelect[Any]"
@@ -71,6 +72,7 @@ KEPT = SORTED | {
 }
 MOST_USED = Order("most used", (Tag.post_count, Tag.id))
 BY_SLUG = Order("slug", (Category.slug,), descending=False)
+LATEST_COMMENT = Order("latest", (Comment.number,))
 EARLIEST_COMMENT = Order("earliest", (Comment.number,), descending=False)
 
 
@@ -223,13 +225,14 @@ def _narrowed(query: Query, number: peewee.Field, tags: list[str]) -> Query:
     return query
 
 
-def comments_of(post_number: int) -> Query:
-    """Select the comments on a post; sort by EARLIEST_COMMENT."""
+def comments() -> Query:
+    """Select comments as they are shown."""
     parent = Comment.alias()
     return (
         Comment.select(
             Comment.number,
             Comment.id,
+            Post.id.alias("post_id"),
             parent.id.alias("parent_id"),
             Comment.depth,
             Comment.author.alias("author_id"),
@@ -240,8 +243,37 @@ def comments_of(post_number: int) -> Query:
             Comment.created_at,
             Comment.updated_at,
         )
-        .join(Author, peewee.JOIN.LEFT_OUTER)
+        .join(Post, peewee.JOIN.LEFT_OUTER)
+        .join_from(Comment, Author, peewee.JOIN.LEFT_OUTER)
         .join_from(Comment, parent, peewee.JOIN.LEFT_OUTER, on=(Comment.parent == parent.number))
-        .where(Comment.post == post_number)
         .objects(SimpleNamespace)
     )
+
+
+def comments_of(post_number: int) -> Query:
+    """Select the comments on a post; sort by EARLIEST_COMMENT."""
+    return comments().where(Comment.post == post_number)
+
+
+def roots_of(post_number: int) -> Query:
+    """Select those that answer no other; sort by EARLIEST_COMMENT."""
+    return comments_of(post_number).where(Comment.root.is_null())
+
+
+def replies_to(post_number: int, roots: list[int]) -> Query:
+    """Select the answers, at any depth, to comments on a post: what is answered stands before."""
+    query = comments_of(post_number).where(Comment.root.in_(roots))
+    return query.order_by(Comment.root, Comment.number).limit(MAX_REPLIES)
+
+
+def comments_with(status: str) -> Query:
+    """Select the comments of a status on all posts; sort by LATEST_COMMENT."""
+    return comments().where(Comment.status == status)
+
+
+def number_of_comments(post_number: int) -> int:
+    return int(Comment.select().where(Comment.post == post_number).count())
+
+
+def post_id(number: int) -> str:
+    return str(Post.select(Post.id).where(Post.number == number).scalar())

@@ -18,6 +18,7 @@ from shared.ids import new_id
 DRAFT, PUBLISHED, ARCHIVED = "draft", "published", "archived"
 STATUSES = (DRAFT, PUBLISHED, ARCHIVED)
 KEY_LENGTH = 64
+VISIBLE, HIDDEN, DELETED = "visible", "hidden", "deleted"  # what a comment is
 NOBODY = "deleted user"
 
 database = Database()
@@ -236,14 +237,32 @@ class Comment(Model):
     number = peewee.BigAutoField()
     id = IdField(unique=True, default=new_id)
     post = peewee.ForeignKeyField(Post, index=False)
+    post_id: int
     author = peewee.ForeignKeyField(Author)
+    author_id: str
     parent = peewee.ForeignKeyField("self", null=True)
+    root = peewee.BigIntegerField(null=True)  # number of the first of the conversation
     depth = peewee.SmallIntegerField()
     content = peewee.TextField()
-    status = peewee.CharField(max_length=9, default="visible")
+    status = peewee.CharField(max_length=9, default=VISIBLE)
     version = peewee.IntegerField(default=1)
     created_at = TimestampField()
     updated_at = TimestampField()
 
     class Meta:
-        indexes = ((("post", "number"), False),)
+        indexes = (
+            (("post", "number"), False),
+            (("post", "root", "number"), False),
+            (("status", "number"), False),
+        )
+
+
+class CommentTime(Model):
+    """When somebody commented within the last minute."""
+
+    id = peewee.BigAutoField()
+    user_id = IdField()
+    created_at = TimestampField()
+
+    class Meta:
+        indexes = ((("user_id", "created_at"), False),)

@@ -8,8 +8,8 @@ import orjson
 
 from services.posts import text
 from services.posts.lists import Row
-from services.posts.models import DRAFT, PUBLISHED, STATUSES
-from shared.api import Boolean, Schema, Text, Timestamp
+from services.posts.models import DELETED, DRAFT, HIDDEN, PUBLISHED, STATUSES, VISIBLE
+from shared.api import Boolean, Schema, Text, Timestamp, Wire
 from shared.clock import rfc3339
 from shared.ids import is_id
 from shared.pagination import PageQuerySchema
@@ -39,6 +39,14 @@ class Id(ma.fields.String):
         if not is_id(given):
             raise ma.ValidationError("Not an id.")
         return given
+
+
+class Flag(Boolean):
+    """A boolean of a query, where 1 and 0 are good as well."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        plain = {"1": Wire("true"), "0": Wire("false")}.get(value, value)
+        return super()._deserialize(plain, attr, data, **kwargs)
 
 
 class _PostInputSchema(Schema):
@@ -90,7 +98,7 @@ class PostQuerySchema(PageQuerySchema):
     category = Text(high=120)
     q = Text(high=200)
     sort = ma.fields.String(validate=ma.validate.OneOf(SORTS))
-    highlight = Boolean(load_default=False)
+    highlight = Flag(load_default=False)
 
     @ma.validates_schema
     def _what_goes_together(self, data: dict[str, Any], **kwargs: Any) -> None:
@@ -106,6 +114,25 @@ class CommentCreateSchema(Schema):
 
     content = Content(low=1, high=5000, required=True)
     parent_id = Id(allow_none=True, load_default=None)
+
+
+class CommentChangeSchema(Schema):
+    """The body of PATCH; moderators change the status."""
+
+    content = Content(low=1, high=5000)
+    status = ma.fields.String(validate=ma.validate.OneOf((VISIBLE, HIDDEN)))
+
+
+class CommentQuerySchema(PageQuerySchema):
+    """The query of the comments on a post; with `tree=1` replies stand in what they answer."""
+
+    tree = Flag(load_default=False)
+
+
+class HiddenQuerySchema(PageQuerySchema):
+    """The query of the moderators' queue."""
+
+    status = ma.fields.String(validate=ma.validate.OneOf((HIDDEN, VISIBLE, DELETED)), load_default=HIDDEN)
 
 
 class AuthorSchema(Schema):
@@ -199,17 +226,21 @@ class LikeSchema(Schema):
 
 
 class CommentSchema(Schema):
-    """A comment on a post; `depth` is 1 for one that answers no other."""
+    """A comment on a post; `depth` is 1 for one that answers no other.
+
+    Author and content are null when it is deleted and, but for its writer and moderators, when it is hidden.
+    """
 
     id = ma.fields.String()
     post_id = ma.fields.String()
     parent_id = ma.fields.String(allow_none=True)
     depth = ma.fields.Integer()
-    author = ma.fields.Nested(AuthorSchema)
-    content = ma.fields.String()
-    status = ma.fields.String(validate=ma.validate.OneOf(("visible", "hidden")))
+    author = ma.fields.Nested(AuthorSchema, allow_none=True)
+    content = ma.fields.String(allow_none=True)
+    status = ma.fields.String(validate=ma.validate.OneOf((VISIBLE, HIDDEN, DELETED)))
     created_at = Timestamp()
     updated_at = Timestamp()
+    replies = ma.fields.List(ma.fields.Nested(lambda: CommentSchema()), metadata={"description": "Only with `tree=1`."})
 
 
 def post_item(row: Row, public_url: str) -> dict[str, Any]:
@@ -245,19 +276,29 @@ def whole_post(row: Row, public_url: str) -> dict[str, Any]:
     return post_item(row, public_url) | {"content": row.content}
 
 
-def comment_item(row: Row, post_id: str) -> dict[str, Any]:
-    """Return a row as CommentSchema documents it."""
+def comment_item(row: Row, *, readable: bool) -> dict[str, Any]:
+    """Return a row as CommentSchema documents it, with what it says where that is readable."""
+    author = {"id": row.author_id, "name": row.author_name, "avatar": row.author_avatar}
     return {
         "id": row.id,
-        "postId": post_id,
+        "postId": row.post_id,
         "parentId": row.parent_id,
         "depth": row.depth,
-        "author": {"id": row.author_id, "name": row.author_name, "avatar": row.author_avatar},
-        "content": row.content,
+        "author": author if readable else None,
+        "content": row.content if readable else None,
         "status": row.status,
         "createdAt": _moment(row.created_at),
         "updatedAt": _moment(row.updated_at),
     }
+
+
+def comment_tree(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put replies, which stand after what they answer, into it; return what answers nothing."""
+    known = {item["id"]: item | {"replies": []} for item in items}
+    for item in known.values():
+        if item["parentId"] in known:
+            known[item["parentId"]]["replies"].append(item)
+    return [item for item in known.values() if item["parentId"] is None]
 
 
 def _image(upload_id: str | None, public_url: str) -> dict[str, str] | None:

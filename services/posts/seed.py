@@ -11,8 +11,9 @@ import orjson
 import peewee
 
 from services.posts import MIGRATIONS, search, slugs, text
+from services.posts.commenting import MAX_DEPTH
 from services.posts.config import Config
-from services.posts.editing import MAX_DEPTH, title_key
+from services.posts.editing import title_key
 from services.posts.models import (
     ARCHIVED,
     DRAFT,
@@ -35,7 +36,7 @@ SPAN = timedelta(days=2 * 365)
 _COMMENTED = 10_000  # the newest posts, among which comments are spread
 
 Progress = Callable[[int, int], None]
-Latest = dict[int, tuple[int | None, int, datetime]]  # by post: number, depth and time of its last comment
+Latest = dict[int, tuple[int | None, int, datetime, int | None]]  # by post: its last comment and the root of that
 
 
 def seed(config: Config, authors: list[tuple[str, str]], posts: int, comments: int, progress: Progress) -> None:
@@ -100,7 +101,7 @@ _POST = (
 )  # fmt: skip
 _COMMENT = (
     Comment.number, Comment.id, Comment.post, Comment.author, Comment.parent, Comment.depth, Comment.content,
-    Comment.status, Comment.version, Comment.created_at, Comment.updated_at,
+    Comment.status, Comment.version, Comment.created_at, Comment.updated_at, Comment.root,
 )  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def _write_comments(prose: Prose, authors: list[str], missing: int) -> Iterator[
     newest = (
         Post.select(Post.number, Post.listed_at).where(Post.listed_at.is_null(False)).order_by(Post.listed_at.desc())
     )
-    latest: Latest = {post.number: (None, 0, post.listed_at) for post in newest.limit(_COMMENTED)}
+    latest: Latest = {post.number: (None, 0, post.listed_at, None) for post in newest.limit(_COMMENTED)}
     posts = list(latest)
     missing = missing if posts else 0
     for done in range(0, missing, BATCH):
@@ -172,13 +173,14 @@ def _write_comments(prose: Prose, authors: list[str], missing: int) -> Iterator[
 
 def _comment(prose: Prose, number: int, post: int, author: str, latest: Latest) -> tuple[Any, ...]:
     """Return the row of a comment that stands after the latest on its post and may answer it."""
-    before, depth, moment = latest[post]
+    before, depth, moment, first = latest[post]
     answers = before is not None and depth < MAX_DEPTH and prose.random.random() < 0.5
     moment += (clock.now() - moment) * (prose.random.random() / 10)
-    latest[post] = (number, depth + 1 if answers else 1, moment)
+    root = (first or before) if answers else None
+    latest[post] = (number, depth + 1 if answers else 1, moment, root)
     content = prose.content(prose.language(), prose.random.randint(20, 200))
     at, parent = clock.rfc3339(moment), before if answers else None
-    return (number, new_id(), post, author, parent, latest[post][1], content, "visible", 1, at, at)
+    return (number, new_id(), post, author, parent, latest[post][1], content, "visible", 1, at, at, root)
 
 
 def _add_counts(counts: Tally[int]) -> None:

@@ -28,6 +28,7 @@ TABLES = (
     models.PostLike,
     models.PostView,
     models.Comment,
+    models.CommentTime,
 )
 
 

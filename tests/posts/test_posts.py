@@ -233,6 +233,9 @@ def test_the_document_describes_every_route(app: Flask, client: Client) -> None:
         ("/internal/views", "post"),
         ("/api/posts/{post_id}/comments", "get"),
         ("/api/posts/{post_id}/comments", "post"),
+        ("/api/comments/{comment_id}", "patch"),
+        ("/api/comments/{comment_id}", "delete"),
+        ("/api/admin/comments", "get"),
     }
 
 

@@ -156,7 +156,7 @@ def restore(post_id: str) -> Response:
         post = editing.locked_post(post_id, deleted=True) if is_id(post_id) else None
         if post is None:
             return _answer(lists.one_post(_own_post(post_id).id))
-        if not _may_edit(require_user(), post.author_id) or post.author.deleted:
+        if not may_edit(require_user(), post.author_id) or post.author.deleted:
             raise Problem("NOT_FOUND")
         editing.restore_post(post)
         return _answer(lists.one_post(post_id))
@@ -173,11 +173,12 @@ def visible_post(key: str) -> Row:
 
 def _check_visible(status: str, author_id: str) -> None:
     caller = current_user()
-    if status != PUBLISHED and not _may_edit(caller, author_id):
+    if status != PUBLISHED and not may_edit(caller, author_id):
         raise Problem("NOT_FOUND")
 
 
-def _may_edit(caller: Claims | None, author_id: str) -> bool:
+def may_edit(caller: Claims | None, author_id: str) -> bool:
+    """Tell whether somebody may change what that author wrote."""
     return caller is not None and (caller.user_id == author_id or caller.has_role("moderator"))
 
 
@@ -187,7 +188,7 @@ def _own_post(post_id: str) -> Post:
     if post is None:
         raise Problem("NOT_FOUND")
     _check_visible(post.status, post.author_id)
-    if not _may_edit(require_user(), post.author_id):
+    if not may_edit(require_user(), post.author_id):
         raise Problem("FORBIDDEN", "This is somebody else's post.")
     return post
 

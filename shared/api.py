@@ -203,6 +203,10 @@ class Blueprint(flask_smorest.Blueprint):
 
     ARGUMENTS_PARSER = _Parser()
 
+    def arguments(self, schema: Any, **options: Any) -> Any:
+        """Load arguments by one schema for all requests: to make one takes longer than to load most of them."""
+        return super().arguments(schema() if isinstance(schema, type) else schema, **options)
+
     @staticmethod
     def _prepare_response_content(data: Any) -> Any:
         return envelope(data)

@@ -42,16 +42,17 @@ class Order:
         self.name = name
         self._label = ",".join((name, *(column.name for column in columns)))
         self._columns = columns
-        self._descending = descending
+        self.columns = [column.column_name for column in columns]
+        self.descending = descending
 
     def sort(self, query: peewee.ModelSelect) -> peewee.ModelSelect:
-        return query.order_by(*(column.desc() if self._descending else column for column in self._columns))
+        return query.order_by(*(column.desc() if self.descending else column for column in self._columns))
 
     def after(self, query: peewee.ModelSelect, values: list[Any]) -> peewee.ModelSelect:
         """Keep what follows these values; a row-value comparison, which uses the index at any depth."""
         row = peewee.Tuple(*self._columns)
         place = peewee.Tuple(*(column.db_value(value) for column, value in zip(self._columns, values, strict=True)))
-        return query.where(row < place if self._descending else row > place)
+        return query.where(row < place if self.descending else row > place)
 
     def cursor(self, row: Any) -> str:
         """Return the place of a row, which is a model or a dict, as opaque text."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.posts import lists, search
+from services.posts import hot, lists, search
 from services.posts.lists import Row
 from services.posts.schemas import NEWEST, RELEVANCE
 from shared.pagination import paginate, read_cursor, set_place, write_cursor
@@ -20,7 +20,7 @@ def find(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
     page = rest[: args["limit"]]
     following = write_cursor(label, list(page[-1])) if len(rest) > len(page) else None
     set_place(args, min(len(found), search.MAX_FOUND), len(found) <= search.MAX_FOUND, following)
-    return lists.found([publication for _, publication in page])
+    return hot.found([publication for _, publication in page])
 
 
 def _from(question: search.Question, found: list[int], args: dict[str, Any], label: str) -> list[tuple[int, int]]:

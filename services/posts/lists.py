@@ -21,37 +21,34 @@ Row = Any  # has the columns of a query as attributes
 _category = Category.alias("category")
 _post, _author, _post_tag = Post.alias("post"), Author.alias("author"), PostTag.alias("post_tag")
 # Text, because to write it from fields each time takes longer than the query itself.
-_ITEM = [
-    peewee.SQL(column)
-    for column in (
-        "post.number",
-        "post.id",
-        "post.title",
-        "post.title_key",
-        "post.slug",
-        "post.excerpt",
-        "post.status",
-        "post.tags",
-        "post.cover_image",
-        "post.views",
-        "post.like_count",
-        "post.comment_count",
-        "post.version",
-        "post.publication",
-        "post.published_at",
-        "post.listed_at",
-        "post.created_at",
-        "post.updated_at",
-        "post.author_id",
-        "author.name AS author_name",
-        "author.avatar AS author_avatar",
-        "post.category_id",
-        "category.name AS category_name",
-        "category.slug AS category_slug",
-    )
-]
+COLUMNS = (
+    "post.number",
+    "post.id",
+    "post.title",
+    "post.title_key",
+    "post.slug",
+    "post.excerpt",
+    "post.status",
+    "post.tags",
+    "post.cover_image",
+    "post.views",
+    "post.like_count",
+    "post.comment_count",
+    "post.version",
+    "post.publication",
+    "post.published_at",
+    "post.listed_at",
+    "post.created_at",
+    "post.updated_at",
+    "post.author_id",
+    "author.name AS author_name",
+    "author.avatar AS author_avatar",
+    "post.category_id",
+    "category.name AS category_name",
+    "category.slug AS category_slug",
+)
+_ITEM = [peewee.SQL(column) for column in COLUMNS]
 _TAGGED = peewee.SQL("post_tag.post_id AS post")
-_CONTENT = peewee.SQL("content.content")
 
 NEWEST = Order("newest", (_post.listed_at, _post.number))
 NEWEST_OF_TAG = Order("newest of tag", (_post_tag.listed_at, _post_tag.post))
@@ -140,12 +137,6 @@ def among(publications: list[int]) -> Query:
     return listed().where(is_one)
 
 
-def found(publications: list[int]) -> list[Row]:
-    """Return those of them that everybody may see, in the same order."""
-    rows = {row.publication: row for row in listed().where(_post.publication.in_(publications))}
-    return [rows[publication] for publication in publications if publication in rows]
-
-
 def contents(rows: list[Row]) -> dict[int, str]:
     """Return the contents of posts by their numbers."""
     query = PostContent.select(PostContent.post, PostContent.content)
@@ -156,7 +147,7 @@ def contents(rows: list[Row]) -> dict[int, str]:
 def labels(filter: Filter) -> list[list[tuple[str, str | int]]]:
     """Return what search is to filter by: one label out of each group."""
     folded = [text.fold(name) for name in filter.tags]
-    rows: Any = Tag.select(Tag.folded, Tag.id).where(Tag.folded.in_(folded)).tuples()
+    rows: Any = folded and Tag.select(Tag.folded, Tag.id).where(Tag.folded.in_(folded)).tuples()
     ids = dict(rows)
     groups: list[list[tuple[str, str | int]]] = [[(search.LABEL, ids[name])] if name in ids else [] for name in folded]
     if filter.category:
@@ -193,17 +184,6 @@ def _is_author(column: Any, author: str) -> Any:
 
 def _named(part: str) -> Query:
     return Author.select(Author.id).where(Author.folded.contains(text.fold(part)), ~Author.deleted)
-
-
-def one_post(key: str) -> Row:
-    """Return a post by its id or slug, with its content, or raise NOT_FOUND."""
-    content = PostContent.alias("content")
-    query = _with_author(_post.select(*_ITEM, _CONTENT)).join_from(_post, content)
-    is_it = _post.id == key if is_id(key) else _post.slug == key
-    row = query.where(is_it, _post.deleted_at.is_null()).first()
-    if row is None:
-        raise Problem("NOT_FOUND")
-    return row
 
 
 def _with_author(query: Query) -> Query:

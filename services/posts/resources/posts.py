@@ -4,10 +4,10 @@ from typing import Any
 
 from flask import Response, current_app, request
 
-from services.posts import editing, finding, lists, slugs
+from services.posts import editing, finding, hot, lists, slugs
 from services.posts.highlight import Highlighter
 from services.posts.lists import Row
-from services.posts.models import PUBLISHED, Counter, Post, database, idempotency
+from services.posts.models import PUBLISHED, Post, database, idempotency
 from services.posts.schemas import (
     NEWEST,
     PostChangeSchema,
@@ -68,8 +68,10 @@ def _highlighted(args: dict[str, Any], rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def _listed(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
-    query, order = lists.chosen(filter, args.get("sort", NEWEST))
-    return paginate(query, order, args, Counter.listed_posts if filter == lists.Filter() else None)
+    sort = args.get("sort", NEWEST)
+    if filter == lists.Filter():
+        return hot.page(sort, args)
+    return paginate(*lists.chosen(filter, sort), args)
 
 
 def _kept(args: dict[str, Any], filter: lists.Filter, caller: Claims | None) -> list[Row]:
@@ -89,7 +91,7 @@ def _kept(args: dict[str, Any], filter: lists.Filter, caller: Claims | None) -> 
 def create(data: dict[str, Any]) -> Response:
     """Write a post, as a draft unless its status says published."""
     post_id = editing.create_post(require_user(), data)
-    return _answer(lists.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"})
+    return _answer(hot.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"})
 
 
 @blp.route("/<key>", methods=["GET"])
@@ -142,7 +144,7 @@ def remove(post_id: str) -> Response:
     """Delete a post that the caller may edit."""
     with database.atomic():
         post = _own_post(post_id)
-        require_match(post.version, {}, {}, lambda: _body(lists.one_post(post_id)))
+        require_match(post.version, {}, {}, lambda: _body(hot.one_post(post_id)))
         editing.delete_post(post)
     return no_content()
 
@@ -155,18 +157,18 @@ def restore(post_id: str) -> Response:
     with database.atomic():
         post = editing.locked_post(post_id, deleted=True) if is_id(post_id) else None
         if post is None:
-            return _answer(lists.one_post(_own_post(post_id).id))
+            return _answer(hot.one_post(_own_post(post_id).id))
         if not may_edit(require_user(), post.author_id) or post.author.deleted:
             raise Problem("NOT_FOUND")
         editing.restore_post(post)
-        return _answer(lists.one_post(post_id))
+        return _answer(hot.one_post(post_id))
 
 
 def visible_post(key: str) -> Row:
     """Return the post of an id or slug when the caller may see it; raise NOT_FOUND."""
     if not slugs.may_be_slug(key):
         raise Problem("NOT_FOUND")
-    row = lists.one_post(key)
+    row = hot.one_post(key)
     _check_visible(row.status, row.author_id)
     return row
 
@@ -198,9 +200,9 @@ def edit(post_id: str, data: dict[str, Any]) -> Response:
     with database.atomic():
         post = _own_post(post_id)
         current = editing.fields_of(post)
-        require_match(post.version, current, data, lambda: _body(lists.one_post(post_id)))
+        require_match(post.version, current, data, lambda: _body(hot.one_post(post_id)))
         editing.change_post(post, current, data)
-        return _answer(lists.one_post(post_id))
+        return _answer(hot.one_post(post_id))
 
 
 def _answer(row: Row, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -166,8 +166,12 @@ class Blueprint(flask_smorest.Blueprint):
     }
 
     def arguments(self, schema: Any, *, location: str = "json", **options: Any) -> Callable[[Any], Any]:
-        """Load the arguments of a view; with `json_or_form` it takes plain HTML forms too."""
-        decorate: Callable[[Any], Any] = super().arguments(schema, location=location, **options)
+        """Load the arguments of a view; with `json_or_form` it takes plain HTML forms too.
+
+        One schema serves all requests: to make one takes longer than to load most of them.
+        """
+        one = schema() if isinstance(schema, type) else schema
+        decorate: Callable[[Any], Any] = super().arguments(one, location=location, **options)
         if location != "json_or_form":
             return decorate
 

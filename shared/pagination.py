@@ -43,36 +43,47 @@ class Order:
         self.name = name
         self._label = ",".join((name, *(column.name for column in columns)))
         self._columns = columns
-        self._descending = descending
+        self.columns = [column.column_name for column in columns]
+        self.descending = descending
 
     def sort(self, query: Query) -> Query:
-        return query.order_by(*(column.desc() if self._descending else column for column in self._columns))
+        return query.order_by(*(column.desc() if self.descending else column for column in self._columns))
 
     def after(self, query: Query, values: list[Any]) -> Query:
         """Keep what follows these values; a row-value comparison, which uses the index at any depth."""
         row = peewee.Tuple(*self._columns)
         place = peewee.Tuple(*(column.db_value(value) for column, value in zip(self._columns, values, strict=True)))
-        return query.where(row < place if self._descending else row > place)
+        return query.where(row < place if self.descending else row > place)
 
     def cursor(self, row: Any) -> str:
         """Return the place of a row, which is a model or a dict, as opaque text."""
         get = row.get if isinstance(row, dict) else partial(getattr, row)
         values = [column.db_value(get(column.name)) for column in self._columns]
-        payload = orjson.dumps([self._label, *values])
-        return _text(_seal(payload) + payload)
+        return write_cursor(self._label, values)
 
     def values(self, cursor: str) -> list[Any]:
         """Return the values of a cursor that we made for this order; anything else is a 400."""
-        try:
-            sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        except ValueError:
-            sealed = b""
-        seal, payload = sealed[:_SEAL], sealed[_SEAL:]
-        if _text(sealed) == cursor and hmac.compare_digest(seal, _seal(payload)):
-            label, *values = orjson.loads(payload)
-            if label == self._label:
-                return list(values)
-        raise Problem("VALIDATION_ERROR", errors={"cursor": ["Is not a cursor of this list."]})
+        return read_cursor(self._label, cursor)
+
+
+def write_cursor(label: str, values: list[Any]) -> str:
+    """Return the place that the values stand for in the list of that label, as opaque text."""
+    payload = orjson.dumps([label, *values])
+    return _text(_seal(payload) + payload)
+
+
+def read_cursor(label: str, cursor: str) -> list[Any]:
+    """Return the values of a cursor that we made for the list of that label; anything else is a 400."""
+    try:
+        sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except ValueError:
+        sealed = b""
+    seal, payload = sealed[:_SEAL], sealed[_SEAL:]
+    if _text(sealed) == cursor and hmac.compare_digest(seal, _seal(payload)):
+        made_for, *values = orjson.loads(payload)
+        if made_for == label:
+            return list(values)
+    raise Problem("VALIDATION_ERROR", errors={"cursor": ["Is not a cursor of this list."]})
 
 
 def _text(sealed: bytes) -> str:
@@ -99,17 +110,22 @@ def paginate(query: Query, order: Order, args: dict[str, Any], total: Callable[[
     has_more, found = len(found) > limit, found[:limit]
     count = total() if total else query.order_by().limit(COUNT_CAP + 1).count(clear_limit=False)
     exact = total is not None or count <= COUNT_CAP
-    count = count if exact else COUNT_CAP
-    g.pagination = {
-        "page": page,
-        "limit": limit,
-        "total": count,
-        "totalPages": -(-count // limit),
-        "totalIsExact": exact,
-        "hasMore": has_more,
-        "nextCursor": order.cursor(found[-1]) if has_more else None,
-    }
+    set_place(args, count if exact else COUNT_CAP, exact, order.cursor(found[-1]) if has_more else None)
     return found
+
+
+def set_place(args: dict[str, Any], total: int, exact: bool, next_cursor: str | None) -> None:
+    """Fill in the envelope and the Link header of a list; without a cursor for more, this is its end."""
+    limit = args["limit"]
+    g.pagination = {
+        "page": None if args.get("cursor") else args.get("page", 1),
+        "limit": limit,
+        "total": total,
+        "totalPages": -(-total // limit),
+        "totalIsExact": exact,
+        "hasMore": next_cursor is not None,
+        "nextCursor": next_cursor,
+    }
 
 
 def init_app(app: Flask) -> None:

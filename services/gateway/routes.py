@@ -108,6 +108,7 @@ POSTS = (
     posts("GET", "/api/posts/{id}/comments"),
     posts("POST", "/api/posts/{id}/comments", who=USER, form=True),
     posts("PATCH DELETE", "/api/comments/{id}", who=USER),
+    posts("GET", "/api/admin/comments", who=MODERATOR, limit="admin"),
     posts("GET", "/api/users/{userId}/posts"),
     posts("GET", "/api/users/{userId}/posts/{postId}"),
     posts("PUT PATCH DELETE", "/api/users/{userId}/posts/{postId}", who=USER),

@@ -8,7 +8,8 @@ from flask import Flask
 from services.posts import authors
 from services.posts.config import Config
 from services.posts.models import database, feed
-from services.posts.resources import comments, posts
+from services.posts.resources import categories, comments, internal, likes, posts, tags, user_posts
+from services.posts.views import Views
 from shared import db
 from shared.app import check_database, create_service, run_in_background
 from shared.tokens import Jwks
@@ -22,11 +23,13 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     app = create_service(
         "posts",
         config,
-        [posts.blp, comments.blp],
+        [posts.blp, user_posts.blp, likes.blp, comments.blp, tags.blp, categories.blp, internal.blp],
         checks={"database": check_database(database)},
         feed=feed,
         fetch_keys=fetch_keys,
     )
     db.init_app(app, database, config.database_url, MIGRATIONS)
+    app.extensions["postern.views"] = views = Views(config.internal_token)
+    run_in_background(app, views)
     run_in_background(app, authors.reader(config))
     return app

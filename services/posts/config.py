@@ -1,6 +1,8 @@
 """The settings of the posts service."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shared import env
 from shared.env import BaseConfig, database_url, setting
@@ -11,4 +13,14 @@ class Config(BaseConfig):
     """What the posts service reads from the environment besides the settings that all services have."""
 
     port: int = setting("POSTS_PORT", env.port, "8002", "Port of the posts service")
+    ratelimit_enabled: bool = setting(
+        "RATELIMIT_ENABLED", env.boolean, "true", "Whether requests are counted; always in production"
+    )
     database_url: str = database_url("POSTS_DATABASE_URL", "posts")
+
+    @classmethod
+    def contradictions(cls, known: Mapping[str, Any]) -> list[str]:
+        mistakes = super().contradictions(known)
+        if known.get("app_env") == "production" and known.get("ratelimit_enabled") is False:
+            mistakes.append("RATELIMIT_ENABLED cannot be false in production")
+        return mistakes

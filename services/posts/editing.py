@@ -1,24 +1,28 @@
-"""Write posts and comments: each a transaction, in which the database decides on slugs, counts and rights of way.
+"""Write posts: each a transaction, in which the database decides on slugs, counts and rights of way.
 
-Rows are always locked in the same order (author, post, tags, total), so that writers cannot block each other.
+Rows are always locked in the same order (author, post, tags, category, total), so that writers cannot block each other.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
 import peewee
 
-from services.posts import slugs, text
+from services.posts import search, slugs, text
+from services.posts.lists import Row
 from services.posts.models import (
     DRAFT,
+    KEY_LENGTH,
     PUBLISHED,
     Author,
-    Comment,
+    Category,
     Counter,
     Post,
     PostContent,
+    PostLike,
     PostTag,
     Tag,
     database,
@@ -29,7 +33,7 @@ from shared.db import is_postgres
 from shared.problems import Problem
 from shared.tokens import Claims
 
-MAX_DEPTH = 6  # levels of comments
+_SEARCHED = {"title", "content", "tags", "category", "status"}  # what the index of search holds or follows
 Result = TypeVar("Result")
 
 
@@ -40,28 +44,30 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
         Author.introduce(claims.user_id, claims.name)
         post = Post(
             author=claims.user_id,
+            category=category_id(data["category"]),
             title=data["title"],
+            title_key=title_key(data["title"]),
             status=data["status"],
             cover_image=data["cover_image"],
             tags=_json(data["tags"]),
-            published_at=now if data["status"] == PUBLISHED else None,
             created_at=now,
             updated_at=now,
         )
-        post.listed_at = post.published_at
+        _set_published(post, now)
         _set_excerpt(post, data["excerpt"], data["content"])
         _with_free_slug(post, lambda: post.save(force_insert=True))
         PostContent.insert(post=post, content=data["content"]).execute()
         _set_tags(post, data["tags"])
-        Counter.add_listed_posts(int(post.listed_at is not None))
+        _index(post, data["content"])
+        _count(Place(), _place(post))
         if post.published_at:
             _tell_published(post)
     return str(post.id)
 
 
-def locked_post(post_id: str) -> Post | None:
+def locked_post(post_id: str, *, deleted: bool = False) -> Post | None:
     """Return the post for a change: nobody else changes it before the transaction ends."""
-    query = Post.select().where(Post.id == post_id, Post.deleted_at.is_null())
+    query = Post.select().where(Post.id == post_id, Post.deleted_at.is_null(not deleted))
     post: Post | None = (query.for_update() if is_postgres(database) else query).first()
     return post
 
@@ -74,6 +80,7 @@ def fields_of(post: Post) -> dict[str, Any]:
         "excerpt": post.excerpt if post.excerpt_is_own else None,
         "status": post.status,
         "tags": orjson.loads(post.tags),
+        "category": post.category.slug if post.category else None,
         "cover_image": post.cover_image,
     }
 
@@ -84,9 +91,11 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
     if not changes:
         return
     new, now = current | changes, clock.now()
-    had_title, was_published, was_listed = post.title, post.published_at, post.listed_at
+    had_title, was_published, was_listed, place = post.title, post.published_at, post.listed_at, _place(post)
+    if "category" in changes:
+        post.category_id = category_id(new["category"])
     post.title, post.status, post.cover_image = new["title"], new["status"], new["cover_image"]
-    post.tags = _json(new["tags"])
+    post.title_key, post.tags = title_key(post.title), _json(new["tags"])
     _set_excerpt(post, new["excerpt"], new["content"])
     _set_published(post, now)
     post.version += 1
@@ -99,21 +108,37 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
         PostContent.update(content=new["content"]).where(PostContent.post == post).execute()
     if "tags" in changes or post.listed_at != was_listed:
         _set_tags(post, new["tags"])
-    Counter.add_listed_posts(int(post.listed_at is not None) - int(was_listed is not None))
+    if post.publication and (changes.keys() & _SEARCHED):
+        search.remove(post.publication)
+        _index(post, new["content"])
+    _count(place, _place(post))
     if post.published_at and not was_published:
         _tell_published(post)
 
 
 def delete_post(post: Post) -> None:
     """Hide a locked post for good, and free its slug."""
-    was_listed = post.listed_at is not None
+    place = _place(post)
     post.slug = f"{post.slug}{slugs.FREED}{post.number}"
     post.deleted_at = clock.now()
     post.listed_at = None
     post.version += 1
     post.save()
     PostTag.update(listed_at=None).where(PostTag.post == post).execute()
-    Counter.add_listed_posts(-int(was_listed))
+    if post.publication:
+        search.remove(post.publication)
+    _count(place, Place())
+
+
+def restore_post(post: Post) -> None:
+    """Bring a locked post back under its former slug, or one like it if that has been taken."""
+    post.deleted_at = None
+    post.version += 1
+    _set_published(post, clock.now())
+    _with_free_slug(post, post.save, post.slug.rpartition(slugs.FREED)[0])
+    PostTag.update(listed_at=post.listed_at).where(PostTag.post == post).execute()
+    _index(post, PostContent.get_by_id(post.number).content)
+    _count(Place(), _place(post))
 
 
 def discard_drafts(author_id: str) -> None:
@@ -124,41 +149,30 @@ def discard_drafts(author_id: str) -> None:
     ).execute()
 
 
-def create_comment(claims: Claims, post_number: int, data: dict[str, Any]) -> str:
-    """Write a comment and return its id; raise NOT_FOUND when the post has just been deleted."""
-    now = clock.now()
+def title_key(title: str) -> str:
+    """Return what of a title decides its place in a list."""
+    return text.fold(title)[:KEY_LENGTH]
+
+
+def set_like(user_id: str, post: Row, *, liked: bool) -> int:
+    """Add a user to those who like a post, or take them away; return how many there are."""
     with database.atomic():
-        Author.introduce(claims.user_id, claims.name)
-        is_there = (Post.number == post_number, Post.deleted_at.is_null())
-        if not Post.update(comment_count=Post.comment_count + 1).where(*is_there).execute():
-            raise Problem("NOT_FOUND")
-        parent = _parent(post_number, data["parent_id"])
-        comment = Comment.create(
-            post=post_number,
-            author=claims.user_id,
-            parent=parent,
-            depth=parent.depth + 1 if parent else 1,
-            content=data["content"],
-            created_at=now,
-            updated_at=now,
-        )
-    return str(comment.id)
+        if liked:
+            new = PostLike.insert(post=post.number, user_id=user_id, created_at=clock.now())
+            change = new.on_conflict_ignore().as_rowcount().execute()
+        else:
+            mine = (PostLike.post == post.number, PostLike.user_id == user_id)
+            change = -PostLike.delete().where(*mine).execute()
+        if change:
+            Post.update(like_count=Post.like_count + change).where(Post.number == post.number).execute()
+        if liked and change:
+            feed.publish("post.liked", post.id, {"id": post.id, "authorId": post.author_id, "userId": user_id})
+        return int(Post.select(Post.like_count).where(Post.number == post.number).scalar())
 
 
-def _parent(post_number: int, parent_id: str | None) -> Comment | None:
-    if parent_id is None:
-        return None
-    parent: Comment | None = Comment.get_or_none(Comment.id == parent_id, Comment.post == post_number)
-    if parent is None:
-        raise Problem("VALIDATION_ERROR", errors={"parentId": ["Is no comment on this post."]})
-    if parent.depth >= MAX_DEPTH:
-        raise Problem("VALIDATION_ERROR", errors={"parentId": [f"Replies nest to {MAX_DEPTH} levels."]})
-    return parent
-
-
-def _with_free_slug(post: Post, write: Callable[[], object]) -> None:
-    """Write the post under the first slug of its title that the unique index accepts."""
-    for slug in slugs.candidates(post.title):
+def _with_free_slug(post: Post, write: Callable[[], object], *former: str) -> None:
+    """Write the post under its former slug or the first of its title that the unique index accepts."""
+    for slug in (*former, *slugs.candidates(post.title)):
         post.slug = slug
         try:
             with database.atomic():
@@ -170,6 +184,46 @@ def _with_free_slug(post: Post, write: Callable[[], object]) -> None:
     raise Problem("CONFLICT", "No free address was found for this title; try again.")
 
 
+def category_id(slug: str | None) -> str | None:
+    """Return the id of the category of that slug, None for none; raise VALIDATION_ERROR where there is none."""
+    if not slug:
+        return None
+    category: Category | None = Category.get_or_none(Category.slug == slug)
+    if category is None:
+        raise Problem("VALIDATION_ERROR", errors={"category": ["Is no category."]})
+    return str(category.id)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a post is counted: nowhere, unless everybody may see it."""
+
+    listed: int = 0
+    tags: frozenset[int] = frozenset()
+    category: str | None = None
+
+
+def _place(post: Post) -> Place:
+    if post.listed_at is None:
+        return Place()
+    return Place(1, frozenset(_tags(post)), post.category_id)
+
+
+def _tags(post: Post) -> list[int]:
+    tags: Any = PostTag.select(PostTag.tag).where(PostTag.post == post).tuples()
+    return [tag for (tag,) in tags]
+
+
+def _count(before: Place, after: Place) -> None:
+    """Keep the counts of what a change of a post has touched."""
+    Tag.count_post(set(before.tags - after.tags), -1)
+    Tag.count_post(set(after.tags - before.tags), 1)
+    if before.category != after.category:
+        Category.count_post(before.category, -1)
+        Category.count_post(after.category, 1)
+    Counter.add_listed_posts(after.listed - before.listed)
+
+
 def _set_excerpt(post: Post, own: str | None, content: str) -> None:
     post.excerpt_is_own = own is not None
     post.excerpt = text.excerpt(content) if own is None else own
@@ -179,6 +233,7 @@ def _set_published(post: Post, now: datetime) -> None:
     """Note when the post was first published, and list it while it is."""
     if post.status == PUBLISHED:
         post.published_at = post.published_at or now
+        post.publication = post.publication or search.next_publication()
     post.listed_at = post.published_at if post.status == PUBLISHED else None
 
 
@@ -187,6 +242,19 @@ def _set_tags(post: Post, names: list[str]) -> None:
     if names:
         rows = [{"post": post, "tag": tag, "listed_at": post.listed_at} for tag in Tag.ids(names)]
         PostTag.insert_many(rows).execute()
+
+
+def _index(post: Post, content: str) -> None:
+    """Let a post be found, unless it is not to be seen by everybody."""
+    if post.listed_at and post.publication:
+        labels: list[tuple[str, str | int]] = [
+            (search.AUTHOR, post.author_id),
+            *((search.LABEL, tag) for tag in _tags(post)),
+        ]
+        if post.category_id:
+            labels.append((search.CATEGORY, post.category_id))
+        found_by = search.lexemes(post.publication, post.title, orjson.loads(post.tags), content, labels)
+        search.put(post.publication, found_by)
 
 
 def _tell_published(post: Post) -> None:

@@ -17,6 +17,8 @@ from shared.ids import new_id
 
 DRAFT, PUBLISHED, ARCHIVED = "draft", "published", "archived"
 STATUSES = (DRAFT, PUBLISHED, ARCHIVED)
+KEY_LENGTH = 64
+VISIBLE, HIDDEN, DELETED = "visible", "hidden", "deleted"  # what a comment is
 NOBODY = "deleted user"
 
 database = Database()
@@ -106,6 +108,22 @@ class Author(Model):
         cls.insert(id=user_id, **nothing).on_conflict(conflict_target=[cls.id], update=nothing).execute()
 
 
+class Category(Model):
+    """Where posts belong; `post_count` counts those that everybody may see."""
+
+    id = IdField(primary_key=True, default=new_id)
+    name = peewee.CharField(max_length=50)
+    folded = peewee.TextField(unique=True)
+    slug = peewee.CharField(max_length=slugs.MAX_LENGTH, unique=True)
+    post_count = peewee.IntegerField(default=0)
+    version = peewee.IntegerField(default=1)
+
+    @classmethod
+    def count_post(cls, category_id: str | None, change: int) -> None:
+        if category_id:
+            cls.update(post_count=cls.post_count + change).where(cls.id == category_id).execute()
+
+
 class Post(Model):
     """A post without its content, which lists do not need."""
 
@@ -113,7 +131,10 @@ class Post(Model):
     id = IdField(unique=True, default=new_id)
     author = peewee.ForeignKeyField(Author, index=False)
     author_id: str
+    category = peewee.ForeignKeyField(Category, null=True, index=False)
+    category_id: str | None
     title = peewee.CharField(max_length=200)
+    title_key = peewee.CharField(max_length=KEY_LENGTH, default="")  # what sorting by title looks at
     slug = peewee.CharField(max_length=slugs.MAX_LENGTH, unique=True)
     excerpt = peewee.CharField(max_length=300)
     excerpt_is_own = peewee.BooleanField()
@@ -124,6 +145,7 @@ class Post(Model):
     like_count = peewee.IntegerField(default=0)
     comment_count = peewee.IntegerField(default=0)
     version = peewee.IntegerField(default=1)
+    publication = peewee.BigIntegerField(null=True, unique=True)  # counts what was ever published; search finds it
     published_at = TimestampField(null=True)
     listed_at = TimestampField(null=True)
     created_at = TimestampField()
@@ -134,8 +156,13 @@ class Post(Model):
         indexes = (
             (("listed_at", "number"), False),
             (("author", "listed_at", "number"), False),
+            (("category", "listed_at", "number"), False),
             (("author", "status", "created_at", "number"), False),
         )
+
+
+for _sorted in (Post.title_key, Post.views, Post.like_count):
+    Post.add_index(Post.index(_sorted, Post.number, where=Post.listed_at.is_null(False)))
 
 
 class PostContent(Model):
@@ -146,11 +173,20 @@ class PostContent(Model):
 
 
 class Tag(Model):
-    """A tag, whatever its case; the name is as it was first written."""
+    """A tag, whatever its case; the name is as it was first written, the count of posts that everybody may see."""
 
     id = peewee.AutoField()
     folded = peewee.TextField(unique=True)
     name = peewee.CharField(max_length=50)
+    post_count = peewee.IntegerField(default=0)
+
+    class Meta:
+        indexes = ((("post_count", "id"), False),)
+
+    @classmethod
+    def count_post(cls, tag_ids: set[int], change: int) -> None:
+        for tag_id in sorted(tag_ids):  # one order: no deadlock
+            cls.update(post_count=cls.post_count + change).where(cls.id == tag_id).execute()
 
     @classmethod
     def ids(cls, names: list[str]) -> list[int]:
@@ -173,20 +209,60 @@ class PostTag(Model):
         indexes = ((("tag", "listed_at", "post"), False),)
 
 
+class PostLike(Model):
+    """Who likes what."""
+
+    post = peewee.ForeignKeyField(Post, index=False)
+    user_id = IdField()
+    created_at = TimestampField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("post", "user_id")
+
+
+class PostView(Model):
+    """Who looked within the last hour; the viewer is a hash."""
+
+    post = peewee.ForeignKeyField(Post, index=False)
+    viewer = peewee.CharField(max_length=32)
+    seen_at = TimestampField(index=True)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("post", "viewer")
+
+
 class Comment(Model):
     """What somebody says to a post or, with a parent, to another comment; `depth` is 1 without a parent."""
 
     number = peewee.BigAutoField()
     id = IdField(unique=True, default=new_id)
     post = peewee.ForeignKeyField(Post, index=False)
+    post_id: int
     author = peewee.ForeignKeyField(Author)
+    author_id: str
     parent = peewee.ForeignKeyField("self", null=True)
+    root = peewee.BigIntegerField(null=True)  # number of the first of the conversation
     depth = peewee.SmallIntegerField()
     content = peewee.TextField()
-    status = peewee.CharField(max_length=9, default="visible")
+    status = peewee.CharField(max_length=9, default=VISIBLE)
     version = peewee.IntegerField(default=1)
     created_at = TimestampField()
     updated_at = TimestampField()
 
     class Meta:
-        indexes = ((("post", "number"), False),)
+        indexes = (
+            (("post", "number"), False),
+            (("post", "root", "number"), False),
+            (("status", "number"), False),
+        )
+
+
+class CommentTime(Model):
+    """When somebody commented within the last minute."""
+
+    id = peewee.BigAutoField()
+    user_id = IdField()
+    created_at = TimestampField()
+
+    class Meta:
+        indexes = ((("user_id", "created_at"), False),)

@@ -1,21 +1,19 @@
 """What comes in and goes out; hot answers are made from rows by hand, which a test holds equal to the schemas."""
 
-from datetime import datetime
 from typing import Any
 
 import marshmallow as ma
-import orjson
 
 from services.posts import text
-from services.posts.lists import Row
-from services.posts.models import DRAFT, PUBLISHED, STATUSES
-from shared.api import Schema, Text, Timestamp
-from shared.clock import rfc3339
+from services.posts.models import DELETED, DRAFT, HIDDEN, PUBLISHED, STATUSES, VISIBLE
+from shared.api import Boolean, Schema, Text, Timestamp, Wire
 from shared.ids import is_id
 from shared.pagination import PageQuerySchema
 
 MAX_TAGS = 20
 MAX_TAG = 50
+RELEVANCE, NEWEST = "relevance", "newest"
+SORTS = (NEWEST, "oldest", "title", "views", "likes", RELEVANCE)
 
 
 class Content(Text):
@@ -39,6 +37,14 @@ class Id(ma.fields.String):
         return given
 
 
+class Flag(Boolean):
+    """A boolean of a query, where 1 and 0 are good as well."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        plain = {"1": Wire("true"), "0": Wire("false")}.get(value, value)
+        return super()._deserialize(plain, attr, data, **kwargs)
+
+
 class _PostInputSchema(Schema):
     """What may be written; without a key of its own, so that each use says what it needs."""
 
@@ -46,12 +52,15 @@ class _PostInputSchema(Schema):
     content = Content(low=10, high=100_000, required=True)
     excerpt = Text(high=300, lines=True, allow_none=True, load_default=None)
     tags = ma.fields.List(Text(low=1, high=MAX_TAG), validate=ma.validate.Length(max=MAX_TAGS), load_default=list)
+    category = Text(high=120, allow_none=True, load_default=None, metadata={"description": "A slug."})
     cover_image = Id(allow_none=True, load_default=None)
 
     @ma.post_load
     def _tidy(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         if "excerpt" in data:
             data["excerpt"] = data["excerpt"] or None
+        if "category" in data:
+            data["category"] = data["category"] or None
         if "tags" in data:  # the first of those that differ only in case stays
             data["tags"] = list({text.fold(name): name for name in reversed(data["tags"])}.values())[::-1]
         return data
@@ -82,6 +91,18 @@ class PostQuerySchema(PageQuerySchema):
     status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), load_default=PUBLISHED)
     author = Text(high=50)
     tag = ma.fields.List(Text(low=1, high=MAX_TAG), validate=ma.validate.Length(max=MAX_TAGS), load_default=list)
+    category = Text(high=120)
+    q = Text(high=200)
+    sort = ma.fields.String(validate=ma.validate.OneOf(SORTS))
+    highlight = Flag(load_default=False)
+
+    @ma.validates_schema
+    def _what_goes_together(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if "q" in data and data["status"] != PUBLISHED:
+            raise ma.ValidationError("Finds published posts only.", "q")
+        for name, wanted in (("sort", data.get("sort") == RELEVANCE), ("highlight", data["highlight"])):
+            if wanted and "q" not in data:
+                raise ma.ValidationError("Needs q.", name)
 
 
 class CommentCreateSchema(Schema):
@@ -89,6 +110,25 @@ class CommentCreateSchema(Schema):
 
     content = Content(low=1, high=5000, required=True)
     parent_id = Id(allow_none=True, load_default=None)
+
+
+class CommentChangeSchema(Schema):
+    """The body of PATCH; moderators change the status."""
+
+    content = Content(low=1, high=5000)
+    status = ma.fields.String(validate=ma.validate.OneOf((VISIBLE, HIDDEN)))
+
+
+class CommentQuerySchema(PageQuerySchema):
+    """The query of the comments on a post; with `tree=1` replies stand in what they answer."""
+
+    tree = Flag(load_default=False)
+
+
+class HiddenQuerySchema(PageQuerySchema):
+    """The query of the moderators' queue."""
+
+    status = ma.fields.String(validate=ma.validate.OneOf((HIDDEN, VISIBLE, DELETED)), load_default=HIDDEN)
 
 
 class AuthorSchema(Schema):
@@ -107,11 +147,44 @@ class CategorySchema(Schema):
     slug = ma.fields.String()
 
 
+class CategoryItemSchema(CategorySchema):
+    """A category in the list of them."""
+
+    post_count = ma.fields.Integer()
+
+
+class CategoryCreateSchema(Schema):
+    """The body of a new category."""
+
+    name = Text(low=1, high=50, required=True)
+
+
+class CategoryChangeSchema(CategoryCreateSchema):
+    """The body of PATCH."""
+
+    def __init__(self, **options: Any):
+        super().__init__(partial=True, **options)
+
+
+class TagSchema(Schema):
+    """A tag as it was first written."""
+
+    name = ma.fields.String()
+    post_count = ma.fields.Integer()
+
+
 class ImageSchema(Schema):
     """An uploaded image."""
 
     id = ma.fields.String()
     url = ma.fields.URL()
+
+
+class HighlightSchema(Schema):
+    """Where a search found its words: HTML, escaped but for `<mark>`."""
+
+    title = ma.fields.String()
+    content = ma.fields.String()
 
 
 class PostItemSchema(Schema):
@@ -132,6 +205,7 @@ class PostItemSchema(Schema):
     published_at = Timestamp(allow_none=True)
     created_at = Timestamp()
     updated_at = Timestamp()
+    highlight = ma.fields.Nested(HighlightSchema, metadata={"description": "Only with `q` and `highlight=true`."})
 
 
 class PostSchema(PostItemSchema):
@@ -140,65 +214,26 @@ class PostSchema(PostItemSchema):
     content = ma.fields.String()
 
 
+class LikeSchema(Schema):
+    """Whether the caller likes a post, and how many do."""
+
+    liked = ma.fields.Boolean()
+    like_count = ma.fields.Integer()
+
+
 class CommentSchema(Schema):
-    """A comment on a post; `depth` is 1 for one that answers no other."""
+    """A comment on a post; `depth` is 1 for one that answers no other.
+
+    Author and content are null when it is deleted and, but for its writer and moderators, when it is hidden.
+    """
 
     id = ma.fields.String()
     post_id = ma.fields.String()
     parent_id = ma.fields.String(allow_none=True)
     depth = ma.fields.Integer()
-    author = ma.fields.Nested(AuthorSchema)
-    content = ma.fields.String()
-    status = ma.fields.String(validate=ma.validate.OneOf(("visible", "hidden")))
+    author = ma.fields.Nested(AuthorSchema, allow_none=True)
+    content = ma.fields.String(allow_none=True)
+    status = ma.fields.String(validate=ma.validate.OneOf((VISIBLE, HIDDEN, DELETED)))
     created_at = Timestamp()
     updated_at = Timestamp()
-
-
-def post_item(row: Row, public_url: str) -> dict[str, Any]:
-    """Return a row as PostItemSchema documents it."""
-    return {
-        "id": row.id,
-        "title": row.title,
-        "slug": row.slug,
-        "excerpt": row.excerpt,
-        "status": row.status,
-        "author": {"id": row.author_id, "name": row.author_name, "avatar": row.author_avatar},
-        "category": None,
-        "tags": orjson.Fragment(row.tags),
-        "coverImage": _image(row.cover_image, public_url),
-        "views": row.views,
-        "likeCount": row.like_count,
-        "commentCount": row.comment_count,
-        "publishedAt": _moment(row.published_at),
-        "createdAt": _moment(row.created_at),
-        "updatedAt": _moment(row.updated_at),
-    }
-
-
-def whole_post(row: Row, public_url: str) -> dict[str, Any]:
-    """Return a row as PostSchema documents it."""
-    return post_item(row, public_url) | {"content": row.content}
-
-
-def comment_item(row: Row, post_id: str) -> dict[str, Any]:
-    """Return a row as CommentSchema documents it."""
-    return {
-        "id": row.id,
-        "postId": post_id,
-        "parentId": row.parent_id,
-        "depth": row.depth,
-        "author": {"id": row.author_id, "name": row.author_name, "avatar": row.author_avatar},
-        "content": row.content,
-        "status": row.status,
-        "createdAt": _moment(row.created_at),
-        "updatedAt": _moment(row.updated_at),
-    }
-
-
-def _image(upload_id: str | None, public_url: str) -> dict[str, str] | None:
-    return {"id": upload_id, "url": f"{public_url}/api/files/by-id/{upload_id}"} if upload_id else None
-
-
-def _moment(value: str | datetime | None) -> str | None:
-    """Format what the database gave: SQLite's text is final."""
-    return rfc3339(value) if isinstance(value, datetime) else value
+    replies = ma.fields.List(ma.fields.Nested(lambda: CommentSchema()), metadata={"description": "Only with `tree=1`."})

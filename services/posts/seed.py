@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import orjson
 import peewee
 
-from services.posts import MIGRATIONS, slugs, text
+from services.posts import MIGRATIONS, search, slugs, text
+from services.posts.commenting import MAX_DEPTH
 from services.posts.config import Config
-from services.posts.editing import MAX_DEPTH
+from services.posts.editing import title_key
 from services.posts.models import (
     ARCHIVED,
     DRAFT,
@@ -35,7 +36,7 @@ SPAN = timedelta(days=2 * 365)
 _COMMENTED = 10_000  # the newest posts, among which comments are spread
 
 Progress = Callable[[int, int], None]
-Latest = dict[int, tuple[int | None, int, datetime]]  # by post: number, depth and time of its last comment
+Latest = dict[int, tuple[int | None, int, datetime, int | None]]  # by post: its last comment and the root of that
 
 
 def seed(config: Config, authors: list[tuple[str, str]], posts: int, comments: int, progress: Progress) -> None:
@@ -90,16 +91,17 @@ class PostRows(NamedTuple):
     posts: list[tuple[Any, ...]]
     contents: list[tuple[Any, ...]]
     tags: list[tuple[Any, ...]]
+    search: list[tuple[Any, ...]]
 
 
 _POST = (
     Post.number, Post.id, Post.author, Post.title, Post.slug, Post.excerpt, Post.excerpt_is_own, Post.status,
     Post.tags, Post.views, Post.like_count, Post.comment_count, Post.version, Post.published_at, Post.listed_at,
-    Post.created_at, Post.updated_at,
+    Post.created_at, Post.updated_at, Post.publication, Post.title_key,
 )  # fmt: skip
 _COMMENT = (
     Comment.number, Comment.id, Comment.post, Comment.author, Comment.parent, Comment.depth, Comment.content,
-    Comment.status, Comment.version, Comment.created_at, Comment.updated_at,
+    Comment.status, Comment.version, Comment.created_at, Comment.updated_at, Comment.root,
 )  # fmt: skip
 
 
@@ -110,20 +112,24 @@ def _write_posts(prose: Prose, authors: list[str], missing: int) -> Iterator[int
     for done in range(0, missing, BATCH):
         size = min(BATCH, missing - done)
         with database.atomic():
-            rows = PostRows([], [], [])
-            for index, number in enumerate(_numbers(Post, size)):
-                _add_post(rows, prose, number, authors, start + SPAN * ((done + index) / missing), tag_ids)
+            rows = PostRows([], [], [], [])
+            numbers = zip(_numbers(Post, size), _publications(size), strict=True)
+            for index, place in enumerate(numbers):
+                _add_post(rows, prose, place, authors, start + SPAN * ((done + index) / missing), tag_ids)
             _insert(_POST, rows.posts)
             _insert((PostContent.post, PostContent.content), rows.contents)
             _insert((PostTag.post, PostTag.tag, PostTag.listed_at), rows.tags)
+            _insert_rows("post_search", search.columns(), rows.search)
+            for tag, count in sorted(Tally(tag for _, tag, listed in rows.tags if listed).items()):
+                Tag.count_post({tag}, count)
             Counter.add_listed_posts(sum(row[7] == PUBLISHED for row in rows.posts))
         yield done + size
 
 
 def _add_post(
-    rows: PostRows, prose: Prose, number: int, authors: list[str], moment: datetime, tag_ids: dict[str, int]
+    rows: PostRows, prose: Prose, place: tuple[int, int], authors: list[str], moment: datetime, tag_ids: dict[str, int]
 ) -> None:
-    language, random = prose.language(), prose.random
+    language, random, (number, publication) = prose.language(), prose.random, place
     title, content = prose.title(language), prose.content(language, random.randint(700, 1900))
     status = random.choices((PUBLISHED, DRAFT, ARCHIVED), (94, 4, 2))[0]
     tags = random.sample(TAGS, 3)
@@ -132,10 +138,17 @@ def _add_post(
     slug, excerpt, written = f"{slugs.slugify(title)}-{number}", text.excerpt(content), orjson.dumps(tags).decode()
     author = random.choice(authors)
     rows.posts.append(
-        (number, new_id(), author, title, slug, excerpt, False, status, written, 0, 0, 0, 1, published, listed, at, at)
-    )
+        (number, new_id(), author, title, slug, excerpt, False, status, written, 0, 0, 0, 1, published, listed, at, at,
+         publication if published else None, title_key(title))
+    )  # fmt: skip
     rows.contents.append((number, content))
     rows.tags.extend((number, tag_ids[text.fold(tag)], listed) for tag in tags)
+    if listed:
+        labels: list[tuple[str, str | int]] = [
+            (search.AUTHOR, author),
+            *((search.LABEL, tag_ids[text.fold(tag)]) for tag in tags),
+        ]
+        rows.search.append((publication, search.stored(search.lexemes(publication, title, tags, content, labels))))
 
 
 def _write_comments(prose: Prose, authors: list[str], missing: int) -> Iterator[int]:
@@ -143,7 +156,7 @@ def _write_comments(prose: Prose, authors: list[str], missing: int) -> Iterator[
     newest = (
         Post.select(Post.number, Post.listed_at).where(Post.listed_at.is_null(False)).order_by(Post.listed_at.desc())
     )
-    latest: Latest = {post.number: (None, 0, post.listed_at) for post in newest.limit(_COMMENTED)}
+    latest: Latest = {post.number: (None, 0, post.listed_at, None) for post in newest.limit(_COMMENTED)}
     posts = list(latest)
     missing = missing if posts else 0
     for done in range(0, missing, BATCH):
@@ -160,13 +173,14 @@ def _write_comments(prose: Prose, authors: list[str], missing: int) -> Iterator[
 
 def _comment(prose: Prose, number: int, post: int, author: str, latest: Latest) -> tuple[Any, ...]:
     """Return the row of a comment that stands after the latest on its post and may answer it."""
-    before, depth, moment = latest[post]
+    before, depth, moment, first = latest[post]
     answers = before is not None and depth < MAX_DEPTH and prose.random.random() < 0.5
     moment += (clock.now() - moment) * (prose.random.random() / 10)
-    latest[post] = (number, depth + 1 if answers else 1, moment)
+    root = (first or before) if answers else None
+    latest[post] = (number, depth + 1 if answers else 1, moment, root)
     content = prose.content(prose.language(), prose.random.randint(20, 200))
     at, parent = clock.rfc3339(moment), before if answers else None
-    return (number, new_id(), post, author, parent, latest[post][1], content, "visible", 1, at, at)
+    return (number, new_id(), post, author, parent, latest[post][1], content, "visible", 1, at, at, root)
 
 
 def _add_counts(counts: Tally[int]) -> None:
@@ -183,10 +197,22 @@ def _numbers(model: type[Post] | type[Comment], size: int) -> list[int]:
     return list(itertools.islice(itertools.count(first), size))
 
 
+def _publications(size: int) -> list[int]:
+    """Return numbers of publication, of which drafts leave some unused."""
+    if db.is_postgres(database):
+        query = "SELECT nextval('post_publication_seq') FROM generate_series(1, %s)"
+        return [number for (number,) in database.execute_sql(query, (size,))]
+    first = search.last_publication() + 1
+    return list(range(first, first + size))
+
+
 def _insert(columns: Sequence[peewee.Field], rows: list[tuple[Any, ...]]) -> None:
+    _insert_rows(columns[0].model._meta.table_name, [column.column_name for column in columns], rows)
+
+
+def _insert_rows(table: str, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
     """Insert rows past the query builder, as fast as the driver can."""
-    table, names = columns[0].model._meta.table_name, ", ".join(column.column_name for column in columns)
-    connection = database.connection()
+    names, connection = ", ".join(columns), database.connection()
     if db.is_postgres(database):
         with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
             for row in rows:

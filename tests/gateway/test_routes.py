@@ -43,6 +43,7 @@ ALL = Who.ALL
         ("GET", "/api/posts/1/comments", "posts", ALL, "general"),
         ("POST", "/api/posts/1/comments", "posts", USER, "general"),
         ("DELETE", "/api/comments/1", "posts", USER, "general"),
+        ("GET", "/api/admin/comments", "posts", MODERATOR, "admin"),
         ("GET", "/api/tags", "posts", ALL, "general"),
         ("POST", "/api/categories", "posts", MODERATOR, "general"),
         ("PATCH", "/api/categories/1", "posts", MODERATOR, "general"),

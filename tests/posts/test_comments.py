@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from playhouse.test_utils import assert_query_count
 
-from services.posts import editing
+from services.posts import commenting
 from services.posts.models import Comment
 from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, refused
 
@@ -99,13 +99,13 @@ def test_no_comment_on_what_is_deleted(client: Client, ann: Headers, post: Any, 
 def test_a_post_deleted_while_one_writes_takes_no_comment(
     app: Flask, client: Client, ann: Headers, post: Any, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = editing.create_comment
+    create = commenting.create
 
-    def create_late(*details: Any) -> str:
+    def create_late(*details: Any, **options: Any) -> Any:
         client.delete(f"/api/posts/{post['id']}", headers=ann)
-        return create(*details)
+        return create(*details, **options)
 
-    monkeypatch.setattr(editing, "create_comment", create_late)
+    monkeypatch.setattr(commenting, "create", create_late)
     refused(app.test_client().post(address, json={"content": "Hi"}, headers=ann), 404, "NOT_FOUND")
     assert Comment.select().count() == 0
 
@@ -139,8 +139,8 @@ def test_a_refused_comment_stays_refused_under_its_key_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("limit", [1, 8])
-def test_a_page_of_comments_costs_two_queries(client: Client, as_user: AsUser, address: str, limit: int) -> None:
+def test_a_page_of_comments_costs_three_queries(client: Client, as_user: AsUser, address: str, limit: int) -> None:
     for number in range(8):
         client.post(address, json={"content": "Hi"}, headers=as_user(f"User {number}"))
-    with assert_query_count(2):
+    with assert_query_count(3):
         assert len(client.get(f"{address}?limit={limit}").json["data"]) == limit

@@ -220,8 +220,22 @@ def test_the_document_describes_every_route(app: Flask, client: Client) -> None:
         ("/api/posts/{post_id}", "put"),
         ("/api/posts/{post_id}", "patch"),
         ("/api/posts/{post_id}", "delete"),
+        ("/api/posts/{post_id}/restore", "post"),
+        ("/api/users/{user_id}/posts", "get"),
+        *(("/api/users/{user_id}/posts/{post_id}", method) for method in ("get", "put", "patch", "delete")),
+        ("/api/tags", "get"),
+        ("/api/categories", "get"),
+        ("/api/categories", "post"),
+        ("/api/categories/{key}", "patch"),
+        ("/api/categories/{key}", "delete"),
+        ("/api/posts/{post_id}/like", "put"),
+        ("/api/posts/{post_id}/like", "delete"),
+        ("/internal/views", "post"),
         ("/api/posts/{post_id}/comments", "get"),
         ("/api/posts/{post_id}/comments", "post"),
+        ("/api/comments/{comment_id}", "patch"),
+        ("/api/comments/{comment_id}", "delete"),
+        ("/api/admin/comments", "get"),
     }
 
 

@@ -2,21 +2,23 @@
 
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response, current_app, request
 
-from services.posts import editing, lists, slugs
+from services.posts import editing, finding, hot, lists, slugs
+from services.posts.highlight import Highlighter
+from services.posts.items import post_item, whole_post
 from services.posts.lists import Row
-from services.posts.models import PUBLISHED, Counter, Post, database, idempotency
+from services.posts.models import PUBLISHED, Post, database, idempotency
 from services.posts.schemas import (
+    NEWEST,
     PostChangeSchema,
     PostCreateSchema,
     PostItemSchema,
     PostQuerySchema,
     PostReplaceSchema,
     PostSchema,
-    post_item,
-    whole_post,
 )
+from services.posts.words import terms
 from shared.api import Blueprint, no_content, respond
 from shared.auth import current_user, require_user, signed_in
 from shared.etag import require_match, tagged
@@ -32,35 +34,52 @@ blp = Blueprint("posts", __name__, url_prefix="/api/posts", description="What us
 @blp.arguments(PostQuerySchema, location="query")
 @blp.response(200, PostItemSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
-    """List posts, the newest first.
+    """List posts, the newest first; with `q` those that have all its words, the best first.
 
     Those of another status than published are the caller's own; moderators may name another author.
     """
+    return respond(listed_items(args))
+
+
+def listed_items(args: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the posts of one page of a list; the envelope is filled in."""
+    filter = lists.Filter(args.get("author"), tuple(args["tag"]), args.get("category"))
     caller = current_user()
-    rows = _listed(args) if args["status"] == PUBLISHED else _kept(args, caller)
+    if "q" in args:
+        return _highlighted(args, finding.find(args, filter))
+    return _items(_listed(args, filter) if args["status"] == PUBLISHED else _kept(args, filter, caller))
+
+
+def _items(rows: list[Row]) -> list[dict[str, Any]]:
     public_url = _public_url()
-    return respond([post_item(row, public_url) for row in rows])
+    return [post_item(row, public_url) for row in rows]
 
 
-def _listed(args: dict[str, Any]) -> list[Row]:
-    author, tags = args.get("author"), args["tag"]
-    query, order = (lists.listed_with(tags), lists.NEWEST_OF_TAG) if tags else (lists.listed(), lists.NEWEST)
-    if author:
-        query = query.where(lists.written_by(author))
-    unfiltered = not (author or tags)
-    return paginate(query, order, args, Counter.listed_posts if unfiltered else None)
+def _highlighted(args: dict[str, Any], rows: list[Row]) -> list[dict[str, Any]]:
+    """Return what was found with, where it is wanted, the words marked."""
+    items = _items(rows)
+    if args["highlight"]:
+        highlighter, contents = Highlighter(terms(args["q"])), lists.contents(rows)
+        for row, item in zip(rows, items, strict=True):
+            title, content = highlighter.whole(row.title), highlighter.snippet(contents[row.number])
+            item["highlight"] = {"title": title, "content": content}
+    return items
 
 
-def _kept(args: dict[str, Any], caller: Claims | None) -> list[Row]:
+def _listed(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
+    sort = args.get("sort", NEWEST)
+    if filter == lists.Filter():
+        return hot.page(sort, args)
+    return paginate(*lists.chosen(filter, sort), args)
+
+
+def _kept(args: dict[str, Any], filter: lists.Filter, caller: Claims | None) -> list[Row]:
     if caller is None:
         raise Problem("UNAUTHORIZED")
-    author = args.get("author")
-    query = lists.kept(args["status"], args["tag"])
-    if author:
-        query = query.where(lists.written_by(author))
-    if not (author and caller.has_role("moderator")):
+    query = filter.on(lists.kept(args["status"], list(filter.tags)))
+    if not (filter.author and caller.has_role("moderator")):
         query = query.where(lists.written_by(caller.user_id))
-    return paginate(query, lists.LAST_CREATED, args)
+    return paginate(query, lists.KEPT[args.get("sort", NEWEST)], args)
 
 
 @blp.route("", methods=["POST"])
@@ -71,14 +90,27 @@ def _kept(args: dict[str, Any], caller: Claims | None) -> list[Row]:
 def create(data: dict[str, Any]) -> Response:
     """Write a post, as a draft unless its status says published."""
     post_id = editing.create_post(require_user(), data)
-    return _answer(lists.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"})
+    return _answer(hot.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"})
 
 
 @blp.route("/<key>", methods=["GET"])
 @blp.response(200, PostSchema)
 def read(key: str) -> Response:
     """Read a post by its id or slug; drafts and archived posts are their author's and the moderators'."""
-    return _answer(visible_post(key))
+    return show(visible_post(key))
+
+
+def show(row: Row) -> Response:
+    """Answer one post and count the view."""
+    if row.listed_at:
+        current_app.extensions["postern.views"].note(row.number, _viewer())
+    return _answer(row)
+
+
+def _viewer() -> str:
+    """Return who looks: the user, else the client's address, which the gateway tells."""
+    caller = current_user()
+    return caller.user_id if caller else request.headers.get("X-Forwarded-For", request.remote_addr or "")
 
 
 @blp.route("/<post_id>", methods=["PUT"])
@@ -87,7 +119,7 @@ def read(key: str) -> Response:
 @blp.response(200, PostSchema)
 def replace(data: dict[str, Any], post_id: str) -> Response:
     """Replace what can be written of a post; what is left out is cleared."""
-    return _edit(post_id, data)
+    return edit(post_id, data)
 
 
 @blp.route("/<post_id>", methods=["PATCH"])
@@ -96,37 +128,58 @@ def replace(data: dict[str, Any], post_id: str) -> Response:
 @blp.response(200, PostSchema)
 def change(data: dict[str, Any], post_id: str) -> Response:
     """Change what the body names."""
-    return _edit(post_id, data)
+    return edit(post_id, data)
 
 
 @blp.route("/<post_id>", methods=["DELETE"])
 @signed_in()
 @blp.response(204)
 def delete(post_id: str) -> Response:
-    """Delete a post; moderators can bring it back."""
+    """Delete a post; it can be restored."""
+    return remove(post_id)
+
+
+def remove(post_id: str) -> Response:
+    """Delete a post that the caller may edit."""
     with database.atomic():
         post = _own_post(post_id)
-        require_match(post.version, {}, {}, lambda: _body(lists.one_post(post_id)))
+        require_match(post.version, {}, {}, lambda: _body(hot.one_post(post_id)))
         editing.delete_post(post)
     return no_content()
+
+
+@blp.route("/<post_id>/restore", methods=["POST"])
+@signed_in()
+@blp.response(200, PostSchema)
+def restore(post_id: str) -> Response:
+    """Bring a deleted post back as it was; one that is not deleted stays as it is."""
+    with database.atomic():
+        post = editing.locked_post(post_id, deleted=True) if is_id(post_id) else None
+        if post is None:
+            return _answer(hot.one_post(_own_post(post_id).id))
+        if not may_edit(require_user(), post.author_id) or post.author.deleted:
+            raise Problem("NOT_FOUND")
+        editing.restore_post(post)
+        return _answer(hot.one_post(post_id))
 
 
 def visible_post(key: str) -> Row:
     """Return the post of an id or slug when the caller may see it; raise NOT_FOUND."""
     if not slugs.may_be_slug(key):
         raise Problem("NOT_FOUND")
-    row = lists.one_post(key)
+    row = hot.one_post(key)
     _check_visible(row.status, row.author_id)
     return row
 
 
 def _check_visible(status: str, author_id: str) -> None:
     caller = current_user()
-    if status != PUBLISHED and not _may_edit(caller, author_id):
+    if status != PUBLISHED and not may_edit(caller, author_id):
         raise Problem("NOT_FOUND")
 
 
-def _may_edit(caller: Claims | None, author_id: str) -> bool:
+def may_edit(caller: Claims | None, author_id: str) -> bool:
+    """Tell whether somebody may change what that author wrote."""
     return caller is not None and (caller.user_id == author_id or caller.has_role("moderator"))
 
 
@@ -136,18 +189,19 @@ def _own_post(post_id: str) -> Post:
     if post is None:
         raise Problem("NOT_FOUND")
     _check_visible(post.status, post.author_id)
-    if not _may_edit(require_user(), post.author_id):
+    if not may_edit(require_user(), post.author_id):
         raise Problem("FORBIDDEN", "This is somebody else's post.")
     return post
 
 
-def _edit(post_id: str, data: dict[str, Any]) -> Response:
+def edit(post_id: str, data: dict[str, Any]) -> Response:
+    """Change a post that the caller may edit."""
     with database.atomic():
         post = _own_post(post_id)
         current = editing.fields_of(post)
-        require_match(post.version, current, data, lambda: _body(lists.one_post(post_id)))
+        require_match(post.version, current, data, lambda: _body(hot.one_post(post_id)))
         editing.change_post(post, current, data)
-        return _answer(lists.one_post(post_id))
+        return _answer(hot.one_post(post_id))
 
 
 def _answer(row: Row, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -1,0 +1,69 @@
+"""Read what is read most in constant SQL: the list without a filter, matches of a search, one post.
+
+To build such a query and its rows from models takes several times as long as the database does.
+"""
+
+from collections import namedtuple
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from services.posts import lists
+from services.posts.lists import COLUMNS, Row
+from services.posts.models import Counter, database
+from shared.db import is_postgres
+from shared.ids import is_id
+from shared.pagination import Order, set_place
+from shared.problems import Problem
+
+_names = [column.rpartition(" ")[2].rpartition(".")[2] for column in COLUMNS]
+_Item = namedtuple("_Item", _names)  # type: ignore[misc]
+_Whole = namedtuple("_Whole", [*_names, "content"])  # type: ignore[misc]
+_FROM = """FROM post
+    LEFT JOIN author ON author.id = post.author_id
+    LEFT JOIN category ON category.id = post.category_id"""
+_ITEMS = f"SELECT {', '.join(COLUMNS)} {_FROM} WHERE post.listed_at IS NOT NULL"
+_ONE = f"""SELECT {", ".join(COLUMNS)}, content.content {_FROM}
+    JOIN post_content AS content ON content.post_id = post.number WHERE post.deleted_at IS NULL"""
+
+
+def page(sort: str, args: dict[str, Any]) -> list[Row]:
+    """Return one page of all posts that everybody may see; the envelope is filled in."""
+    order, limit, cursor = lists.LISTED[sort], args["limit"], args.get("cursor")
+    place = order.values(cursor) if cursor else []
+    skipped = 0 if cursor else (args.get("page", 1) - 1) * limit
+    rows = _run(_Item, _page(sort, after=bool(cursor)), (*place, limit + 1, skipped))
+    has_more = len(rows) > limit
+    set_place(args, Counter.listed_posts(), True, order.cursor(rows[limit - 1]) if has_more else None)
+    return rows[:limit]
+
+
+@cache
+def _page(sort: str, *, after: bool) -> str:
+    order: Order = lists.LISTED[sort]
+    columns = [f"post.{name}" for name in order.columns]
+    direction, sign = ("DESC", "<") if order.descending else ("ASC", ">")
+    beyond = f" AND ({', '.join(columns)}) {sign} ({', '.join('?' * len(columns))})" if after else ""
+    by = ", ".join(f"{column} {direction}" for column in columns)
+    return f"{_ITEMS}{beyond} ORDER BY {by} LIMIT ? OFFSET ?"
+
+
+def found(publications: list[int]) -> list[Row]:
+    """Return those of the posts that everybody may see, in the same order."""
+    places = ", ".join("?" * len(publications)) or "NULL"
+    rows = _run(_Item, f"{_ITEMS} AND post.publication IN ({places})", publications)
+    known = {row.publication: row for row in rows}
+    return [known[publication] for publication in publications if publication in known]
+
+
+def one_post(key: str) -> Row:
+    """Return a post by its id or slug, with its content, or raise NOT_FOUND."""
+    rows = _run(_Whole, f"{_ONE} AND post.{'id' if is_id(key) else 'slug'} = ?", (key,))
+    if not rows:
+        raise Problem("NOT_FOUND")
+    return rows[0]
+
+
+def _run(row: Any, sql: str, values: Sequence[Any]) -> list[Row]:
+    statement = sql.replace("?", "%s") if is_postgres(database) else sql
+    return list(map(row._make, database.execute_sql(statement, values).fetchall()))

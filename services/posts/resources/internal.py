@@ -1,0 +1,39 @@
+"""What the other services of this installation may ask for."""
+
+from typing import Any
+
+import marshmallow as ma
+from flask import Response, current_app
+
+from services.posts.slugs import may_be_slug
+from shared.api import Blueprint, Schema, Text, no_content
+from shared.internal import require_internal
+
+MAX_VIEWS = 5000
+blp = Blueprint("internal", __name__, url_prefix="/internal", description="For other services")
+
+
+class ViewSchema(Schema):
+    """Somebody looked at a post; the viewer is a user's id or a client's address, which is kept as a hash only."""
+
+    post = Text(low=1, high=120, required=True)
+    viewer = Text(low=1, high=200, required=True)
+
+
+@blp.before_request
+def _internal_only() -> None:
+    require_internal()
+
+
+@blp.route("/views", methods=["POST"])
+@blp.arguments(ViewSchema(many=True))
+@blp.response(204)
+def add_views(views: list[dict[str, Any]]) -> Response:
+    """Count views of pages that the gateway answered from its cache; a post is named by its id or slug."""
+    if len(views) > MAX_VIEWS:
+        raise ma.ValidationError(f"At most {MAX_VIEWS} views at once.")
+    counted = current_app.extensions["postern.views"]
+    for view in views:
+        if may_be_slug(view["post"]):
+            counted.note(view["post"], view["viewer"])
+    return no_content()

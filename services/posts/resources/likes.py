@@ -1,0 +1,37 @@
+"""Likes: each user once."""
+
+from flask import Response
+
+from services.posts import editing
+from services.posts.resources.posts import visible_post
+from services.posts.schemas import LikeSchema
+from shared.api import Blueprint, respond
+from shared.auth import require_user, signed_in
+from shared.ids import is_id
+from shared.problems import Problem
+
+blp = Blueprint("likes", __name__, url_prefix="/api/posts", description="Who likes what")
+
+
+@blp.route("/<post_id>/like", methods=["PUT"])
+@signed_in()
+@blp.response(200, LikeSchema)
+def like(post_id: str) -> Response:
+    """Like a post; a second time changes nothing."""
+    return _set(post_id, liked=True)
+
+
+@blp.route("/<post_id>/like", methods=["DELETE"])
+@signed_in()
+@blp.response(200, LikeSchema)
+def unlike(post_id: str) -> Response:
+    """Like a post no longer."""
+    return _set(post_id, liked=False)
+
+
+def _set(post_id: str, *, liked: bool) -> Response:
+    if not is_id(post_id):
+        raise Problem("NOT_FOUND")
+    post = visible_post(post_id)
+    count = editing.set_like(require_user().user_id, post, liked=liked)
+    return respond({"liked": liked, "likeCount": count})

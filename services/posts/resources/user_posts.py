@@ -1,0 +1,74 @@
+"""The posts of one user, under the user's address."""
+
+from typing import Any
+
+from flask import Response
+
+from services.posts.lists import Row
+from services.posts.resources import posts
+from services.posts.schemas import (
+    PostChangeSchema,
+    PostItemSchema,
+    PostQuerySchema,
+    PostReplaceSchema,
+    PostSchema,
+)
+from shared.api import Blueprint, respond
+from shared.auth import signed_in
+from shared.ids import is_id
+from shared.problems import Problem
+
+blp = Blueprint("user posts", __name__, url_prefix="/api/users/<user_id>/posts", description="What one user writes")
+
+
+@blp.route("", methods=["GET"])
+@blp.arguments(PostQuerySchema(exclude=("author",)), location="query")
+@blp.response(200, PostItemSchema(many=True))
+def index(args: dict[str, Any], user_id: str) -> Response:
+    """List the user's posts."""
+    if not is_id(user_id):
+        raise Problem("NOT_FOUND")
+    return respond(posts.listed_items(args | {"author": user_id}))
+
+
+@blp.route("/<post_id>", methods=["GET"])
+@blp.response(200, PostSchema)
+def read(user_id: str, post_id: str) -> Response:
+    """Read one of the user's posts."""
+    return posts.show(_own(user_id, post_id))
+
+
+@blp.route("/<post_id>", methods=["PUT"])
+@signed_in()
+@blp.arguments(PostReplaceSchema)
+@blp.response(200, PostSchema)
+def replace(data: dict[str, Any], user_id: str, post_id: str) -> Response:
+    """Replace what can be written of one of the user's posts."""
+    return posts.edit(_own(user_id, post_id).id, data)
+
+
+@blp.route("/<post_id>", methods=["PATCH"])
+@signed_in()
+@blp.arguments(PostChangeSchema)
+@blp.response(200, PostSchema)
+def change(data: dict[str, Any], user_id: str, post_id: str) -> Response:
+    """Change what the body names of one of the user's posts."""
+    return posts.edit(_own(user_id, post_id).id, data)
+
+
+@blp.route("/<post_id>", methods=["DELETE"])
+@signed_in()
+@blp.response(204)
+def delete(user_id: str, post_id: str) -> Response:
+    """Delete one of the user's posts."""
+    return posts.remove(_own(user_id, post_id).id)
+
+
+def _own(user_id: str, post_id: str) -> Row:
+    """Return a post of that user; raise NOT_FOUND, or FORBIDDEN where it is somebody else's."""
+    if not (is_id(user_id) and is_id(post_id)):
+        raise Problem("NOT_FOUND")
+    post = posts.visible_post(post_id)
+    if post.author_id != user_id:
+        raise Problem("FORBIDDEN", "This post is not that user's.")
+    return post

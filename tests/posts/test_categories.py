@@ -1,0 +1,122 @@
+from typing import Any
+
+import pytest
+
+from services.posts.models import Category
+from shared.ids import new_id
+from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
+
+URL = "/api/categories"
+
+
+@pytest.fixture
+def travel(client: Client, moderator: Headers) -> dict[str, Any]:
+    answer = client.post(URL, json={"name": "Travel & more"}, headers=moderator)
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"{URL}/{answer.json['data']['id']}"
+    data: dict[str, Any] = answer.json["data"]
+    return data
+
+
+def counts(client: Client, url: str = URL) -> dict[str, int]:
+    return {row["name"]: row["postCount"] for row in client.get(url).json["data"]}
+
+
+def titles(client: Client, **query: Any) -> list[str]:
+    return [post["title"] for post in client.get("/api/posts", query_string=query).json["data"]]
+
+
+def test_moderators_keep_categories(client: Client, moderator: Headers, travel: Any) -> None:
+    assert (travel["slug"], travel["postCount"]) == ("travel-more", 0)
+    answer = client.patch(f"{URL}/{travel['slug']}", json={"name": "Journeys"}, headers=moderator)
+    assert (answer.json["data"]["name"], answer.json["data"]["slug"]) == ("Journeys", "travel-more")
+    stale = client.patch(f"{URL}/{travel['id']}", json={"name": "X"}, headers=moderator | {"If-Match": '"1"'})
+    refused(stale, 412, "PRECONDITION_FAILED", "name")
+    assert client.delete(f"{URL}/{travel['id']}", headers=moderator).status_code == 204
+    refused(client.delete(f"{URL}/{travel['id']}", headers=moderator), 404, "NOT_FOUND")
+    assert counts(client) == {}
+
+
+@pytest.mark.parametrize("name", ["Travel & more", "TRAVEL & MORE"])
+def test_a_name_is_taken_once(client: Client, moderator: Headers, travel: Any, name: str) -> None:
+    refused(client.post(URL, json={"name": name}, headers=moderator), 409, "CONFLICT")
+    other = client.post(URL, json={"name": "Travel, more"}, headers=moderator).json["data"]
+    assert other["slug"].startswith("travel-more-")
+    refused(client.patch(f"{URL}/{other['id']}", json={"name": name}, headers=moderator), 409, "CONFLICT")
+    assert Category.select().count() == 2
+
+
+@on_sqlite
+def test_others_only_read(client: Client, ann: Headers, travel: Any) -> None:
+    for headers, status, code in (({}, 401, "UNAUTHORIZED"), (ann, 403, "FORBIDDEN")):
+        refused(client.post(URL, json={"name": "X"}, headers=headers), status, code)
+        refused(client.patch(f"{URL}/{travel['id']}", json={"name": "X"}, headers=headers), status, code)
+        refused(client.delete(f"{URL}/{travel['id']}", headers=headers), status, code)
+
+
+@on_sqlite
+@pytest.mark.parametrize("given", [{}, {"name": ""}, {"name": "a" * 51}, {"name": "a\u0000"}, {"name": 1}])
+def test_a_bad_name_is_refused(client: Client, moderator: Headers, given: Any) -> None:
+    refused(client.post(URL, json=given, headers=moderator), 400, "VALIDATION_ERROR", "name")
+
+
+@on_sqlite
+@pytest.mark.parametrize("key", ["nothing", "x" * 500, "%00", new_id()])
+def test_what_is_not_there_is_not_found(client: Client, moderator: Headers, key: str) -> None:
+    refused(client.patch(f"{URL}/{key}", json={"name": "X"}, headers=moderator), 404, "NOT_FOUND")
+
+
+def test_posts_stand_in_a_category(client: Client, ann: Headers, moderator: Headers, write: Write, travel: Any) -> None:
+    post = write(title="Inside lantern", category="travel-more", tags=["x"])
+    write(title="Outside lantern", tags=["x"])
+    assert post["category"] == {key: travel[key] for key in ("id", "name", "slug")}
+    for query in ({}, {"tag": "x"}, {"author": "ann"}, {"q": "lantern"}, {"sort": "views"}, {"q": "lan", "tag": "x"}):
+        assert titles(client, category="travel-more", **query) == ["Inside lantern"], query
+    assert titles(client, category="nothing") == titles(client, category="nothing", q="lantern") == []
+    address = f"/api/posts/{post['id']}"
+    refused(client.patch(address, json={"category": "none"}, headers=ann), 400, "VALIDATION_ERROR", "category")
+    assert client.patch(address, json={"category": None}, headers=ann).json["data"]["category"] is None
+    assert titles(client, category="travel-more", q="lantern") == []
+    client.patch(address, json={"category": "travel-more"}, headers=ann)
+    assert titles(client, category="travel-more", q="lantern") == ["Inside lantern"]
+    client.delete(f"{URL}/travel-more", headers=moderator)
+    after = client.get(address).json["data"]
+    assert after["category"] is None
+    refused(client.patch(address, json={"title": "X y z"}, headers=ann | {"If-Match": '"3"'}), 412,
+            "PRECONDITION_FAILED", "title")  # fmt: skip
+
+
+def test_counts_follow_what_everybody_may_see(
+    client: Client, ann: Headers, moderator: Headers, write: Write, travel: Any
+) -> None:
+    client.post(URL, json={"name": "Home"}, headers=moderator)
+    post = write(category="travel-more", tags=["Red", "round"])
+    write(category="travel-more", tags=["red"], status="draft")
+    write(tags=["red"])
+    address = f"/api/posts/{post['id']}"
+    assert (counts(client), counts(client, "/api/tags")) == ({"Home": 0, "Travel & more": 1}, {"Red": 2, "round": 1})
+    steps: list[tuple[str, Any, dict[str, int], dict[str, int]]] = [
+        ("patch", {"status": "archived"}, {"Home": 0, "Travel & more": 0}, {"Red": 1}),
+        ("patch", {"tags": ["new"], "category": "home"}, {"Home": 0, "Travel & more": 0}, {"Red": 1}),
+        ("patch", {"status": "published"}, {"Home": 1, "Travel & more": 0}, {"Red": 1, "new": 1}),
+        ("patch", {"tags": ["red"]}, {"Home": 1, "Travel & more": 0}, {"Red": 2}),
+        ("delete", None, {"Home": 0, "Travel & more": 0}, {"Red": 1}),
+        ("delete", None, {"Home": 0, "Travel & more": 0}, {"Red": 1}),
+        ("restore", None, {"Home": 1, "Travel & more": 0}, {"Red": 2}),
+        ("restore", None, {"Home": 1, "Travel & more": 0}, {"Red": 2}),
+    ]
+    for method, change, categories, tags in steps:
+        if method == "restore":
+            client.post(f"{address}/restore", headers=ann)
+        else:
+            getattr(client, method)(address, json=change, headers=ann)
+        assert (counts(client), counts(client, "/api/tags")) == (categories, tags), change
+
+
+def test_the_most_used_tag_comes_first(client: Client, write: Write) -> None:
+    for tags in (["a"], ["b", "a"], ["b", "a"], ["c"]):
+        write(tags=tags)
+    answer = client.get("/api/tags?limit=2").json
+    assert [(row["name"], row["postCount"]) for row in answer["data"]] == [("a", 3), ("b", 2)]
+    following = client.get(f"/api/tags?limit=2&cursor={answer['pagination']['nextCursor']}").json
+    assert [row["name"] for row in following["data"]] == ["c"]

@@ -23,7 +23,8 @@ class Who(IntEnum):
 class Route:
     """One row of the table.
 
-    The pattern has `{name}` for any one segment and `{name…}` for the rest of the path. `upstream` None is a page
+    The pattern has `{name}` for any one segment and `{name…}` for the rest of the path, which ends with a slash
+    only where the pattern says so. `upstream` None is a page
     of the gateway itself; `limit` names a class of `limits.CLASSES`, None is not counted; `max_body` is in bytes,
     `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way
     to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries.
@@ -55,6 +56,7 @@ def row(
 
 USER, MODERATOR, ADMIN = Who.USER, Who.MODERATOR, Who.ADMIN
 own = row
+outside = partial(own, "GET POST PUT PATCH DELETE OPTIONS", who=USER)
 auth = partial(row, upstream="auth")
 posts = partial(row, upstream="posts")
 uploads = partial(row, upstream="uploads")
@@ -64,6 +66,9 @@ OWN = (
     own("GET POST", "/api/hello"),
     own("GET", "/api/health", limit=None, reads_token=False),
     own("GET", "/api/errors/{code}", reads_token=False),
+    outside("/api/proxy/{domain}"),
+    outside("/api/proxy/{domain}/{path…}"),
+    outside("/api/proxy/{domain}/{path…}/"),
 )
 
 AUTH = (
@@ -182,4 +187,4 @@ def _descend(node: Node, segments: list[str], depth: int) -> Node | None:
         return found
     if node.named and segment and (found := _descend(node.named, segments, depth + 1)):
         return found
-    return node.rest if segments[-1] else None
+    return node.rest if segments[-1] or node.rest is None else node.rest.static.get("")

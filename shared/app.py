@@ -9,7 +9,7 @@ from flask_cors import CORS
 from shared import api, auth, db, errors, health, logging, pagination
 from shared.env import BaseConfig
 from shared.feed import DatabaseReader, Feed, MemoryReader
-from shared.internal import InternalClient
+from shared.internal import InternalClient, document_blueprint
 from shared.request_id import with_request_id
 from shared.tokens import Jwks
 
@@ -57,6 +57,8 @@ def create_service(
     rest = api.init_app(app, f"Postern {name}")
     for blueprint in blueprints:
         rest.register_blueprint(blueprint)
+    app.extensions["postern.document"] = rest.spec.to_dict
+    app.register_blueprint(document_blueprint(rest.spec.to_dict))
     app.register_blueprint(health.blueprint(checks or {}))
     if feed:
         app.register_blueprint(feed.blueprint())

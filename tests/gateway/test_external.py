@@ -259,7 +259,7 @@ BAD_ANSWERS: dict[str, list[bytes]] = {
     "a broken chunk": [CHUNKED + b"ZZ\r\n"],
     "chunks without an end": [CHUNKED + b"3\r\nabc\r\n"],
     "an announced giant": [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (MAX_ANSWER + 1)],
-    "a giant": [CHUNKED, *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 100],
+    "a giant": [CHUNKED, *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 100, b"0\r\n\r\n"],
     "an endless head": [b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"x" * 8000 + b"\r\n"] * 20],
     "a compressed body": [response(gzip.compress(b"x" * 100), "200 OK", "Content-Encoding: gzip")],
     "a switch of protocols": [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"],

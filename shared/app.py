@@ -10,6 +10,7 @@ from shared import api, auth, db, errors, health, logging, pagination
 from shared.env import BaseConfig
 from shared.feed import DatabaseReader, Feed, MemoryReader
 from shared.internal import InternalClient, document_blueprint
+from shared.metrics import OFFSET, MetricsServer
 from shared.request_id import with_request_id
 from shared.tokens import Jwks
 
@@ -54,6 +55,9 @@ def create_service(
     reader = auth.revocation_reader(config.auth_url, config.internal_token, verifier.revocations)
     app.extensions["postern.revocation_reader"] = reader
     run_in_background(app, reader)
+    port = config.port_of(name)
+    if port and config.app_env != "test":
+        run_in_background(app, MetricsServer(port + OFFSET))
     rest = api.init_app(app, f"Postern {name}")
     for blueprint in blueprints:
         rest.register_blueprint(blueprint)

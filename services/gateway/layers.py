@@ -11,8 +11,9 @@ from typing import Any
 from services.gateway import client, headers, policy
 from services.gateway.body import content_length, too_large
 from services.gateway.cors import Cors
-from services.gateway.forward import Request, forward
+from services.gateway.forward import Request
 from services.gateway.limits import CLASSES, Window
+from services.gateway.measures import REFUSALS, forward
 from services.gateway.pool import Pool
 from services.gateway.routes import Route, RouteTable
 from services.gateway.target import join_target, split_target
@@ -152,6 +153,7 @@ def count(app: WsgiApp, window: Window | None) -> WsgiApp:
             verdict = window.hit(CLASSES[name], who.user_id if who else client.limiter_key(visit.address))
             visit.extra += verdict.headers()
             if not verdict.allowed:
+                REFUSALS.add(name)
                 raise verdict.problem()
         return app(environ, start_response)
 

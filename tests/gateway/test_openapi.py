@@ -109,6 +109,15 @@ def test_two_things_of_one_name_get_two_names() -> None:
     assert used == {"$ref": "#/components/schemas/TwoHolder"}
 
 
+def test_what_the_table_does_not_have_is_left_out() -> None:
+    table = RouteTable([row("GET", "/a", upstream="one")])
+    document = a_document("/a", {})
+    document["paths"]["/a"]["delete"] = document["paths"]["/a"]["get"]
+    document["paths"]["/internal/secret"] = document["paths"]["/a"]
+    merged = merge(table, {"one": document}, "https://x.example", [])
+    assert {path: list(item) for path, item in merged["paths"].items()} == {"/a": ["get"]}
+
+
 def test_it_is_read_from_the_services_with_the_internal_token(
     start_gateway: StartGateway, settings: dict[str, str], posts: Upstream
 ) -> None:

@@ -164,7 +164,15 @@ def test_only_harmless_headers_come_back(gateway: WsgiClient, host: Serve) -> No
     assert answer.header("X-Content-Type-Options") == "nosniff"
     assert answer.header("Content-Security-Policy") == "default-src 'none'; sandbox"
     assert answer.header("Cache-Control") == "private, no-store"
-    ours = {"vary", "referrer-policy", "x-request-id", "ratelimit", "ratelimit-policy", "content-length"}
+    ours = {
+        "vary",
+        "referrer-policy",
+        "x-request-id",
+        "server-timing",
+        "ratelimit",
+        "ratelimit-policy",
+        "content-length",
+    }
     assert {name for name in header_names(answer) - ours if not name.startswith("x-ratelimit-")} == {
         "content-type", "etag", "last-modified", "cache-control", "x-content-type-options", "content-security-policy",
     }  # fmt: skip

@@ -5,7 +5,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ TOTAL = 10.0  # seconds for everything, from the name to the last byte
 CONNECT_TIMEOUT = 3.0  # seconds for one of several addresses
 MAX_ANSWER = 5 * 1024 * 1024
 MAX_AT_ONCE = 32
+MAX_OF_ONE = 8  # so that a user who asks slow hosts leaves places to the others
 MAX_ADDRESSES = 4
 BLOCK = 64 * 1024
 PORT = 443
@@ -75,8 +78,29 @@ def dial(address: Address, seconds: float) -> socket.socket:
     return socket.create_connection((str(address), PORT), seconds)
 
 
+class Places:
+    """Room for a bounded number of requests under way, of all users and of each."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def take(self, user: str) -> Iterator[None]:
+        """Hold a place; raise SERVICE_UNAVAILABLE when there is none."""
+        with self._lock:
+            if self._taken.total() >= MAX_AT_ONCE or self._taken[user] >= MAX_OF_ONE:
+                raise Problem("SERVICE_UNAVAILABLE", "Too many outside requests are under way.", retryAfter=1)
+            self._taken[user] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken -= Counter((user,))  # which forgets who has none
+
+
 class Outside:
-    """The outside hosts that may be asked, at most 32 requests at once.
+    """The outside hosts that may be asked, at most 32 requests at once and 8 of one user.
 
     `hosts` are names in lower case, and nothing else is ever resolved. `resolve`, `connect` and `context` are
     exchanged in tests only; what is dialled has been checked whatever they are.
@@ -96,9 +120,9 @@ class Outside:
         self._connect = connect
         self._context = context or ssl.create_default_context()
         self._total = total
-        self._slots = threading.BoundedSemaphore(MAX_AT_ONCE)
+        self._places = Places()
 
-    def ask(self, domain: str, method: str, target: str, headers: Headers, body: bytes) -> Answer:
+    def ask(self, domain: str, method: str, target: str, headers: Headers, body: bytes, user: str) -> Answer:
         """Return the host's answer; raise DOMAIN_NOT_ALLOWED, BAD_GATEWAY, GATEWAY_TIMEOUT or SERVICE_UNAVAILABLE.
 
         `domain` is compared as it is written, after folding ASCII case: no other spelling of a host is understood.
@@ -106,17 +130,14 @@ class Outside:
         host = domain.lower()
         if not domain.isascii() or host not in self.hosts:
             raise self._refusal("This host is not in the list of outside hosts.")
-        if not self._slots.acquire(blocking=False):
-            raise Problem("SERVICE_UNAVAILABLE", "Too many outside requests are under way.", retryAfter=1)
         try:
-            return self._exchange(host, method, _request(host, method, target, headers, body))
+            with self._places.take(user):
+                return self._exchange(host, method, _request(host, method, target, headers, body))
         except TimeoutError as error:
             raise Problem("GATEWAY_TIMEOUT", f"{host} took too long to answer.") from error
         except (OSError, Garbled) as error:
             _logger.warning("%s could not be asked: %s", host, error)
             raise Problem("BAD_GATEWAY", f"{host} could not be reached, or sent no valid answer.") from error
-        finally:
-            self._slots.release()
 
     def _exchange(self, host: str, method: str, request: bytes) -> Answer:
         deadline = time.monotonic() + self._total

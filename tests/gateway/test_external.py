@@ -321,7 +321,7 @@ def test_the_time_is_a_total(host: Serve, internet: FalseInternet, authority: Au
     outside = internet.outside(authority.client_context(), HOST, total=0.3)
     started = time.monotonic()
     with pytest.raises(Problem) as caught:
-        outside.ask(HOST, "GET", "/", [], b"")
+        outside.ask(HOST, "GET", "/", [], b"", "ann")
     assert caught.value.code == "GATEWAY_TIMEOUT"
     assert time.monotonic() - started < 2
 
@@ -330,7 +330,7 @@ def test_the_handshake_is_within_the_time(internet: FalseInternet, authority: Au
     silent = Upstream(stay_silent)
     internet.port = int(silent.url.rsplit(":", 1)[1])
     with pytest.raises(Problem) as caught:
-        internet.outside(authority.client_context(), HOST, total=0.3).ask(HOST, "GET", "/", [], b"")
+        internet.outside(authority.client_context(), HOST, total=0.3).ask(HOST, "GET", "/", [], b"", "ann")
     silent.close()
     assert caught.value.code == "GATEWAY_TIMEOUT"
 
@@ -359,25 +359,37 @@ def test_a_body_that_is_too_large_is_refused(gateway: WsgiClient, internet: Fals
     assert internet.resolved == []
 
 
+@pytest.mark.parametrize(
+    "bound, others", [("MAX_AT_ONCE", ["SERVICE_UNAVAILABLE"] * 2), ("MAX_OF_ONE", ["SERVICE_UNAVAILABLE", "200 OK"])]
+)
 def test_too_many_requests_at_once_are_told_to_come_back(
-    host: Serve, monkeypatch: pytest.MonkeyPatch, internet: FalseInternet, authority: Authority
+    host: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    internet: FalseInternet,
+    authority: Authority,
+    bound: str,
+    others: list[str],
 ) -> None:
-    monkeypatch.setattr(external, "MAX_AT_ONCE", 1)
+    monkeypatch.setattr(external, bound, 1)
     outside = internet.outside(authority.client_context(), HOST)
-    inner: list[str] = []
+    meanwhile: list[str] = []
 
-    def ask_again(line: Any) -> None:
-        line.read()
-        with pytest.raises(Problem) as caught:
-            outside.ask(HOST, "GET", "/", [], b"")
-        inner.append(caught.value.code)
+    def ask_as(user: str) -> str:
+        try:
+            return outside.ask(HOST, "GET", "/", [], b"", user).status
+        except Problem as problem:
+            return problem.code
+
+    def answer(line: Any) -> None:
+        if line.read() and not meanwhile:
+            meanwhile.append(ask_as("ann"))
+            meanwhile.append(ask_as("bob"))
         line.send(json_response({}))
 
-    host(ask_again)
-    assert outside.ask(HOST, "GET", "/", [], b"").status == "200 OK"
-    assert inner == ["SERVICE_UNAVAILABLE"]
-    host(echo)
-    assert outside.ask(HOST, "GET", "/", [], b"").status == "200 OK"
+    host(answer)
+    assert ask_as("ann") == "200 OK"
+    assert meanwhile == others
+    assert ask_as("ann") == "200 OK"
 
 
 def test_the_systems_resolver_is_asked() -> None:
@@ -393,7 +405,7 @@ import ssl, sys
 from tests.gateway.outsiders import FalseInternet
 port, ca, host = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 outside = FalseInternet(port).outside(ssl.create_default_context(cafile=ca), host)
-print(outside.ask(host, "GET", "/", [], b"").status)
+print(outside.ask(host, "GET", "/", [], b"", "ann").status)
 """
 
 

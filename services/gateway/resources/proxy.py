@@ -23,7 +23,8 @@ def ask(domain: str, path: str = "") -> Response:
     authorised = visit.path.split("/", 4)[3:]  # as it is written, which the arguments of the view are not
     target = join_target("/" + "".join(authorised[1:]), visit.query)
     body = whole_body(request.environ, MIB)
-    answer = outside.ask(authorised[0], request.method, target, from_environ(request.environ), body)
+    user = visit.somebody.user_id if visit.somebody else ""
+    answer = outside.ask(authorised[0], request.method, target, from_environ(request.environ), body, user)
     response = Response(answer.body, answer.status)
     response.headers.clear()
     response.headers.extend(answer.headers)

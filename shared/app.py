@@ -9,7 +9,8 @@ from flask_cors import CORS
 from shared import api, auth, db, errors, forms, health, logging, pagination
 from shared.env import BaseConfig
 from shared.feed import DatabaseReader, Feed, MemoryReader
-from shared.internal import InternalClient
+from shared.internal import InternalClient, document_blueprint
+from shared.metrics import OFFSET, MetricsServer
 from shared.request_id import with_request_id
 from shared.tokens import Jwks
 
@@ -55,9 +56,14 @@ def create_service(
     reader = auth.RevocationReader(config.auth_url, config.internal_token, verifier.revocations)
     app.extensions["postern.revocation_reader"] = reader
     run_in_background(app, reader)
+    port = config.port_of(name)
+    if port and config.app_env != "test":
+        run_in_background(app, MetricsServer(port + OFFSET))
     rest = api.init_app(app, f"Postern {name}")
     for blueprint in blueprints:
         rest.register_blueprint(blueprint)
+    app.extensions["postern.document"] = rest.spec.to_dict
+    app.register_blueprint(document_blueprint(rest.spec.to_dict))
     app.register_blueprint(health.blueprint(checks or {}))
     if feed:
         app.register_blueprint(feed.blueprint())

@@ -226,6 +226,11 @@ class BaseConfig:
         """Say which settings, each fine alone, do not go together; `known` lacks those that are wrong."""
         return []
 
+    def port_of(self, service: str) -> int | None:
+        """Return the port of a service, if this one has a setting for it."""
+        names = [entry.name for entry in fields(self) if entry.metadata["name"] == f"{service.upper()}_PORT"]
+        return getattr(self, names[0]) if names else None
+
     @property
     def production(self) -> bool:
         return self.app_env == "production"

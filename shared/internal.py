@@ -1,11 +1,12 @@
 """Talk between services: calls that carry INTERNAL_TOKEN, and the check of it."""
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 import urllib3
-from flask import current_app, request
+from flask import Blueprint, Response, current_app, request
 
 from shared.problems import Problem
 
@@ -38,3 +39,15 @@ def require_internal() -> None:
     given = request.headers.get("Authorization", "")
     if not secrets.compare_digest(given.encode(), expected.encode()):
         raise Problem("NOT_FOUND")
+
+
+def document_blueprint(make_document: Callable[[], dict[str, Any]]) -> Blueprint:
+    """Return the route where the gateway reads the service's OpenAPI document."""
+    blp = Blueprint("document", __name__)
+
+    @blp.get("/internal/openapi.json")
+    def show() -> Response:
+        require_internal()
+        return Response(orjson.dumps(make_document()), content_type="application/json")
+
+    return blp

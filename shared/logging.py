@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from shared import clock
+from shared import clock, metrics
 
 _levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -64,7 +64,8 @@ QUIET_PATHS = frozenset(("/healthz", "/readyz", "/internal/feed"))
 
 
 def log_request(environ: dict[str, Any], status: int, milliseconds: float) -> None:
-    """Write the one line of a request; never its query, headers or body, which may hold secrets."""
+    """Count a request and write its one line; never its query, headers or body, which may hold secrets."""
+    metrics.note_request(environ.get("postern.route"), environ.get("REQUEST_METHOD", ""), status, milliseconds)
     path = environ.get("PATH_INFO", "")
     level = logging.DEBUG if path in QUIET_PATHS and status < 400 else logging.INFO
     if not _requests.isEnabledFor(level):

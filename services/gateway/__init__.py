@@ -8,10 +8,12 @@ from flask import Flask
 from services.gateway import layers
 from services.gateway.config import Config
 from services.gateway.cors import Cors
+from services.gateway.external import Outside
 from services.gateway.health import Health
 from services.gateway.limits import FallbackWindow, MemoryWindow, RedisWindow, Window
+from services.gateway.openapi import Documents
 from services.gateway.pool import Pool
-from services.gateway.resources import errors, health, hello, links
+from services.gateway.resources import docs, errors, health, hello, links, proxy
 from services.gateway.routes import RouteTable
 from shared.app import create_service
 from shared.csrf import Csrf
@@ -24,12 +26,17 @@ HTTPS_ONLY = [("Strict-Transport-Security", "max-age=31536000; includeSubDomains
 def create_app(config: Config | None = None) -> Flask:
     """Return the gateway: the chain of layers in front of a Flask app that serves the gateway's own pages."""
     config = config or Config.from_environment()
-    app = create_service("gateway", config, [hello.blp, health.blp, errors.blp, links.blp])
+    blueprints = [hello.blp, health.blp, errors.blp, links.blp, docs.blp, proxy.blp]
+    app = create_service("gateway", config, blueprints)
     pools = {name: Pool(name, url) for name, url in config.upstreams.items()}
     shared_window = RedisWindow(config.redis_url) if config.redis_url else None
     extra = {"redis": shared_window.works} if shared_window else {}
     app.extensions["postern.pools"] = pools
     app.extensions["postern.gateway_health"] = Health(pools, extra)
+    app.extensions["postern.documents"] = Documents(
+        RouteTable(), app.extensions["postern.document"], config.upstreams, config.internal_token, config.public_url
+    )
+    app.extensions["postern.outside"] = Outside(config.proxy_allowed_hosts)
     app.extensions["postern.shutdown"] += [pool.close for pool in pools.values()]
     own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
     window = FallbackWindow(shared_window, MemoryWindow()) if shared_window else MemoryWindow()

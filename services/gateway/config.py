@@ -1,5 +1,6 @@
 """The gateway's settings."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -33,6 +34,15 @@ def _upstream(value: str) -> str:
     return f"http://{parts.netloc}"
 
 
+_is_host = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])").fullmatch
+
+
+def _outside_host(value: str) -> str:
+    if not _is_host(value):
+        raise ValueError(f"must hold names of hosts like api.github.com: lower-case, no port, no address, not {value}")
+    return value
+
+
 def _near(name: str, number: int) -> Any:
     """Follow the port of a service on the same machine."""
     return lambda known: f"http://127.0.0.1:{known.get(name, number)}"
@@ -62,6 +72,12 @@ class Config(BaseConfig):
     )
     ratelimit_enabled: bool = setting(
         "RATELIMIT_ENABLED", boolean, "true", "Whether requests are counted; always in production"
+    )
+    proxy_allowed_hosts: tuple[str, ...] = setting(
+        "PROXY_ALLOWED_HOSTS",
+        items(_outside_host),
+        "jsonplaceholder.typicode.com,api.github.com,httpbin.org",
+        "Outside hosts that signed-in users may ask at /api/proxy",
     )
 
     @classmethod

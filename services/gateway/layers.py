@@ -5,6 +5,7 @@ that its answer tells the limits too.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 from services.gateway import client, headers, policy
 from services.gateway.body import content_length, too_large
 from services.gateway.cors import Cors
-from services.gateway.forward import Request, forward
+from services.gateway.forward import Request
 from services.gateway.limits import CLASSES, Window
+from services.gateway.measures import REFUSALS, forward, told
 from services.gateway.pool import Pool
 from services.gateway.routes import Route, RouteTable
 from services.gateway.target import join_target, split_target
@@ -45,8 +47,11 @@ def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: 
             always + cors.headers(environ.get("HTTP_ORIGIN", "")),
         )
 
+        started = time.perf_counter()
+
         def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
-            ours = headers.with_policies(answered, visit.extra, private=visit.private)
+            extra = visit.extra + told(environ, visit, answered, time.perf_counter() - started)
+            ours = headers.with_policies(answered, extra, private=visit.private)
             return start_response(status, ours, exc_info)
 
         try:
@@ -158,6 +163,7 @@ def count(app: WsgiApp, window: Window | None) -> WsgiApp:
             verdict = window.hit(CLASSES[name], who.user_id if who else client.limiter_key(visit.address))
             visit.extra += verdict.headers()
             if not verdict.allowed:
+                REFUSALS.add(name)
                 raise verdict.problem()
         return app(environ, start_response)
 
@@ -186,7 +192,7 @@ def pass_on(own_pages: WsgiApp, pools: Mapping[str, Pool], trusted: Sequence[cli
         if route is None or route.upstream is None:
             point_at(environ, visit.path)
             return own_pages(environ, start_response)
-        answer = forward(pools[route.upstream], _request(environ, visit, route, trusted))
+        answer = forward(pools[route.upstream], _request(environ, visit, route, trusted), visit)
         start_response(answer.status, answer.headers)
         return answer.body
 

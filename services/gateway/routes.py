@@ -24,7 +24,8 @@ class Who(IntEnum):
 class Route:
     """One row of the table.
 
-    The pattern has `{name}` for any one segment and `{name…}` for the rest of the path. `upstream` None is a page
+    The pattern has `{name}` for any one segment and `{name…}` for the rest of the path, which ends with a slash
+    only where the pattern says so. `upstream` None is a page
     of the gateway itself; `limit` names a class of `limits.CLASSES`, None is not counted; `max_body` is in bytes,
     `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way
     to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries. `form` says
@@ -59,6 +60,7 @@ def row(
 
 USER, MODERATOR, ADMIN = Who.USER, Who.MODERATOR, Who.ADMIN
 own = row
+outside = partial(own, "GET POST PUT PATCH DELETE OPTIONS", who=USER)
 auth = partial(row, upstream="auth")
 posts = partial(row, upstream="posts")
 uploads = partial(row, upstream="uploads")
@@ -73,6 +75,12 @@ OWN = (
     own_form("/verify-email"),
     own("GET", "/reset-password", reads_token=False),
     own_form("/reset-password"),
+    own("GET", "/api/openapi.json", reads_token=False),
+    own("GET", "/api/docs", reads_token=False),
+    own("GET", "/api/docs/{file}", reads_token=False),
+    outside("/api/proxy/{domain}"),
+    outside("/api/proxy/{domain}/{path…}"),
+    outside("/api/proxy/{domain}/{path…}/"),
 )
 
 AUTH = (
@@ -192,4 +200,4 @@ def _descend(node: Node, segments: list[str], depth: int) -> Node | None:
         return found
     if node.named and segment and (found := _descend(node.named, segments, depth + 1)):
         return found
-    return node.rest if segments[-1] else None
+    return node.rest if segments[-1] or node.rest is None else node.rest.static.get("")

@@ -19,7 +19,10 @@ StartResponse = Callable[..., Any]
 
 @dataclass(slots=True)
 class Visit:
-    """What is known about a request; `refusal` is why it will be refused, `extra` goes on its answer."""
+    """What is known about a request; `refusal` is why it will be refused, `extra` goes on its answer.
+
+    `waited` are the seconds until an upstream's answer began.
+    """
 
     address: str
     private: bool
@@ -30,6 +33,7 @@ class Visit:
     route: Route | None = None
     somebody: Identity | None = None
     refusal: Problem | None = None
+    waited: float = 0.0
 
     def refuse(self, problem: Problem) -> None:
         """Note a refusal; the first one is the answer."""

@@ -55,6 +55,26 @@ def test_lists_are_read(tmp_path: object) -> None:
         ({"GATEWAY_WORKERS": "0"}, "GATEWAY_WORKERS"),
         ({"GATEWAY_PORT": "70000"}, "GATEWAY_PORT"),
         ({"RATELIMIT_ENABLED": "no"}, "RATELIMIT_ENABLED"),
+        *(
+            ({"PROXY_ALLOWED_HOSTS": f"api.github.com,{host}"}, "PROXY_ALLOWED_HOSTS")
+            for host in (
+                "localhost",
+                "127.0.0.1",
+                "0x7f.1",
+                "[::1]",
+                "API.example.org",
+                "a.example:443",
+                "a.example.",
+                "*.a.example",
+                "https://a.example",
+                "a..example",
+                "-a.example",
+                "a_b.example",
+                "bücher.example",
+                "u@a.example",
+                "a.example/x",
+            )
+        ),
         ({"APP_ENV": "production", "INTERNAL_TOKEN": SECRET, "RATELIMIT_ENABLED": "false"}, "RATELIMIT_ENABLED"),
     ],
 )
@@ -67,6 +87,12 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], name: str, tmp_path: 
 def test_several_workers_need_redis(tmp_path: object) -> None:
     redis = {"GATEWAY_WORKERS": "2", "REDIS_URL": "redis://127.0.0.1:6379"}
     assert Config.load({"DATA_DIR": str(tmp_path)} | redis).workers == 2
+
+
+def test_outside_hosts_are_names(tmp_path: object) -> None:
+    hosts = {"PROXY_ALLOWED_HOSTS": "a.example, xn--bcher-kva.example"}
+    config = Config.load({"DATA_DIR": str(tmp_path)} | hosts)
+    assert config.proxy_allowed_hosts == ("a.example", "xn--bcher-kva.example")
 
 
 def test_production_trusts_no_origin_by_itself(tmp_path: object) -> None:

@@ -14,6 +14,10 @@ ALL = Who.ALL
         ("POST", "/api/hello", None, ALL, "general"),
         ("GET", "/api/health", None, ALL, None),
         ("GET", "/api/errors/NOT_FOUND", None, ALL, "general"),
+        ("GET", "/api/proxy/a.example", None, USER, "general"),
+        ("HEAD", "/api/proxy/a.example/", None, USER, "general"),
+        ("PATCH", "/api/proxy/a.example/x/y", None, USER, "general"),
+        ("OPTIONS", "/api/proxy/a.example/x/y/", None, USER, "general"),
         ("POST", "/api/auth/register", "auth", ALL, "register"),
         ("POST", "/api/auth/login", "auth", ALL, "login"),
         ("POST", "/api/auth/refresh", "auth", ALL, "auth"),
@@ -72,6 +76,7 @@ def test_a_route_has_an_owner_a_right_and_a_limit(
         "/", "", "/api", "/api/", "/api/nothing", "/api/posts/", "/api/posts/1/2", "/api/posts/1/like/x", "/healthz",
         "/readyz", "/metrics", "/internal/feed", "/api/internal/feed", "/api/files", "/api/files/u", "/api/files/u/",
         "/api/files/u/a/", "/api/files/by-id/", "/.well-known/", "/API/posts", "/api/posts/1/", "/api/auth",
+        "/api/proxy", "/api/proxy/",
     ],
 )  # fmt: skip
 def test_anything_else_is_not_there(path: str) -> None:

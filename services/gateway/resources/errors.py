@@ -1,10 +1,21 @@
 """What an error code means, for whoever follows the `type` of a problem."""
 
+import marshmallow as ma
 from flask import Response, request
 from markupsafe import Markup
 
-from shared.api import JSON, Blueprint, respond
+from shared.api import JSON, Blueprint, Schema, respond
 from shared.problems import CODES, Kind, Problem
+
+
+class KindSchema(Schema):
+    """What an error code means."""
+
+    code = ma.fields.String()
+    status = ma.fields.Integer()
+    title = ma.fields.String()
+    advice = ma.fields.String()
+
 
 blp = Blueprint("errors", __name__, description="What the error codes mean")
 
@@ -15,6 +26,7 @@ PAGE = Markup("""<!doctype html>
 
 
 @blp.get("/api/errors/<code>")
+@blp.response(200, KindSchema)
 def explain(code: str) -> Response:
     """Explain the code as JSON, or as a page to a browser."""
     kind = CODES.get(code)

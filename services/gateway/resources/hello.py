@@ -1,17 +1,34 @@
 """A page to see that the gateway answers."""
 
+import marshmallow as ma
 from flask import Response, request
 
 from services.gateway.routes import MIB
 from services.gateway.visit import whole_body
 from shared import clock, strict_json
-from shared.api import JSON, Blueprint, respond
+from shared.api import JSON, Blueprint, Schema, Timestamp, respond
 from shared.problems import Problem
+
+
+class GreetingSchema(Schema):
+    """What a caller is greeted with."""
+
+    message = ma.fields.String()
+    timestamp = Timestamp()
+    user_agent = ma.fields.String(allow_none=True)
+
+
+class EchoSchema(Schema):
+    """What was received."""
+
+    received = ma.fields.Raw()
+
 
 blp = Blueprint("hello", __name__, description="See that the gateway answers")
 
 
 @blp.get("/api/hello")
+@blp.response(200, GreetingSchema)
 def greet() -> Response:
     """Greet the caller."""
     return respond(
@@ -24,6 +41,8 @@ def greet() -> Response:
 
 
 @blp.post("/api/hello")
+@blp.doc(requestBody={"required": True, "content": {JSON: {"schema": {}}}})
+@blp.response(200, EchoSchema)
 def echo() -> Response:
     """Return the JSON that was sent."""
     if request.mimetype != JSON:

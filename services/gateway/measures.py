@@ -1,0 +1,64 @@
+"""What the gateway counts besides requests, and what it tells of a single one: how long it took, and why so."""
+
+import json
+import time
+from typing import Any
+
+from services.gateway import forward as engine
+from services.gateway.client import limiter_key
+from services.gateway.forward import Answer, Request
+from services.gateway.headers import Headers
+from services.gateway.pool import Pool
+from services.gateway.visit import Environ, Visit
+from shared.metrics import Counter, Histogram
+from shared.problems import Problem
+
+REFUSALS = Counter("gateway_rate_limited_total", "Requests refused by a limit.", "limit")
+UPSTREAMS = Histogram(
+    "gateway_upstream_duration_seconds", "Time until an upstream's answer could be passed on.", "upstream", "outcome"
+)
+
+
+def forward(pool: Pool, request: Request, visit: Visit) -> Answer:
+    """Pass on as `forward.forward` does, and time it: the outcome is the class of the status, or our problem's code."""
+    started = time.perf_counter()
+    outcome = "INTERNAL_ERROR"
+    try:
+        answer = engine.forward(pool, request)
+        outcome = f"{answer.status[0]}xx"
+        return answer
+    except Problem as problem:
+        outcome = problem.code
+        raise
+    finally:
+        visit.waited = time.perf_counter() - started
+        UPSTREAMS.observe(visit.waited, pool.name, outcome)
+
+
+def told(environ: Environ, visit: Visit, answered: Headers, elapsed: float) -> Headers:
+    """Return Server-Timing in milliseconds until the answer began, and to an admin who asks what was decided."""
+    timing = f"gateway;dur={(elapsed - visit.waited) * 1000:.1f}"
+    if visit.waited:
+        timing += f", upstream;dur={visit.waited * 1000:.1f}"
+    if "HTTP_X_EXPLAIN" not in environ or visit.somebody is None or visit.somebody.role != "admin":
+        return [("Server-Timing", timing)]
+    return [("Server-Timing", timing), ("X-Explain", json.dumps(_decisions(environ, visit, answered)))]
+
+
+def _decisions(environ: Environ, visit: Visit, answered: Headers) -> dict[str, Any]:
+    route = visit.route
+    given = {name.lower(): value for name, value in answered}
+    return {
+        "client": visit.address,
+        "user": visit.somebody.user_id if visit.somebody else None,
+        "path": visit.path,
+        "route": route.pattern if route else None,
+        "who": route.who.name.lower() if route else None,
+        "upstream": route.upstream if route else None,
+        "limit": route.limit if route else "general",
+        "countedBy": visit.somebody.user_id if visit.somebody else limiter_key(visit.address),
+        "refusal": visit.refusal.code if visit.refusal else None,
+        "cache": given.get("x-cache"),
+        "upstreamMs": round(visit.waited * 1000, 1),
+        "requestId": environ["postern.request_id"],
+    }

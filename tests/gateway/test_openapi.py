@@ -1,0 +1,179 @@
+"""One document of all services, and the page that shows it."""
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from services.gateway.config import Config
+from services.gateway.openapi import merge
+from services.gateway.resources.docs import FOLDER
+from services.gateway.routes import ROUTES, RouteTable, row
+from shared.problems import CODES
+from tests.gateway.conftest import StartGateway
+from tests.gateway.openapi import assert_valid
+from tests.gateway.upstreams import Line, Upstream, json_response, response
+from tests.gateway.wsgi_client import WsgiClient
+
+SERVICES = ("gateway", "auth", "posts", "uploads")
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Document]:
+    """What each service says of itself."""
+    environ = {"APP_ENV": "test", "DATA_DIR": str(tmp_path_factory.mktemp("services"))}
+    return {name: own_document(name, environ) for name in SERVICES}
+
+
+def own_document(name: str, environ: dict[str, str]) -> Document:
+    config = importlib.import_module(f"services.{name}.config").Config.load(environ)
+    app = importlib.import_module(f"services.{name}").create_app(config)
+    with app.app_context():
+        document: Document = orjson.loads(orjson.dumps(app.extensions["postern.document"]()))
+    return document
+
+
+@pytest.fixture(scope="module")
+def merged(documents: dict[str, Document]) -> Document:
+    return merge(RouteTable(), documents, "https://postern.example", [])
+
+
+def test_the_document_is_valid(merged: Document) -> None:
+    assert_valid(merged)
+    assert merged["servers"] == [{"url": "https://postern.example"}]
+
+
+def test_every_route_that_a_service_has_is_in_it(documents: dict[str, Document], merged: Document) -> None:
+    table = RouteTable()
+    shapes = {(re.sub(r"{\w+}", "{}", path), method) for path, item in merged["paths"].items() for method in item}
+    missing = []
+    for document in documents.values():
+        for path, item in document["paths"].items():
+            node = table.find(path)
+            for method in set(item) - {"parameters"}:
+                reachable = node and method.upper() in node.routes and not path.endswith("/")
+                if reachable and (re.sub(r"{\w+}", "{}", path), method) not in shapes:
+                    missing.append((method, path))
+    assert not missing
+    assert len(shapes) >= 20
+
+
+def test_nothing_is_in_it_that_the_table_does_not_have(merged: Document) -> None:
+    rows = {(route.pattern.replace("…", ""), method.lower()) for route in ROUTES for method in route.methods}
+    heads = {(path, "head") for path, method in rows if method == "get"}
+    assert {(path, method) for path, item in merged["paths"].items() for method in item} <= rows | heads
+    assert not [path for path in merged["paths"] if "internal" in path or path in ("/healthz", "/readyz")]
+
+
+def test_rights_limits_and_errors_are_those_of_the_table(merged: Document) -> None:
+    writing = merged["paths"]["/api/posts/{id}"]["put"]
+    assert writing["security"] == [{"bearer": []}, {"cookie": []}]
+    assert {"400", "401", "403", "404", "412", "413", "429", "502", "503", "504"} <= writing["responses"].keys()
+    assert writing["x-rate-limit"] == {"name": "general", "requests": 100, "seconds": 60}
+    reading = merged["paths"]["/api/posts/{id}"]["get"]
+    assert reading["security"] == [{}, {"bearer": []}, {"cookie": []}]
+    assert merged["paths"]["/api/auth/login"]["post"]["security"] == []
+    assert [parameter["name"] for parameter in writing["parameters"]] == ["id"]
+
+
+def test_every_error_code_is_in_it(merged: Document) -> None:
+    text = orjson.dumps(merged["components"]["responses"]).decode()
+    assert not [code for code in CODES if f"`{code}`" not in text]
+    assert merged["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] == list(CODES)
+
+
+def a_document(path: str, properties: Document, extra: Document | None = None) -> Document:
+    schema = {"$ref": "#/components/schemas/Holder"}
+    operation = {"responses": {"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}}}
+    holder = {"type": "object", "properties": {"thing": {"$ref": "#/components/schemas/Thing"}}}
+    schemas = {"Thing": {"type": "object", "properties": properties}, "Holder": holder, "Same": {"type": "string"}}
+    return {"paths": {path: {"get": operation}}, "components": {"schemas": schemas | (extra or {})}, "tags": []}
+
+
+def test_two_things_of_one_name_get_two_names() -> None:
+    table = RouteTable([row("GET", "/a", upstream="one"), row("GET", "/b", upstream="two")])
+    documents = {
+        "one": a_document("/a", {"x": {"type": "string"}}),
+        "two": a_document("/b", {"y": {"type": "integer"}}),
+    }
+    merged = merge(table, documents, "https://x.example", [])
+    assert_valid(merged)
+    schemas = merged["components"]["schemas"]
+    assert {"OneThing", "TwoThing", "OneHolder", "TwoHolder", "Same"} <= schemas.keys()
+    assert schemas["TwoHolder"]["properties"]["thing"] == {"$ref": "#/components/schemas/TwoThing"}
+    used = merged["paths"]["/b"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert used == {"$ref": "#/components/schemas/TwoHolder"}
+
+
+def test_what_the_table_does_not_have_is_left_out() -> None:
+    table = RouteTable([row("GET", "/a", upstream="one")])
+    document = a_document("/a", {})
+    document["paths"]["/a"]["delete"] = document["paths"]["/a"]["get"]
+    document["paths"]["/internal/secret"] = document["paths"]["/a"]
+    merged = merge(table, {"one": document}, "https://x.example", [])
+    assert {path: list(item) for path, item in merged["paths"].items()} == {"/a": ["get"]}
+
+
+def test_it_is_read_from_the_services_with_the_internal_token(
+    start_gateway: StartGateway, settings: dict[str, str], posts: Upstream
+) -> None:
+    def document(line: Line) -> None:
+        while line.read():
+            line.send(json_response(a_document("/api/tags", {})))
+
+    posts.behaviour = document
+    client = start_gateway()
+    client.get("/api/openapi.json")
+    answer = client.get("/api/openapi.json")
+    assert "get" in answer.json["paths"]["/api/tags"]
+    assert "/api/hello" in answer.json["paths"]
+    (request,) = posts.received
+    assert request.target == "/internal/openapi.json"
+    assert request.header("authorization") == f"Bearer {Config.load(settings).internal_token}"
+
+
+@pytest.mark.parametrize("answer", [b"garbage", response(b"[]"), response(b"{}", "500 Internal Server Error")])
+def test_a_service_that_is_down_is_marked(start_gateway: StartGateway, uploads: Upstream, answer: bytes) -> None:
+    uploads.behaviour = lambda line: line.send(answer) if line.read() else None
+    document = start_gateway().get("/api/openapi.json")
+    assert document.status == 200
+    assert "uploads" in document.json["x-missing"]
+    assert_valid(document.json)
+
+
+def test_the_document_is_not_sent_twice(client: WsgiClient) -> None:
+    first = client.get("/api/openapi.json")
+    again = client.get("/api/openapi.json", {"If-None-Match": str(first.header("ETag"))})
+    assert (first.header("Content-Type"), again.status, again.body) == ("application/json", 304, b"")
+
+
+def test_the_page_runs_only_its_own_script(client: WsgiClient) -> None:
+    answer = client.get("/api/docs")
+    policy = str(answer.header("Content-Security-Policy")).split("; ")
+    assert answer.status == 200
+    assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} <= set(policy)
+    assert not re.search(r"<script(?![^>]*src=)|<style|\son\w+=|https?:", answer.body.decode())
+    for target in re.findall(r'(?:src|href)="([^"]+)"', answer.body.decode()):
+        assert client.get(target).status == 200
+
+
+@pytest.mark.parametrize("name", ["docs.js", "docs.css"])
+def test_the_parts_of_the_page_are_served(client: WsgiClient, name: str) -> None:
+    answer = client.get(f"/api/docs/{name}")
+    assert answer.status == 200
+    assert answer.body == Path(FOLDER, name).read_bytes()
+    assert str(answer.header("Content-Type")).startswith("text/css" if name.endswith("css") else "text/javascript")
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "__init__.py", "..%2f__init__.py"])
+def test_nothing_else_is(client: WsgiClient, name: str) -> None:
+    assert client.get(f"/api/docs/{name}").status in (400, 404)
+
+
+def test_the_script_makes_no_markup_of_what_it_is_told() -> None:
+    script = (FOLDER / "docs.js").read_text()
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(", script)

@@ -1,0 +1,156 @@
+"""What a process counts, and how it tells it."""
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from shared import metrics
+from shared.metrics import BOUNDS, Counter, Histogram, MetricsServer, note_request, render
+from shared.request_id import with_request_id
+
+SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)*)\})? ([0-9.]+|\+Inf)')
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the metrics of the test are known."""
+    monkeypatch.setattr(metrics, "_metrics", [])
+
+
+def samples() -> dict[str, float]:
+    """Return what is told by its name and labels; every line must be as the format says."""
+    found = {}
+    for line in render().decode().splitlines():
+        if line.startswith("#"):
+            assert re.fullmatch(r"# (HELP [a-z_]+ .+|TYPE [a-z_]+ (counter|histogram))", line)
+            continue
+        match = SAMPLE.fullmatch(line)
+        assert match, line
+        key = line.rpartition(" ")[0]
+        assert key not in found, f"{key} is told twice"
+        found[key] = float(match[3])
+    return found
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_counter_grows() -> None:
+    counter = Counter("refused_total", "Refused.", "limit")
+    for limit in ("general", "general", "login"):
+        counter.add(limit)
+    assert samples() == {'refused_total{limit="general"}': 2, 'refused_total{limit="login"}': 1}
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_histogram_counts_each_time_in_every_larger_bucket() -> None:
+    histogram = Histogram("took_seconds", "Took.", "route")
+    for seconds in (0.0005, 0.001, 0.3, 99.0):
+        histogram.observe(seconds, "/a")
+    told = samples()
+    buckets = [told[f'took_seconds_bucket{{route="/a",le="{bound}"}}'] for bound in (*BOUNDS, "+Inf")]
+    assert buckets == [2] * 8 + [3] * 5 + [4]
+    assert told['took_seconds_count{route="/a"}'] == 4
+    assert told['took_seconds_sum{route="/a"}'] == pytest.approx(99.3015)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("value", ['a"b', "a\\b", "a\nb", "日本", '"} 1\nforged 1'])
+def test_a_label_holds_any_text(value: str) -> None:
+    Counter("told_total", "Told.", "what").add(value)
+    assert list(samples().values()) == [1]
+
+
+def test_no_count_is_lost_between_threads() -> None:
+    counter, histogram = Counter("threads_total", "Threads.", "x"), Histogram("threads_seconds", "Threads.", "x")
+
+    def work() -> None:
+        for _ in range(2000):
+            counter.add("a")
+            histogram.observe(0.01, "a")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = samples()
+    assert (told['threads_total{x="a"}'], told['threads_seconds_count{x="a"}']) == (8000, 8000)
+
+
+def test_a_request_is_counted_by_its_template_when_its_log_line_is_written() -> None:
+    def app(environ, start_response):
+        environ["postern.route"] = "/things/{id}"
+        start_response("201 Created", [])
+        return [b""]
+
+    key = 'http_request_duration_seconds_count{route="/things/{id}",method="POST",status="201"}'
+    before = samples().get(key, 0)
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/things/1"}
+    with_request_id(app)(environ, lambda status, headers, exc_info=None: None).close()  # type: ignore[attr-defined]
+    assert samples()[key] == before + 1
+
+
+def test_what_a_client_invents_makes_no_new_series() -> None:
+    for number in range(50):
+        note_request(None, f"INVENTED{number}", 404, 1.0)
+    assert len([key for key in samples() if "other" in key and "_count" in key]) == 1
+    assert "INVENTED" not in render().decode()
+
+
+@pytest.fixture
+def server() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    running = MetricsServer(port)
+    running.start()
+    yield port
+    running.stop()
+
+
+def ask(port: int, request: bytes) -> bytes:
+    with connect(port) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def connect(port: int, seconds: float = 5) -> socket.socket:
+    """Connect as soon as somebody listens."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), 5)
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def test_it_is_served_at_metrics_and_nowhere_else(server: int) -> None:
+    head, _, body = ask(server, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4")
+    assert b"# TYPE http_request_duration_seconds histogram" in body
+    for line in (b"GET / HTTP/1.1", b"POST /metrics HTTP/1.1", b"GET /metrics/x HTTP/1.1", b"", b"nonsense"):
+        assert ask(server, line + b"\r\n\r\n").startswith(b"HTTP/1.1 404")
+
+
+def test_a_silent_client_ends_and_the_next_is_served(server: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "PATIENCE", 0.1)
+    ask(server, b"GET /metrics HTTP/1.1\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", server)):
+        assert ask(server, b"GET /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_a_taken_port_is_taken_over_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "TRY_AGAIN", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = int(holder.getsockname()[1])
+        running = MetricsServer(port)
+        running.start()
+        time.sleep(0.1)
+    assert ask(port, b"GET /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
+    running.stop()
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), 1)

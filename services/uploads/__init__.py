@@ -9,6 +9,7 @@ from services.uploads.config import Config
 from services.uploads.models import database, feed
 from services.uploads.owners import OwnerReader
 from services.uploads.resources import files, uploads
+from services.uploads.signing import Signer
 from services.uploads.storage import LocalStorage
 from services.uploads.sweeping import Sweeper
 from shared import db
@@ -30,7 +31,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
         feed=feed,
         fetch_keys=fetch_keys,
     )
-    app.extensions["postern.storage"] = storage
+    app.extensions |= {"postern.storage": storage, "postern.signer": Signer(config.internal_token)}
     db.init_app(app, database, config.database_url, MIGRATIONS)
     run_in_background(app, OwnerReader(config, storage))
     run_in_background(app, Sweeper(storage))

@@ -23,6 +23,9 @@ class Config(BaseConfig):
     storage_url: str = setting(
         "STORAGE_URL", env.url("file"), _under_data_dir, "Where the bytes are kept: file:///folder"
     )
+    quota: int = setting(
+        "UPLOAD_QUOTA", env.integer(0, 2**60), str(1024**3), "Bytes that the uploads of one user may have together"
+    )
 
     @property
     def storage_root(self) -> Path:

@@ -103,4 +103,28 @@ class Upload(Model):
         return {key for (key,) in rows}
 
 
+class Usage(Model):
+    """How many bytes a user's uploads have together; its row is also the lock on them."""
+
+    user_id = IdField(primary_key=True)
+    bytes = peewee.BigIntegerField()
+
+    @classmethod
+    def lock(cls, user_id: str) -> None:
+        """Let nobody else add, change or delete uploads of the user until the transaction ends."""
+        cls.update(bytes=cls.bytes).where(cls.user_id == user_id).execute()
+
+    @classmethod
+    def add(cls, user_id: str, size: int, quota: int) -> bool:
+        """Count so many bytes more; return False, and count nothing, when they would be too many."""
+        cls.insert(user_id=user_id, bytes=0).on_conflict_ignore().execute()
+        fits = cls.bytes + size <= quota
+        changed: int = cls.update(bytes=cls.bytes + size).where(cls.user_id == user_id, fits).execute()
+        return changed == 1
+
+    @classmethod
+    def remove(cls, user_id: str, size: int) -> None:
+        cls.update(bytes=cls.bytes - size).where(cls.user_id == user_id).execute()
+
+
 NEWEST = Order("newest", (Upload.created_at, Upload.id))

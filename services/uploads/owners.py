@@ -4,7 +4,7 @@ from typing import Any
 
 from services.uploads import keeping
 from services.uploads.config import Config
-from services.uploads.models import FeedPosition, Upload, database
+from services.uploads.models import FeedPosition, Upload, Usage, database
 from services.uploads.storage import Storage
 from shared.feed import DatabaseReader
 
@@ -27,6 +27,8 @@ class OwnerReader(DatabaseReader):
             keeping.drop_bytes(self._storage, key)
 
     def _delete_all(self, event: dict[str, Any]) -> None:
+        Usage.lock(event["subject"])
         for upload in Upload.of(event["subject"]):
             if keeping.erase(upload):
                 self._keys.append(upload.key)
+        Usage.delete().where(Usage.user_id == event["subject"]).execute()

@@ -1,9 +1,10 @@
 """Take a multipart body in blocks, its file straight to the disk: memory stays flat whatever is sent."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import marshmallow as ma
 from flask import request
@@ -11,7 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
 from services.uploads.inspection import HEAD, MAX_PDF, Kind, kind_of
-from services.uploads.schemas import UploadFormSchema
+from services.uploads.schemas import UploadFormSchema, UploadsFormSchema
 from shared.api import Wire
 from shared.problems import Problem
 
@@ -19,18 +20,20 @@ BLOCK = 64 * 1024
 MAX_PENDING = 4 * BLOCK  # bytes that may wait for a boundary or the end of a part's headers
 MAX_FIELD = 100  # bytes of a part that is no file
 MAX_BODY = MAX_PDF + 64 * 1024
+MAX_FILES = 10  # of one request
 MULTIPART = "multipart/form-data"
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What came in; size in bytes, the file itself is in the draft."""
+    """One file that came in; size in bytes, the file itself is in the draft."""
 
     kind: Kind
     size: int
     sha256: str
     filename: str
     private: bool
+    draft: BinaryIO
 
     @property
     def fingerprint(self) -> bytes:
@@ -39,16 +42,44 @@ class Received:
 
 
 def receive(draft: BinaryIO) -> Received:
-    """Read the request's one file into the draft.
+    """Read the request's one file, its part `file`, into the draft.
 
     Raises UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, VALIDATION_ERROR, and BAD_REQUEST for a broken body, each as
     soon as it is certain, so that nothing that is refused is stored.
     """
-    request.max_content_length = MAX_BODY
-    form = _Form(draft)
-    for event in _events():
-        form.take(event)
-    return form.result()
+    form = _Form("file", 1, lambda: draft)
+    form.read(MAX_BODY)
+    given = UploadFormSchema().load(form.texts() | {"file": form.names[0]} if form.names else form.texts())
+    return form.files[0].end(given["file"], given["private"])
+
+
+def receive_many(new_draft: Callable[[], BinaryIO]) -> list[Received]:
+    """Read the request's files, its parts `files`, each into a draft of its own; raises as `receive` does."""
+    form = _Form("files", MAX_FILES, new_draft)
+    form.read(MAX_FILES * MAX_BODY)
+    given = UploadsFormSchema().load(form.texts() | {"files": form.names} if form.names else form.texts())
+    received = []
+    for number, (file, name) in enumerate(zip(form.files, given["files"], strict=True)):
+        with blamed_on(f"files.{number}"):
+            received.append(file.end(name, given["private"]))
+    return received
+
+
+@contextmanager
+def blamed_on(field: str) -> Iterator[None]:
+    """Let a refusal name the field, where one of many is meant."""
+    try:
+        yield
+    except Problem as problem:
+        if problem.status < 500:
+            problem.errors = {field: _messages(problem)}
+        raise
+
+
+def _messages(problem: Problem) -> list[str]:
+    if problem.errors:
+        return [message for messages in problem.errors.values() for message in messages]
+    return [problem.detail or "Is refused."]
 
 
 def _events() -> Iterator[Event]:
@@ -79,54 +110,70 @@ def _boundary() -> bytes:
 
 
 class _Form:
-    """The parts, as far as they have come in."""
+    """The parts, as far as they have come in: files named `field`, and texts."""
 
-    def __init__(self, draft: BinaryIO) -> None:
-        self._file = _FilePart(draft)
+    def __init__(self, field: str, max_files: int, new_draft: Callable[[], BinaryIO]) -> None:
+        self.names: list[str] = []
+        self.files: list[_FilePart] = []
+        self._field = field
+        self._max_files = max_files
+        self._new_draft = new_draft
         self._texts: dict[str, bytes] = {}
         self._current = ""
 
-    def take(self, event: Event) -> None:
-        if isinstance(event, Field | File):
-            self._begin(event)
-        elif isinstance(event, Data):
-            if self._current == "file":
-                self._file.write(event.data)
-            else:
-                self._add_text(event.data)
+    def read(self, max_body: int) -> None:
+        """Take the whole body, of so many bytes at most."""
+        request.max_content_length = max_body
+        for event in _events():
+            if isinstance(event, Field | File):
+                self._begin(event)
+            elif isinstance(event, Data):
+                self._continue(event.data)
 
     def _begin(self, part: Field | File) -> None:
-        name = part.name or ""
-        if name not in ("file", "private"):
+        self._current = name = part.name or ""
+        if name not in (self._field, "private"):
             raise _invalid(name, "Unknown field.")
-        if name in self._texts:
+        if isinstance(part, File) != (name == self._field):
+            raise _invalid(name, "Must be a file." if name == self._field else "Must not be a file.")
+        if name in self._texts or (self._max_files == len(self.files) == 1 and name == self._field):
             raise _invalid(name, "Must be given once.")
-        if isinstance(part, File) != (name == "file"):
-            raise _invalid(name, "Must be a file." if name == "file" else "Must not be a file.")
-        self._texts[name] = part.filename.encode() if isinstance(part, File) else b""
-        self._current = name
+        if isinstance(part, File):
+            self._begin_file(part)
+        else:
+            self._texts[name] = b""
+
+    def _begin_file(self, part: File) -> None:
+        if len(self.files) == self._max_files:
+            raise _invalid(self._field, f"Must be at most {self._max_files} files.")
+        self.names.append(part.filename)
+        self.files.append(_FilePart(self._new_draft(), self._field))
+
+    def _continue(self, data: bytes) -> None:
+        if self._current != self._field:
+            self._add_text(data)
+        elif self._max_files == 1:
+            self.files[-1].write(data)
+        else:
+            with blamed_on(f"{self._field}.{len(self.files) - 1}"):
+                self.files[-1].write(data)
 
     def _add_text(self, data: bytes) -> None:
-        if not data:
-            return
         text = self._texts[self._current] + data
         if len(text) > MAX_FIELD:
             raise _invalid(self._current, "Is too long.")
         self._texts[self._current] = text
 
-    def result(self) -> Received:
-        form = UploadFormSchema().load(
-            {name: Wire(text.decode(errors="replace")) for name, text in self._texts.items()}
-        )
-        kind, size, digest = self._file.end()
-        return Received(kind, size, digest, form["file"], form["private"])
+    def texts(self) -> dict[str, Any]:
+        return {name: Wire(text.decode(errors="replace")) for name, text in self._texts.items()}
 
 
 class _FilePart:
-    """The one file: measured, hashed and recognised while it goes to the disk."""
+    """A file: measured, hashed and recognised while it goes to the disk."""
 
-    def __init__(self, draft: BinaryIO) -> None:
+    def __init__(self, draft: BinaryIO, field: str) -> None:
         self._draft = draft
+        self._field = field
         self._head = b""
         self._size = 0
         self._digest = hashlib.sha256()
@@ -151,14 +198,14 @@ class _FilePart:
         self._digest.update(data)
         self._draft.write(data)
 
-    def end(self) -> tuple[Kind, int, str]:
-        """Return kind, size and SHA-256 of the whole; raise VALIDATION_ERROR for nothing."""
+    def end(self, filename: str, private: bool) -> Received:
+        """Return what is known of the whole; raise VALIDATION_ERROR for nothing."""
         if not self._size:
-            raise _invalid("file", "Must not be empty.")
+            raise Problem("VALIDATION_ERROR", errors={self._field: ["Must not be empty."]})
         if self._kind is None:
             self._kind = kind_of(self._head)
             self._store(self._head, self._kind)
-        return self._kind, self._size, self._digest.hexdigest()
+        return Received(self._kind, self._size, self._digest.hexdigest(), filename, private, self._draft)
 
 
 def _invalid(field: str, message: str) -> ma.ValidationError:

@@ -11,6 +11,7 @@ from services.uploads.inspection import PDF
 from services.uploads.models import Upload
 from services.uploads.ranges import Part, Unsatisfiable, single_part
 from services.uploads.schemas import FileQuerySchema
+from services.uploads.signing import Link
 from shared.api import Blueprint
 from shared.credentials import has_credentials
 from shared.ids import is_id
@@ -34,7 +35,7 @@ ANSWERS = {
 @blp.arguments(FileQuerySchema, location="query")
 def read_by_id(args: dict[str, Any], upload_id: str) -> Response:
     """Read a file at the address that stays."""
-    return _answer(access.visible(access.by_id(upload_id)), "download" in args)
+    return _answer(access.visible(access.by_id(upload_id), Link.of(args)), "download" in args)
 
 
 @blp.route("/<user_id>/<path:path>", methods=["GET"])
@@ -44,7 +45,7 @@ def read(args: dict[str, Any], user_id: str, path: str) -> Response:
     """Read a file by its owner and path."""
     if not is_id(user_id) or "\0" in path:
         raise Problem("NOT_FOUND")
-    return _answer(access.visible(Upload.named(user_id, path)), "download" in args)
+    return _answer(access.visible(Upload.named(user_id, path), Link.of(args)), "download" in args)
 
 
 def _answer(upload: Upload, wants_attachment: bool) -> Response:

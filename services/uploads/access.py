@@ -40,7 +40,7 @@ def visible(query: Query, link: Link | None = None) -> Upload:
     upload or not, so that it tells nothing about private ones.
     """
     if link:
-        found: Upload | None = query.first()
+        found: Upload | None = query.clone().first()
         current_signer().check(link, found.id if found else "")
         return cast(Upload, found)
     upload: Upload = get_or_404(query)

@@ -17,9 +17,11 @@ from services.uploads.inspection import PDF, Kind, check_pdf
 from services.uploads.models import Upload, Usage, database, feed
 from services.uploads.receiving import Received
 from services.uploads.storage import Storage
+from shared import clock
 from shared.ids import new_id
 from shared.problems import Problem
 
+_OF_THE_BYTES = ("key", "mime_type", "size", "sha256", "width", "height")
 _logger = logging.getLogger("postern.uploads")
 
 
@@ -89,9 +91,21 @@ def record(upload: Upload, quota: int) -> None:
         feed.publish("upload.created", upload.id, _fact(upload))
 
 
+def replace(upload: Upload, new: Upload, quota: int) -> None:
+    """Give a locked upload other bytes, inside a transaction; raise QUOTA_EXCEEDED.
+
+    The old ones go after the commit.
+    """
+    count(upload.user_id, new.size - upload.size, quota)
+    values = {name: getattr(new, name) for name in _OF_THE_BYTES}
+    change(upload, private=new.private, modified_at=clock.now(), **values)
+
+
 def count(user_id: str, size: int, quota: int) -> None:
-    """Count so many bytes more for a user, inside a transaction; raise QUOTA_EXCEEDED."""
-    if not Usage.add(user_id, size, quota):
+    """Count so many bytes more, or fewer, for a user, inside a transaction; raise QUOTA_EXCEEDED."""
+    if size <= 0:
+        Usage.remove(user_id, -size)
+    elif not Usage.add(user_id, size, quota):
         raise Problem("QUOTA_EXCEEDED", f"Your uploads may have {quota} bytes together.", maxSize=quota)
 
 

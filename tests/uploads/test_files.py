@@ -30,7 +30,7 @@ def test_an_image_is_shown_and_can_do_nothing(client: Client, image: dict[str, A
     assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
     assert headers["Cache-Control"] == "public, max-age=300"
     assert headers["Accept-Ranges"] == "bytes"
-    assert headers["ETag"] == f'"{image["sha256"][:32]}"'
+    assert headers["ETag"] == f'"1.{image["sha256"][:32]}"'
     assert headers["Last-Modified"].endswith("GMT")
     assert int(headers["Content-Length"]) == image["size"]
 
@@ -71,7 +71,7 @@ def test_a_private_file_is_the_owners_and_admins(
         for headers in ({}, bob, as_user(role="moderator")):
             assert_problem(client.get(path, headers=headers), 404, "NOT_FOUND")
             assert client.head(path, headers=headers).status_code == 404
-            known = headers | {"If-None-Match": f'"{stored["sha256"][:32]}"'}
+            known = headers | {"If-None-Match": f'"1.{stored["sha256"][:32]}"'}
             assert_problem(client.get(path, headers=known), 404, "NOT_FOUND")
 
 

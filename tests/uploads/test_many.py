@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from services.uploads.forms import MAX_FILES
 from services.uploads.inspection import MAX_IMAGE
 from services.uploads.models import Fact, Upload, feed
-from services.uploads.receiving import MAX_FILES
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, Send

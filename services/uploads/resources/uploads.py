@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 from flask import Response
 
 from services.uploads import access, keeping
+from services.uploads.forms import MAX_FILES, MULTIPART, blamed_on, receive, receive_many
 from services.uploads.inspection import KINDS
 from services.uploads.models import NEWEST, Upload, database, idempotency
-from services.uploads.receiving import MAX_FILES, MULTIPART, Received, blamed_on, receive, receive_many
+from services.uploads.receiving import Received
 from services.uploads.schemas import LinkSchema, NoQuerySchema, SignSchema, UploadPatchSchema, UploadSchema
 from services.uploads.storage import full_disk_is_told
 from shared.api import Blueprint, no_content, respond
@@ -51,7 +52,7 @@ def create(_args: dict[str, Any]) -> Response:
 
 def _record(upload: Upload) -> Response:
     keeping.record(upload, access.current_config().quota)
-    return tagged(upload.version, _data(upload), 201, {"Location": f"/api/uploads/{upload.id}"})
+    return tagged(upload.version, described(upload), 201, {"Location": f"/api/uploads/{upload.id}"})
 
 
 @blp.route("/uploads", methods=["POST"])
@@ -80,7 +81,7 @@ def _record_all(uploads: list[Upload]) -> Response:
     with database.atomic():
         for upload in uploads:
             keeping.record(upload, access.current_config().quota)
-    return respond([_data(upload) for upload in uploads], 201)
+    return respond([described(upload) for upload in uploads], 201)
 
 
 @blp.route("/uploads", methods=["GET"])
@@ -90,7 +91,7 @@ def _record_all(uploads: list[Upload]) -> Response:
 def index(args: dict[str, Any]) -> Response:
     """List one's own uploads, the newest first."""
     mine = Upload.of(require_user().user_id)
-    return respond([_data(upload) for upload in paginate(mine, NEWEST, args, mine.count)])
+    return respond([described(upload) for upload in paginate(mine, NEWEST, args, mine.count)])
 
 
 @blp.route("/uploads/<upload_id>", methods=["GET"])
@@ -100,7 +101,7 @@ def index(args: dict[str, Any]) -> Response:
 def read(_args: dict[str, Any], upload_id: str) -> Response:
     """Read what is known about an upload, as its owner or an admin."""
     upload = access.own(access.by_id(upload_id))
-    return tagged(upload.version, _data(upload))
+    return tagged(upload.version, described(upload))
 
 
 @blp.route("/uploads/<upload_id>", methods=["PATCH"])
@@ -112,10 +113,10 @@ def update(_args: dict[str, Any], changes: dict[str, Any], upload_id: str) -> Re
     """Make an upload private or public, as its owner or an admin."""
     with database.atomic():
         upload = access.locked(access.by_id(upload_id))
-        require_match(upload.version, {"private": upload.private}, changes, lambda: _data(upload))
+        require_match(upload.version, {"private": upload.private}, changes, lambda: described(upload))
         if upload.private != changes["private"]:
             keeping.change(upload, **changes)
-    return tagged(upload.version, _data(upload))
+    return tagged(upload.version, described(upload))
 
 
 @blp.route("/uploads/<upload_id>/sign", methods=["POST"])
@@ -141,12 +142,13 @@ def delete(_args: dict[str, Any], upload_id: str) -> Response:
     """Delete an upload and its bytes, as its owner or an admin."""
     with database.atomic():
         upload = access.locked(access.by_id(upload_id))
-        require_match(upload.version, {}, {}, lambda: _data(upload))
+        require_match(upload.version, {}, {}, lambda: described(upload))
         if not keeping.erase(upload):
             raise Problem("NOT_FOUND")
     keeping.drop_bytes(access.current_storage(), upload.key)
     return no_content()
 
 
-def _data(upload: Upload) -> Any:
+def described(upload: Upload) -> Any:
+    """Return what is known about an upload, ready to serialise."""
     return UploadSchema().dump(upload) | {"url": access.current_config().public_url + upload.path}

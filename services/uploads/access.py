@@ -8,6 +8,7 @@ from services.uploads.config import Config
 from services.uploads.models import Query, Upload, Usage
 from services.uploads.signing import Link, Signer
 from services.uploads.storage import Storage
+from services.uploads.variants import VariantCache
 from shared.auth import current_user
 from shared.db import get_or_404
 from shared.ids import is_id
@@ -16,6 +17,10 @@ from shared.problems import Problem
 
 def current_storage() -> Storage:
     return cast(Storage, current_app.extensions["postern.storage"])
+
+
+def current_variants() -> VariantCache:
+    return cast(VariantCache, current_app.extensions["postern.variants"])
 
 
 def current_signer() -> Signer:

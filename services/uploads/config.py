@@ -27,6 +27,10 @@ class Config(BaseConfig):
         "UPLOAD_QUOTA", env.integer(0, 2**60), str(1024**3), "Bytes that the uploads of one user may have together"
     )
 
+    variants_size: int = setting(
+        "VARIANTS_SIZE", env.integer(0, 2**60), str(512 * 1024**2), "Bytes of resized images that are kept at most"
+    )
+
     @property
     def storage_root(self) -> Path:
         """Return the folder that the address names, written as it is: nothing in it is percent-encoded."""

@@ -17,6 +17,7 @@ from services.uploads.inspection import PDF, Kind, check_pdf
 from services.uploads.models import Upload, Usage, database, feed
 from services.uploads.receiving import Received
 from services.uploads.storage import Storage
+from services.uploads.variants import VariantCache
 from shared import clock
 from shared.ids import new_id
 from shared.problems import Problem
@@ -126,10 +127,11 @@ def erase(upload: Upload) -> bool:
     return True
 
 
-def drop_bytes(storage: Storage, key: str) -> None:
-    """Remove the bytes of an upload that is deleted already; what fails here is left for the sweeper."""
+def drop_bytes(storage: Storage, variants: VariantCache, key: str) -> None:
+    """Remove the bytes that no upload has any more, and what was made of them; what fails is left for the sweeper."""
     try:
         storage.delete(key)
+        variants.discard(key)
     except OSError as error:
         _logger.warning("bytes are left for the sweeper: %s", error)
 

@@ -1,5 +1,6 @@
 """Tables of the uploads service and the named queries on them."""
 
+import hashlib
 from collections.abc import Collection
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -94,6 +95,10 @@ class Upload(Model):
     def etag(self) -> str:
         """Return the tag of its bytes: the version first, as in every tag, so that If-Match takes it."""
         return f'"{self.version}.{self.sha256[:32]}"'
+
+    def etag_of(self, variant: str) -> str:
+        """Return the tag of the bytes of a variant."""
+        return f'"{self.version}.{hashlib.sha256(f"{self.sha256} {variant}".encode()).hexdigest()[:32]}"'
 
     @classmethod
     def of(cls, user_id: str) -> Query:

@@ -4,6 +4,7 @@ from typing import Any
 
 import marshmallow as ma
 
+from services.uploads.resizing import FITS, FORMATS, MAX_SIDE
 from services.uploads.signing import LONGEST
 from shared.api import Boolean, Integer, Schema, Text, Timestamp
 
@@ -66,9 +67,13 @@ class UploadSchema(Schema):
 class FileQuerySchema(Schema):
     """The query of a download; `download=1` asks the browser to save what it could show.
 
-    `expires` and `signature` are those of a signed link.
+    `expires` and `signature` are those of a signed link; all else asks for another picture of an image.
     """
 
+    w = Integer(low=1, high=MAX_SIDE)
+    h = Integer(low=1, high=MAX_SIDE)
+    fit = ma.fields.String(validate=ma.validate.OneOf(FITS))
+    format = ma.fields.String(validate=ma.validate.OneOf(list(FORMATS)))
     download = ma.fields.String(validate=ma.validate.OneOf(["1"]))
     expires = ma.fields.String()
     signature = ma.fields.String()

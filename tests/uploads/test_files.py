@@ -43,7 +43,7 @@ def test_a_pdf_is_always_saved(client: Client, upload: UploadFile) -> None:
 def test_an_image_is_saved_on_demand(client: Client, image: dict[str, Any]) -> None:
     headers = client.get(image["path"] + "?download=1").headers
     assert headers["Content-Disposition"] == 'attachment; filename="dot.png"'
-    for query in ("download=2", "download=1&download=1", "w=100"):
+    for query in ("download=2", "download=1&download=1", "width=100"):
         assert_problem(client.get(f"{image['path']}?{query}"), 400, "VALIDATION_ERROR")
 
 

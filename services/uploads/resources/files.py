@@ -7,7 +7,7 @@ from typing import Any, cast
 from flask import Response, request
 from werkzeug.http import http_date
 
-from services.uploads import access, keeping
+from services.uploads import access, keeping, shown
 from services.uploads.digests import HEADER, repr_digest
 from services.uploads.disposition import disposition
 from services.uploads.inspection import KINDS, PDF
@@ -15,6 +15,7 @@ from services.uploads.models import Query, Upload, Usage, database, idempotency
 from services.uploads.names import new_name, normal
 from services.uploads.ranges import Part, Unsatisfiable, single_part
 from services.uploads.receiving import Received, receive_raw
+from services.uploads.resizing import Variant
 from services.uploads.resources.uploads import described
 from services.uploads.schemas import FileQuerySchema, FileWriteQuerySchema, NoQuerySchema, UploadSchema
 from services.uploads.signing import Link
@@ -96,7 +97,7 @@ def replace(args: dict[str, Any], user_id: str, path: str) -> Response:
             replaced = current.key
             upload.private = args.get("private", current.private)
             keeping.replace(current, upload, access.current_config().quota)
-        keeping.drop_bytes(access.current_storage(), replaced)
+        keeping.drop_bytes(access.current_storage(), access.current_variants(), replaced)
     return tagged(current.version, described(current), 200, {"Content-Location": f"/api/uploads/{current.id}"})
 
 
@@ -111,7 +112,7 @@ def delete(_args: dict[str, Any], user_id: str, path: str) -> Response:
         upload = access.locked(Upload.named(user_id, normal(path)))
         require_match(upload.version, {}, {}, lambda: described(upload))
         keeping.erase(upload)
-    keeping.drop_bytes(access.current_storage(), upload.key)
+    keeping.drop_bytes(access.current_storage(), access.current_variants(), upload.key)
     return no_content()
 
 
@@ -157,38 +158,48 @@ def _give_out(query: Query, args: dict[str, Any]) -> Response:
     for _ in range(TRIES):
         upload = access.visible(query, Link.of(args))
         try:
-            return _answer(upload, "download" in args)
+            return _answer(upload, args)
         except FileNotFoundError:
             continue
     raise Problem("NOT_FOUND")
 
 
-def _answer(upload: Upload, wants_attachment: bool) -> Response:
-    headers = _headers(upload, wants_attachment)
+def _answer(upload: Upload, args: dict[str, Any]) -> Response:
+    variant = shown.wanted_variant(upload, args)
+    headers = _headers(upload, variant, "download" in args)
     if _is_known(upload, headers["ETag"]):
         response = Response(status=304, headers=headers)
         del response.headers["Content-Type"]
         return response
-    part = _wanted_part(upload, headers)
-    start, stop = part or (0, upload.size)
+    content = shown.content_of(upload, variant)
+    try:
+        return _send(upload, content, headers)
+    except Problem:
+        content.close()
+        raise
+
+
+def _send(upload: Upload, content: shown.Content, headers: dict[str, str]) -> Response:
+    headers[HEADER] = repr_digest(content.sha256)
+    part = _wanted_part(upload, content.size, headers)
+    start, stop = part or (0, content.size)
     headers["Content-Length"] = str(stop - start)
     if part:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{upload.size}"
-    blocks = access.current_storage().open(upload.key, start, stop)
-    return Response(blocks, 206 if part else 200, headers, content_type=upload.mime_type)
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
+    return Response(content.open(start, stop), 206 if part else 200, headers)
 
 
-def _headers(upload: Upload, wants_attachment: bool) -> dict[str, str]:
+def _headers(upload: Upload, variant: Variant | None, wants_attachment: bool) -> dict[str, str]:
     """Return the headers of any answer about the file; one to credentials is stored by nobody."""
     environ = request.environ
     shown_to_one = has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", ""))
-    attached = wants_attachment or upload.kind is PDF
+    kind = variant.kind if variant else upload.kind
     return {
-        "ETag": upload.etag,
-        HEADER: repr_digest(bytes.fromhex(upload.sha256)),
+        "Content-Type": kind.mime_type,
+        "ETag": upload.etag_of(variant.name) if variant else upload.etag,
         "Last-Modified": http_date(upload.modified_at),
         "Cache-Control": PRIVATE if upload.private or shown_to_one else PUBLIC,
-        "Content-Disposition": disposition(upload.filename, upload.kind, attached),
+        "Content-Disposition": disposition(upload.filename, kind, wants_attachment or kind is PDF),
         "Content-Security-Policy": POLICY,
         "X-Content-Type-Options": "nosniff",
         "Accept-Ranges": "bytes",
@@ -203,7 +214,7 @@ def _is_known(upload: Upload, etag: str) -> bool:
     return since is not None and upload.modified_at.replace(microsecond=0) <= since
 
 
-def _wanted_part(upload: Upload, headers: dict[str, str]) -> Part | None:
+def _wanted_part(upload: Upload, size: int, headers: dict[str, str]) -> Part | None:
     """Return the part that Range asks for, None for all: as well where If-Range names another file.
 
     Raises RANGE_NOT_SATISFIABLE.
@@ -213,6 +224,6 @@ def _wanted_part(upload: Upload, headers: dict[str, str]) -> Part | None:
     if request.method != "GET" or condition not in (None, headers["ETag"], *dates):
         return None
     try:
-        return single_part(request.headers.get("Range", ""), upload.size)
+        return single_part(request.headers.get("Range", ""), size)
     except Unsatisfiable as error:
-        raise Problem("RANGE_NOT_SATISFIABLE", headers={"Content-Range": f"bytes */{upload.size}"}) from error
+        raise Problem("RANGE_NOT_SATISFIABLE", headers={"Content-Range": f"bytes */{size}"}) from error

@@ -145,7 +145,7 @@ def delete(_args: dict[str, Any], upload_id: str) -> Response:
         require_match(upload.version, {}, {}, lambda: described(upload))
         if not keeping.erase(upload):
             raise Problem("NOT_FOUND")
-    keeping.drop_bytes(access.current_storage(), upload.key)
+    keeping.drop_bytes(access.current_storage(), access.current_variants(), upload.key)
     return no_content()
 
 

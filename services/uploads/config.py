@@ -19,6 +19,12 @@ class Config(BaseConfig):
     """What the uploads service reads from the environment besides the settings that all services have."""
 
     port: int = setting("UPLOADS_PORT", env.port, "8003", "Port of the uploads service")
+    threads: int = setting(
+        "UPLOADS_THREADS",
+        env.integer(1, 512),
+        "32",
+        "Requests at the same time: each slow upload or download takes one",
+    )
     database_url: str = database_url("UPLOADS_DATABASE_URL", "uploads")
     storage_url: str = setting(
         "STORAGE_URL", env.url("file"), _under_data_dir, "Where the bytes are kept: file:///folder"

@@ -13,7 +13,7 @@ from services.uploads.disposition import disposition
 from services.uploads.inspection import KINDS, PDF
 from services.uploads.models import Query, Upload, Usage, database, idempotency
 from services.uploads.names import new_name, normal
-from services.uploads.ranges import Part, Unsatisfiable, single_part
+from services.uploads.ranges import ByteRanges, Part, Unsatisfiable, content_range, wanted_parts
 from services.uploads.receiving import Received, receive_raw
 from services.uploads.resizing import Variant
 from services.uploads.resources.uploads import described
@@ -37,7 +37,7 @@ BODY = {"required": True, "content": {kind: {"schema": {"type": "string", "forma
 TRIES = 3
 ANSWERS = {
     200: {"description": "The file"} | BYTES,
-    206: {"description": "The part of the file that Range names"} | BYTES,
+    206: {"description": "The parts of the file that Range names"} | BYTES,
     304: {"description": "The client has it already"},
 }
 
@@ -181,12 +181,16 @@ def _answer(upload: Upload, args: dict[str, Any]) -> Response:
 
 def _send(upload: Upload, content: shown.Content, headers: dict[str, str]) -> Response:
     headers[HEADER] = repr_digest(content.sha256)
-    part = _wanted_part(upload, content.size, headers)
-    start, stop = part or (0, content.size)
+    parts = _wanted_parts(upload, content.size, headers)
+    if len(parts) > 1:
+        several = ByteRanges(parts, content.size, headers["Content-Type"], content.open)
+        headers |= {"Content-Type": several.mime_type, "Content-Length": str(several.length)}
+        return Response(several, 206, headers)
+    if parts:
+        headers["Content-Range"] = content_range(parts[0], content.size)
+    start, stop = parts[0] if parts else (0, content.size)
     headers["Content-Length"] = str(stop - start)
-    if part:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
-    return Response(content.open(start, stop), 206 if part else 200, headers)
+    return Response(content.open(start, stop), 206 if parts else 200, headers)
 
 
 def _headers(upload: Upload, variant: Variant | None, wants_attachment: bool) -> dict[str, str]:
@@ -214,16 +218,16 @@ def _is_known(upload: Upload, etag: str) -> bool:
     return since is not None and upload.modified_at.replace(microsecond=0) <= since
 
 
-def _wanted_part(upload: Upload, size: int, headers: dict[str, str]) -> Part | None:
-    """Return the part that Range asks for, None for all: as well where If-Range names another file.
+def _wanted_parts(upload: Upload, size: int, headers: dict[str, str]) -> list[Part]:
+    """Return the parts that Range asks for, none for all: as well where If-Range names another file.
 
     Raises RANGE_NOT_SATISFIABLE.
     """
     condition = request.headers.get("If-Range")
     dates = [headers["Last-Modified"]] if upload.version == 1 else []  # two versions may be of one second
     if request.method != "GET" or condition not in (None, headers["ETag"], *dates):
-        return None
+        return []
     try:
-        return single_part(request.headers.get("Range", ""), size)
+        return wanted_parts(request.headers.get("Range", ""), size)
     except Unsatisfiable as error:
         raise Problem("RANGE_NOT_SATISFIABLE", headers={"Content-Range": f"bytes */{size}"}) from error

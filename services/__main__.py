@@ -111,7 +111,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
             f"Unknown: {' '.join(words)}. Say one of {', '.join(('migrate', *COMMANDS, *known))}; nothing starts all."
         )
     config = load_configs(package, [name])[name]
-    from shared.gunicorn import serve
+    from shared.gunicorn import THREADS, serve
     from shared.sockets import PortError
 
     try:
@@ -122,6 +122,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
             port=port_of(config, name),
             events=name == "gateway",
             processes=value_of(config, f"{name.upper()}_WORKERS", 1),
+            threads=value_of(config, f"{name.upper()}_THREADS", THREADS),
             reload=reload,
         )
     except PortError as error:

@@ -81,6 +81,7 @@ def serve(
     port: int,
     events: bool = False,
     processes: int = 1,
+    threads: int = THREADS,
     reload: bool = False,
     patience: Patience | None = None,
 ) -> None:
@@ -93,6 +94,8 @@ def serve(
     wsgi.SERVER = SERVER_NAME
     _raise_file_limit()
     settings = _settings(name, config, events=events, processes=processes, reload=reload)
+    if not events:
+        settings["threads"] = threads
     if not systemd.listen_fds(unset_environment=False):
         settings["bind"] = f"fd://{listen(config.host, port, f'{name.upper()}_PORT').detach()}"
     try:
@@ -130,7 +133,6 @@ def _settings(name: str, config: BaseConfig, *, events: bool, processes: int, re
 
 _THREADS = {
     "worker_class": "shared.workers.threads.ThreadWorker",
-    "threads": THREADS,
     "worker_connections": 1000,
     "keepalive": 75,  # longer than the gateway keeps an idle connection
 }

@@ -9,6 +9,7 @@ KIB = 1024
 MIB = 1024 * KIB
 UPLOAD_LIMIT = 12 * MIB
 FORM_LIMIT = 64 * KIB
+UPLOADS_LIMIT = 102 * MIB  # ten files
 
 
 class Who(IntEnum):
@@ -128,7 +129,7 @@ POSTS = (
 
 UPLOADS = (
     uploads("POST", "/api/upload", who=USER, limit="upload", max_body=UPLOAD_LIMIT),
-    uploads("POST", "/api/uploads", who=USER, limit="upload", max_body=UPLOAD_LIMIT),
+    uploads("POST", "/api/uploads", who=USER, limit="upload", max_body=UPLOADS_LIMIT, first_byte=60.0),
     uploads("GET", "/api/uploads", who=USER),
     uploads("GET PATCH DELETE", "/api/uploads/{id}", who=USER),
     uploads("POST", "/api/uploads/{id}/sign", who=USER),

@@ -9,8 +9,10 @@ from services.uploads.config import Config
 from services.uploads.models import database, feed
 from services.uploads.owners import OwnerReader
 from services.uploads.resources import files, uploads
+from services.uploads.signing import Signer
 from services.uploads.storage import LocalStorage
 from services.uploads.sweeping import Sweeper
+from services.uploads.variants import VariantCache
 from shared import db
 from shared.app import check_database, create_service, run_in_background
 from shared.tokens import Jwks
@@ -22,6 +24,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     """Return the service; `fetch_keys` gives the public keys, which are else asked of auth."""
     config = config or Config.from_environment()
     storage = LocalStorage(config.storage_root)
+    variants = VariantCache(config.data_dir / "variants", config.variants_size)
     app = create_service(
         "uploads",
         config,
@@ -30,8 +33,12 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
         feed=feed,
         fetch_keys=fetch_keys,
     )
-    app.extensions["postern.storage"] = storage
+    app.extensions |= {
+        "postern.storage": storage,
+        "postern.variants": variants,
+        "postern.signer": Signer(config.internal_token),
+    }
     db.init_app(app, database, config.database_url, MIGRATIONS)
-    run_in_background(app, OwnerReader(config, storage))
-    run_in_background(app, Sweeper(storage))
+    run_in_background(app, OwnerReader(config, storage, variants))
+    run_in_background(app, Sweeper(storage, variants))
     return app

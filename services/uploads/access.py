@@ -4,8 +4,11 @@ from typing import cast
 
 from flask import current_app
 
-from services.uploads.models import Query, Upload
+from services.uploads.config import Config
+from services.uploads.models import Query, Upload, Usage
+from services.uploads.signing import Link, Signer
 from services.uploads.storage import Storage
+from services.uploads.variants import VariantCache
 from shared.auth import current_user
 from shared.db import get_or_404
 from shared.ids import is_id
@@ -16,6 +19,18 @@ def current_storage() -> Storage:
     return cast(Storage, current_app.extensions["postern.storage"])
 
 
+def current_variants() -> VariantCache:
+    return cast(VariantCache, current_app.extensions["postern.variants"])
+
+
+def current_signer() -> Signer:
+    return cast(Signer, current_app.extensions["postern.signer"])
+
+
+def current_config() -> Config:
+    return cast(Config, current_app.extensions["postern.config"])
+
+
 def by_id(upload_id: str) -> Query:
     """Select the upload of an id; raise NOT_FOUND for what is none."""
     if not is_id(upload_id):
@@ -23,8 +38,16 @@ def by_id(upload_id: str) -> Query:
     return Upload.select().where(Upload.id == upload_id)
 
 
-def visible(query: Query) -> Upload:
-    """Return the one upload; raise NOT_FOUND where there is none that the caller may see."""
+def visible(query: Query, link: Link | None = None) -> Upload:
+    """Return the one upload; raise NOT_FOUND where there is none that the caller may see.
+
+    With a signed link anybody may see what it was made for. Any other link raises LINK_EXPIRED, whether there is an
+    upload or not, so that it tells nothing about private ones.
+    """
+    if link:
+        found: Upload | None = query.clone().first()
+        current_signer().check(link, found.id if found else "")
+        return cast(Upload, found)
     upload: Upload = get_or_404(query)
     if upload.private and not _may_change(upload):
         raise Problem("NOT_FOUND")
@@ -37,6 +60,12 @@ def own(query: Query) -> Upload:
     if not _may_change(upload):
         raise Problem("FORBIDDEN", "This is somebody else's upload.")
     return upload
+
+
+def locked(query: Query) -> Upload:
+    """Return the one upload that the caller may change, which nobody else changes until the transaction ends."""
+    Usage.lock(own(query).user_id)
+    return own(query)
 
 
 def _may_change(upload: Upload) -> bool:

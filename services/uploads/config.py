@@ -19,9 +19,22 @@ class Config(BaseConfig):
     """What the uploads service reads from the environment besides the settings that all services have."""
 
     port: int = setting("UPLOADS_PORT", env.port, "8003", "Port of the uploads service")
+    threads: int = setting(
+        "UPLOADS_THREADS",
+        env.integer(1, 512),
+        "32",
+        "Requests at the same time: each slow upload or download takes one",
+    )
     database_url: str = database_url("UPLOADS_DATABASE_URL", "uploads")
     storage_url: str = setting(
         "STORAGE_URL", env.url("file"), _under_data_dir, "Where the bytes are kept: file:///folder"
+    )
+    quota: int = setting(
+        "UPLOAD_QUOTA", env.integer(0, 2**60), str(1024**3), "Bytes that the uploads of one user may have together"
+    )
+
+    variants_size: int = setting(
+        "VARIANTS_SIZE", env.integer(0, 2**60), str(512 * 1024**2), "Bytes of resized images that are kept at most"
     )
 
     @property

@@ -14,16 +14,20 @@ import peewee
 
 from services.uploads import images
 from services.uploads.inspection import PDF, Kind, check_pdf
-from services.uploads.models import Upload, database, feed
+from services.uploads.models import Upload, Usage, database, feed
 from services.uploads.receiving import Received
 from services.uploads.storage import Storage
+from services.uploads.variants import VariantCache
+from shared import clock
 from shared.ids import new_id
+from shared.problems import Problem
 
+_OF_THE_BYTES = ("key", "mime_type", "size", "sha256", "width", "height")
 _logger = logging.getLogger("postern.uploads")
 
 
-def prepare(user_id: str, received: Received, draft: BinaryIO) -> Upload:
-    """Return the row to be for what is in the draft, which now holds the bytes to store; raise INVALID_IMAGE."""
+def prepare(user_id: str, received: Received) -> Upload:
+    """Return the row to be for what was received; its draft now holds the bytes to store. Raises INVALID_IMAGE."""
     upload_id = new_id()
     name = f"{upload_id}.{received.kind.extension}"
     upload = Upload(
@@ -38,9 +42,9 @@ def prepare(user_id: str, received: Received, draft: BinaryIO) -> Upload:
         private=received.private,
     )
     if received.kind is PDF:
-        check_pdf(draft)
+        check_pdf(received.draft)
     else:
-        _clean_image(upload, received.kind, draft)
+        _clean_image(upload, received.kind, received.draft)
     return upload
 
 
@@ -80,25 +84,54 @@ def _drop_unless_recorded(storage: Storage, upload: Upload) -> None:
         _logger.warning("bytes may be left for the sweeper: %s", type(error).__name__)
 
 
-def record(upload: Upload) -> None:
-    """Write the row and the fact."""
+def record(upload: Upload, quota: int) -> None:
+    """Write the row and the fact and count the bytes; raise QUOTA_EXCEEDED."""
     with database.atomic():
+        count(upload.user_id, upload.size, quota)
         upload.save(force_insert=True)
         feed.publish("upload.created", upload.id, _fact(upload))
 
 
+def replace(upload: Upload, new: Upload, quota: int) -> None:
+    """Give a locked upload other bytes, inside a transaction; raise QUOTA_EXCEEDED.
+
+    The old ones go after the commit.
+    """
+    count(upload.user_id, new.size - upload.size, quota)
+    values = {name: getattr(new, name) for name in _OF_THE_BYTES}
+    change(upload, private=new.private, modified_at=clock.now(), **values)
+
+
+def count(user_id: str, size: int, quota: int) -> None:
+    """Count so many bytes more, or fewer, for a user, inside a transaction; raise QUOTA_EXCEEDED."""
+    if size <= 0:
+        Usage.remove(user_id, -size)
+    elif not Usage.add(user_id, size, quota):
+        raise Problem("QUOTA_EXCEEDED", f"Your uploads may have {quota} bytes together.", maxSize=quota)
+
+
+def change(upload: Upload, **values: Any) -> None:
+    """Change what is known about an upload and raise its version, inside a transaction."""
+    for name, value in (values | {"version": upload.version + 1}).items():
+        setattr(upload, name, value)
+    upload.save()
+    feed.publish("upload.updated", upload.id, _fact(upload))
+
+
 def erase(upload: Upload) -> bool:
-    """Delete the row, inside a transaction; False when somebody was faster. The bytes go after the commit."""
+    """Delete the row, locked inside a transaction; False when somebody was faster. The bytes go after the commit."""
     if not Upload.delete().where(Upload.id == upload.id).execute():
         return False
+    Usage.remove(upload.user_id, upload.size)
     feed.publish("upload.deleted", upload.id, _fact(upload))
     return True
 
 
-def drop_bytes(storage: Storage, key: str) -> None:
-    """Remove the bytes of an upload that is deleted already; what fails here is left for the sweeper."""
+def drop_bytes(storage: Storage, variants: VariantCache, key: str) -> None:
+    """Remove the bytes that no upload has any more, and what was made of them; what fails is left for the sweeper."""
     try:
         storage.delete(key)
+        variants.discard(key)
     except OSError as error:
         _logger.warning("bytes are left for the sweeper: %s", error)
 

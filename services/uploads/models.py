@@ -1,7 +1,9 @@
 """Tables of the uploads service and the named queries on them."""
 
+import hashlib
 from collections.abc import Collection
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import peewee
 
@@ -11,6 +13,8 @@ from shared.db import Database, IdField, TimestampField, id_field
 from shared.feed import FactColumns, Feed, PositionColumns
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.pagination import Order
+
+_SAFE = "/!$&'()*+,;=:@"
 
 database = Database()
 Query: TypeAlias = "peewee.ModelSelect[Any]"
@@ -84,7 +88,17 @@ class Upload(Model):
 
     @property
     def path(self) -> str:
-        return f"/api/files/{self.user_id}/{self.name}"
+        """Return the path of its address, percent-encoded as the gateway does it."""
+        return f"/api/files/{self.user_id}/{quote(self.name, safe=_SAFE)}"
+
+    @property
+    def etag(self) -> str:
+        """Return the tag of its bytes: the version first, as in every tag, so that If-Match takes it."""
+        return f'"{self.version}.{self.sha256[:32]}"'
+
+    def etag_of(self, variant: str) -> str:
+        """Return the tag of the bytes of a variant."""
+        return f'"{self.version}.{hashlib.sha256(f"{self.sha256} {variant}".encode()).hexdigest()[:32]}"'
 
     @classmethod
     def of(cls, user_id: str) -> Query:
@@ -101,6 +115,35 @@ class Upload(Model):
         """Return those of the keys that belong to an upload."""
         rows: Any = cls.select(cls.key).where(cls.key.in_(list(keys))).tuples()
         return {key for (key,) in rows}
+
+
+class Usage(Model):
+    """How many bytes a user's uploads have together; its row is also the lock on them."""
+
+    user_id = IdField(primary_key=True)
+    bytes = peewee.BigIntegerField()
+
+    @classmethod
+    def lock(cls, user_id: str) -> None:
+        """Let nobody else add, change or delete uploads of the user until the transaction ends."""
+        cls._ensure(user_id)
+        cls.update(bytes=cls.bytes).where(cls.user_id == user_id).execute()
+
+    @classmethod
+    def add(cls, user_id: str, size: int, quota: int) -> bool:
+        """Count so many bytes more; return False, and count nothing, when they would be too many."""
+        cls._ensure(user_id)
+        fits = cls.bytes + size <= quota
+        changed: int = cls.update(bytes=cls.bytes + size).where(cls.user_id == user_id, fits).execute()
+        return changed == 1
+
+    @classmethod
+    def remove(cls, user_id: str, size: int) -> None:
+        cls.update(bytes=cls.bytes - size).where(cls.user_id == user_id).execute()
+
+    @classmethod
+    def _ensure(cls, user_id: str) -> None:
+        cls.insert(user_id=user_id, bytes=0).on_conflict_ignore().execute()
 
 
 NEWEST = Order("newest", (Upload.created_at, Upload.id))

@@ -4,7 +4,9 @@ from typing import Any
 
 import marshmallow as ma
 
-from shared.api import Boolean, Schema, Text, Timestamp
+from services.uploads.resizing import FITS, FORMATS, MAX_SIDE
+from services.uploads.signing import LONGEST
+from shared.api import Boolean, Integer, Schema, Text, Timestamp
 
 MAX_FILENAME = 255
 
@@ -14,6 +16,31 @@ class UploadFormSchema(Schema):
 
     file = Text(low=1, high=MAX_FILENAME, required=True)
     private = Boolean(load_default=False)
+
+
+class UploadsFormSchema(Schema):
+    """The parts of the form of several files; `private` is for all of them."""
+
+    files = ma.fields.List(Text(low=1, high=MAX_FILENAME), required=True)
+    private = Boolean(load_default=False)
+
+
+class UploadPatchSchema(Schema):
+    """What can be changed of an upload."""
+
+    private = Boolean(required=True)
+
+
+class SignSchema(Schema):
+    """For how many seconds a link is to hold."""
+
+    expires_in = Integer(low=1, high=int(LONGEST.total_seconds()), required=True)
+
+
+class LinkSchema(Schema):
+    """A link that shows a private file to whoever has it."""
+
+    url = ma.fields.String()
 
 
 class UploadSchema(Schema):
@@ -38,9 +65,24 @@ class UploadSchema(Schema):
 
 
 class FileQuerySchema(Schema):
-    """The query of a download; `download=1` asks the browser to save what it could show."""
+    """The query of a download; `download=1` asks the browser to save what it could show.
 
+    `expires` and `signature` are those of a signed link; all else asks for another picture of an image.
+    """
+
+    w = Integer(low=1, high=MAX_SIDE)
+    h = Integer(low=1, high=MAX_SIDE)
+    fit = ma.fields.String(validate=ma.validate.OneOf(FITS))
+    format = ma.fields.String(validate=ma.validate.OneOf(list(FORMATS)))
     download = ma.fields.String(validate=ma.validate.OneOf(["1"]))
+    expires = ma.fields.String()
+    signature = ma.fields.String()
+
+
+class FileWriteQuerySchema(Schema):
+    """The query of a file that is sent; without `private` a new one is public, and one that is replaced stays so."""
+
+    private = Boolean()
 
 
 class NoQuerySchema(Schema):

@@ -30,27 +30,28 @@ def seed(config: Config, owners: list[str], images: int, progress: Progress) -> 
     ids = []
     with database.connection_context():
         for number in range(images if owners else 0):
-            ids.append(_ensure(storage, owners[number % len(owners)], number))
+            ids.append(_ensure(storage, owners[number % len(owners)], number, config.quota))
             progress(number + 1, images)
     return ids
 
 
-def _ensure(storage: Storage, owner: str, number: int) -> str:
+def _ensure(storage: Storage, owner: str, number: int, quota: int) -> str:
     name = f"demo/pattern-{number:04}.png"
     upload: Upload | None = Upload.named(owner, name).first()
     if upload is None:
-        upload = _add(storage, owner, name, _pattern(number))
+        upload = _add(storage, owner, name, _pattern(number), quota)
     return str(upload.id)
 
 
-def _add(storage: Storage, owner: str, name: str, data: bytes) -> Upload:
+def _add(storage: Storage, owner: str, name: str, data: bytes, quota: int) -> Upload:
     with storage.draft() as draft:
         draft.write(data)
-        received = Received(PNG, len(data), hashlib.sha256(data).hexdigest(), name.split("/")[-1], private=False)
-        upload = keeping.prepare(owner, received, draft)
+        filename, digest = name.split("/")[-1], hashlib.sha256(data).hexdigest()
+        received = Received(PNG, len(data), digest, filename, private=False, draft=draft)
+        upload = keeping.prepare(owner, received)
         upload.name = name
         with keeping.stored(storage, draft, upload):
-            keeping.record(upload)
+            keeping.record(upload, quota)
     return upload
 
 

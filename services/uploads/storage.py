@@ -130,11 +130,12 @@ class FileBlocks:
 
     def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
         self._file = file
+        self._start = start
         self._left = stop - start
-        file.seek(start)
         self.close = file.close
 
     def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(self._start)
         while self._left and (block := self._file.read(min(BLOCK, self._left))):
             self._left -= len(block)
             yield block

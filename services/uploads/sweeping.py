@@ -8,6 +8,7 @@ from itertools import islice
 
 from services.uploads.models import Upload, database
 from services.uploads.storage import Storage
+from services.uploads.variants import VariantCache
 from shared import clock
 
 GRACE = timedelta(minutes=15)  # an upload under way is younger
@@ -33,6 +34,14 @@ def sweep(storage: Storage, before: datetime) -> int:
     return removed
 
 
+def sweep_variants(variants: VariantCache) -> None:
+    """Remove what was made of images that are gone, and count the rest."""
+    for keys in _batches(iter(variants.keys())):
+        for key in set(keys) - Upload.known(keys):
+            variants.discard(key)
+    variants.recount()
+
+
 def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
     while batch := list(islice(keys, BATCH)):
         yield batch
@@ -41,8 +50,9 @@ def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
 class Sweeper:
     """Sweep at the start and every hour, in a thread of its own."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, variants: VariantCache) -> None:
         self._storage = storage
+        self._variants = variants
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -55,6 +65,7 @@ class Sweeper:
         while not self._stopping.is_set():
             try:
                 with database.connection_context():
+                    sweep_variants(self._variants)
                     if removed := sweep(self._storage, clock.now() - GRACE):
                         _logger.info("removed %d files that no upload knows", removed)
             except Exception as error:

@@ -9,10 +9,10 @@ from flask.testing import FlaskClient
 
 from services.uploads import create_app
 from services.uploads.config import Config
-from services.uploads.models import Upload, database
+from services.uploads.models import Upload, Usage, database
 from shared.tokens import Jwks
 from tests.conftest import MakeToken
-from tests.uploads.samples import MULTIPART, form
+from tests.uploads.samples import MULTIPART, form, form_of_many
 
 Client = Any  # Flask's, whose answers are of any shape
 Headers = dict[str, str]
@@ -43,14 +43,23 @@ def config(tmp_path: Path, database_setting: dict[str, str]) -> Config:
 
 @pytest.fixture
 def app(config: Config, jwks: Jwks) -> Iterator[Flask]:
-    """The service; at the end every row must have its bytes, and nothing else may be there."""
+    """The service; at the end every row must have its bytes, they must be counted, and nothing else may be there."""
     app = create_app(config, lambda: jwks)
     app.test_client_class = Reading
     yield app
     rows = {upload.key for upload in Upload.select()}
+    used, counted = used_bytes(), {usage.user_id: usage.bytes for usage in Usage.select() if usage.bytes}
     database.close()
     assert kept_files(config) == rows
+    assert used == counted
     assert not drafts(config)
+
+
+def used_bytes() -> dict[str, int]:
+    used: dict[str, int] = {}
+    for upload in Upload.select():
+        used[upload.user_id] = used.get(upload.user_id, 0) + upload.size
+    return used
 
 
 def kept_files(config: Config) -> set[str]:
@@ -110,6 +119,17 @@ def upload(send: Send) -> Callable[..., dict[str, Any]]:
         return data
 
     return upload
+
+
+@pytest.fixture
+def send_many(client: Client, ann: Headers) -> Send:
+    """Upload files of such names together, whatever the answer."""
+
+    def send_many(files: list[tuple[str, bytes]], headers: Headers = ann, **fields: str) -> Any:
+        body = form_of_many(files, **fields)
+        return client.post("/api/uploads", data=body, content_type=MULTIPART, headers=headers)
+
+    return send_many
 
 
 def in_threads(*jobs: Callable[[], Any]) -> list[Any]:

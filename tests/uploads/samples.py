@@ -86,7 +86,17 @@ def form(data: bytes | None = None, name: str = "dot.png", mime_type: str = "ima
     """Return the body of an upload."""
     quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     file = part(f'name="file"; filename="{quoted}"', png() if data is None else data, f"Content-Type: {mime_type}")
-    return file + b"".join(part(f'name="{key}"', value.encode()) for key, value in fields.items()) + END
+    return file + texts(**fields) + END
+
+
+def form_of_many(files: list[tuple[str, bytes]], **fields: str) -> bytes:
+    """Return the body of an upload of several files."""
+    parts = [part(f'name="files"; filename="{name}"', data) for name, data in files]
+    return b"".join(parts) + texts(**fields) + END
+
+
+def texts(**fields: str) -> bytes:
+    return b"".join(part(f'name="{key}"', value.encode()) for key, value in fields.items())
 
 
 def chunk(name: bytes, content: bytes) -> bytes:

@@ -187,6 +187,17 @@ def test_a_client_that_still_sends_sees_the_413(served: Served, as_user: AsUser,
     wait_until(lambda: set(served.files()) == before)
 
 
+def test_slow_uploads_do_not_keep_others_waiting(served: Served, as_user: AsUser) -> None:
+    headers, before = as_user(), set(served.files())
+    start = head(headers, "Content-Length: 3000300") + samples.form(samples.pdf(99_999), "a.pdf")[:50_000]
+    clients = [begin(served, start) for _ in range(20)]
+    wait_until(lambda: len(set(served.files()) - before) == 20)
+    assert has_no_uploads(served, headers)
+    for client in clients:
+        client.close()
+    wait_until(lambda: set(served.files()) == before)
+
+
 def test_memory_of_the_process_does_not_follow_the_bodies(served: Served, as_user: AsUser) -> None:
     headers = as_user() | {"Content-Type": samples.MULTIPART}
     small, large = (samples.form(samples.pdf(size), "a.pdf") for size in (1000, 10_000_000))

@@ -76,11 +76,11 @@ def test_what_is_not_ours_is_left_alone(upload: UploadFile, storage: Storage, co
         path.unlink()
 
 
-def test_the_service_sweeps_when_it_starts(upload: UploadFile, storage: Storage, config: Config) -> None:
+def test_the_service_sweeps_when_it_starts(app: Flask, upload: UploadFile, storage: Storage, config: Config) -> None:
     upload()
     path = orphan(config)
     age(path, 20)
-    sweeper = Sweeper(storage)
+    sweeper = Sweeper(storage, app.extensions["postern.variants"])
     sweeper.start()
     until = clock.now() + timedelta(seconds=10)
     while path.exists():
@@ -90,7 +90,7 @@ def test_the_service_sweeps_when_it_starts(upload: UploadFile, storage: Storage,
 
 @pytest.fixture
 def reader(app: Flask, config: Config) -> OwnerReader:
-    reader = OwnerReader(config, app.extensions["postern.storage"])
+    reader = OwnerReader(config, app.extensions["postern.storage"], app.extensions["postern.variants"])
     reader.last_event_id = None
     return reader
 

@@ -1,18 +1,29 @@
-"""Files: give out the bytes, so that nothing in them can act in a browser."""
+"""Files: give out the bytes, so that nothing in them can act in a browser, and take them under names of one's own."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 from flask import Response, request
 from werkzeug.http import http_date
 
-from services.uploads import access
+from services.uploads import access, keeping, shown
+from services.uploads.digests import HEADER, repr_digest
 from services.uploads.disposition import disposition
-from services.uploads.inspection import PDF
-from services.uploads.models import Upload
-from services.uploads.ranges import Part, Unsatisfiable, single_part
-from services.uploads.schemas import FileQuerySchema
-from shared.api import Blueprint
+from services.uploads.inspection import KINDS, PDF
+from services.uploads.models import Query, Upload, Usage, database, idempotency
+from services.uploads.names import new_name, normal
+from services.uploads.ranges import ByteRanges, Part, Unsatisfiable, content_range, wanted_parts
+from services.uploads.receiving import Received, receive_raw
+from services.uploads.resizing import Variant
+from services.uploads.resources.uploads import described
+from services.uploads.schemas import FileQuerySchema, FileWriteQuerySchema, NoQuerySchema, UploadSchema
+from services.uploads.signing import Link
+from services.uploads.storage import full_disk_is_told
+from shared.api import Blueprint, no_content
+from shared.auth import require_user, signed_in
 from shared.credentials import has_credentials
+from shared.etag import require_match, tagged
 from shared.ids import is_id
 from shared.problems import Problem
 
@@ -22,9 +33,11 @@ POLICY = "default-src 'none'; sandbox"
 PUBLIC = "public, max-age=300"
 PRIVATE = "private, no-store"
 BYTES = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+BODY = {"required": True, "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in KINDS}}
+TRIES = 3
 ANSWERS = {
     200: {"description": "The file"} | BYTES,
-    206: {"description": "The part of the file that Range names"} | BYTES,
+    206: {"description": "The parts of the file that Range names"} | BYTES,
     304: {"description": "The client has it already"},
 }
 
@@ -34,7 +47,7 @@ ANSWERS = {
 @blp.arguments(FileQuerySchema, location="query")
 def read_by_id(args: dict[str, Any], upload_id: str) -> Response:
     """Read a file at the address that stays."""
-    return _answer(access.visible(access.by_id(upload_id)), "download" in args)
+    return _give_out(access.by_id(upload_id), args)
 
 
 @blp.route("/<user_id>/<path:path>", methods=["GET"])
@@ -44,37 +57,153 @@ def read(args: dict[str, Any], user_id: str, path: str) -> Response:
     """Read a file by its owner and path."""
     if not is_id(user_id) or "\0" in path:
         raise Problem("NOT_FOUND")
-    return _answer(access.visible(Upload.named(user_id, path)), "download" in args)
+    return _give_out(Upload.named(user_id, normal(path)), args)
 
 
-def _answer(upload: Upload, wants_attachment: bool) -> Response:
-    headers = _headers(upload, wants_attachment)
+@blp.route("/<user_id>/<path:path>", methods=["POST"])
+@blp.doc(requestBody=BODY)
+@signed_in()
+@blp.arguments(FileWriteQuerySchema, location="query")
+@blp.response(201, UploadSchema)
+def create(args: dict[str, Any], user_id: str, path: str) -> Response:
+    """Store the body under a new path of one's own."""
+    name = _own_name(user_id, path)
+    if "Idempotency-Key" not in request.headers and Upload.named(user_id, name).exists():
+        raise Problem("CONFLICT", "There is a file at this path already.")
+    with _received(name, args.get("private", False)) as (upload, received):
+        return cast(Response, idempotency.run_once(lambda: _record(upload), received.fingerprint))
+
+
+def _record(upload: Upload) -> Response:
+    keeping.record(upload, access.current_config().quota)
+    return tagged(upload.version, described(upload), 201, {"Location": upload.path})
+
+
+@blp.route("/<user_id>/<path:path>", methods=["PUT"])
+@blp.doc(requestBody=BODY)
+@signed_in()
+@blp.arguments(FileWriteQuerySchema, location="query")
+@blp.response(200, UploadSchema)
+def replace(args: dict[str, Any], user_id: str, path: str) -> Response:
+    """Store the body under a path of one's own, in place of what is there (200), or as new (201)."""
+    name = _own_name(user_id, path)
+    _current(user_id, name)  # asked twice: now, to spare the client a body in vain, and under the lock
+    with _received(name, args.get("private", False)) as (upload, _):
+        with database.atomic():
+            Usage.lock(user_id)
+            current = _current(user_id, name)
+            if current is None:
+                return _record(upload)
+            replaced = current.key
+            upload.private = args.get("private", current.private)
+            keeping.replace(current, upload, access.current_config().quota)
+        keeping.drop_bytes(access.current_storage(), access.current_variants(), replaced)
+    return tagged(current.version, described(current), 200, {"Content-Location": f"/api/uploads/{current.id}"})
+
+
+@blp.route("/<user_id>/<path:path>", methods=["DELETE"])
+@signed_in()
+@blp.arguments(NoQuerySchema, location="query")
+@blp.response(204)
+def delete(_args: dict[str, Any], user_id: str, path: str) -> Response:
+    """Delete the file at a path of one's own."""
+    _check_owner(user_id)
+    with database.atomic():
+        upload = access.locked(Upload.named(user_id, normal(path)))
+        require_match(upload.version, {}, {}, lambda: described(upload))
+        keeping.erase(upload)
+    keeping.drop_bytes(access.current_storage(), access.current_variants(), upload.key)
+    return no_content()
+
+
+def _own_name(user_id: str, path: str) -> str:
+    _check_owner(user_id)
+    return new_name(path)
+
+
+def _check_owner(user_id: str) -> None:
+    if not is_id(user_id):
+        raise Problem("NOT_FOUND")
+    if require_user().user_id != user_id:
+        raise Problem("FORBIDDEN", "This is somebody else's folder.")
+
+
+def _current(user_id: str, name: str) -> Upload | None:
+    """Return what is at a path now; raise PRECONDITION_FAILED where the client expects something else there."""
+    upload: Upload | None = Upload.named(user_id, name).first()
+    if upload is None:
+        if "If-Match" in request.headers:
+            raise Problem("PRECONDITION_FAILED", "There is nothing at this path.")
+        return None
+    require_match(upload.version, {}, {}, lambda: described(upload))
+    if request.if_none_match.contains_weak(upload.etag.strip('"')):
+        raise Problem("PRECONDITION_FAILED", headers={"ETag": upload.etag})
+    return upload
+
+
+@contextmanager
+def _received(name: str, private: bool) -> Iterator[tuple[Upload, Received]]:
+    """Take the body and keep its bytes while the block records them."""
+    storage = access.current_storage()
+    with full_disk_is_told(), storage.draft() as draft:
+        received = receive_raw(draft, name.split("/")[-1], private)
+        upload = keeping.prepare(require_user().user_id, received)
+        upload.name = name
+        with keeping.stored(storage, draft, upload):
+            yield upload, received
+
+
+def _give_out(query: Query, args: dict[str, Any]) -> Response:
+    """Answer with one version of the file, the next one if it is replaced between a look at its row and its bytes."""
+    for _ in range(TRIES):
+        upload = access.visible(query, Link.of(args))
+        try:
+            return _answer(upload, args)
+        except FileNotFoundError:
+            continue
+    raise Problem("NOT_FOUND")
+
+
+def _answer(upload: Upload, args: dict[str, Any]) -> Response:
+    variant = shown.wanted_variant(upload, args)
+    headers = _headers(upload, variant, "download" in args)
     if _is_known(upload, headers["ETag"]):
         response = Response(status=304, headers=headers)
         del response.headers["Content-Type"]
         return response
-    part = _wanted_part(upload, headers)
-    start, stop = part or (0, upload.size)
-    headers["Content-Length"] = str(stop - start)
-    if part:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{upload.size}"
+    content = shown.content_of(upload, variant)
     try:
-        blocks = access.current_storage().open(upload.key, start, stop)
-    except FileNotFoundError as error:  # deleted since the row was read
-        raise Problem("NOT_FOUND") from error
-    return Response(blocks, 206 if part else 200, headers, content_type=upload.mime_type)
+        return _send(upload, content, headers)
+    except Problem:
+        content.close()
+        raise
 
 
-def _headers(upload: Upload, wants_attachment: bool) -> dict[str, str]:
+def _send(upload: Upload, content: shown.Content, headers: dict[str, str]) -> Response:
+    headers[HEADER] = repr_digest(content.sha256)
+    parts = _wanted_parts(upload, content.size, headers)
+    if len(parts) > 1:
+        several = ByteRanges(parts, content.size, headers["Content-Type"], content.open)
+        headers |= {"Content-Type": several.mime_type, "Content-Length": str(several.length)}
+        return Response(several, 206, headers)
+    if parts:
+        headers["Content-Range"] = content_range(parts[0], content.size)
+    start, stop = parts[0] if parts else (0, content.size)
+    headers["Content-Length"] = str(stop - start)
+    return Response(content.open(start, stop), 206 if parts else 200, headers)
+
+
+def _headers(upload: Upload, variant: Variant | None, wants_attachment: bool) -> dict[str, str]:
     """Return the headers of any answer about the file; one to credentials is stored by nobody."""
     environ = request.environ
     shown_to_one = has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", ""))
-    attached = wants_attachment or upload.kind is PDF
+    kind = variant.kind if variant else upload.kind
     return {
-        "ETag": f'"{upload.sha256[:32]}"',
+        "Content-Type": kind.mime_type,
+        "ETag": upload.etag_of(variant.name) if variant else upload.etag,
         "Last-Modified": http_date(upload.modified_at),
         "Cache-Control": PRIVATE if upload.private or shown_to_one else PUBLIC,
-        "Content-Disposition": disposition(upload.filename, upload.kind, attached),
+        "Content-Disposition": disposition(upload.filename, kind, wants_attachment or kind is PDF),
         "Content-Security-Policy": POLICY,
         "X-Content-Type-Options": "nosniff",
         "Accept-Ranges": "bytes",
@@ -89,15 +218,16 @@ def _is_known(upload: Upload, etag: str) -> bool:
     return since is not None and upload.modified_at.replace(microsecond=0) <= since
 
 
-def _wanted_part(upload: Upload, headers: dict[str, str]) -> Part | None:
-    """Return the part that Range asks for, None for all: as well where If-Range names another file.
+def _wanted_parts(upload: Upload, size: int, headers: dict[str, str]) -> list[Part]:
+    """Return the parts that Range asks for, none for all: as well where If-Range names another file.
 
     Raises RANGE_NOT_SATISFIABLE.
     """
     condition = request.headers.get("If-Range")
-    if request.method != "GET" or condition not in (None, headers["ETag"], headers["Last-Modified"]):
-        return None
+    dates = [headers["Last-Modified"]] if upload.version == 1 else []  # two versions may be of one second
+    if request.method != "GET" or condition not in (None, headers["ETag"], *dates):
+        return []
     try:
-        return single_part(request.headers.get("Range", ""), upload.size)
+        return wanted_parts(request.headers.get("Range", ""), size)
     except Unsatisfiable as error:
-        raise Problem("RANGE_NOT_SATISFIABLE", headers={"Content-Range": f"bytes */{upload.size}"}) from error
+        raise Problem("RANGE_NOT_SATISFIABLE", headers={"Content-Range": f"bytes */{size}"}) from error

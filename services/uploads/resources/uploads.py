@@ -1,14 +1,17 @@
-"""Uploads: send, list, read and delete what is known about a file."""
+"""Uploads: send, list, read, change and delete what is known about a file, and make links to it."""
 
+from contextlib import ExitStack
 from typing import Any, cast
+from urllib.parse import urlencode
 
-from flask import Response, current_app
+from flask import Response
 
 from services.uploads import access, keeping
+from services.uploads.forms import MAX_FILES, MULTIPART, blamed_on, receive, receive_many
 from services.uploads.inspection import KINDS
 from services.uploads.models import NEWEST, Upload, database, idempotency
-from services.uploads.receiving import MULTIPART, receive
-from services.uploads.schemas import NoQuerySchema, UploadSchema
+from services.uploads.receiving import Received
+from services.uploads.schemas import LinkSchema, NoQuerySchema, SignSchema, UploadPatchSchema, UploadSchema
 from services.uploads.storage import full_disk_is_told
 from shared.api import Blueprint, no_content, respond
 from shared.auth import require_user, signed_in
@@ -18,15 +21,18 @@ from shared.problems import Problem
 
 blp = Blueprint("uploads", __name__, url_prefix="/api", description="What is known about files")
 
-FORM = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {"file": {"type": "string", "format": "binary"}, "private": {"type": "boolean", "default": False}},
-}
-BODY = {
-    "required": True,
-    "content": {MULTIPART: {"schema": FORM, "encoding": {"file": {"contentType": ", ".join(KINDS)}}}},
-}
+
+def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe a form with such a field of files."""
+    properties = {field: schema, "private": {"type": "boolean", "default": False}}
+    form = {"type": "object", "required": [field], "properties": properties}
+    encoding = {field: {"contentType": ", ".join(KINDS)}}
+    return {"required": True, "content": {MULTIPART: {"schema": form, "encoding": encoding}}}
+
+
+FILE = {"type": "string", "format": "binary"}
+BODY = _form("file", FILE)
+MANY = _form("files", {"type": "array", "items": FILE, "minItems": 1, "maxItems": MAX_FILES})
 
 
 @blp.route("/upload", methods=["POST"])
@@ -39,14 +45,43 @@ def create(_args: dict[str, Any]) -> Response:
     user, storage = require_user(), access.current_storage()
     with full_disk_is_told(), storage.draft() as draft:
         received = receive(draft)  # before the transaction, which would lock out every other writer meanwhile
-        upload = keeping.prepare(user.user_id, received, draft)
+        upload = keeping.prepare(user.user_id, received)
         with keeping.stored(storage, draft, upload):
             return cast(Response, idempotency.run_once(lambda: _record(upload), received.fingerprint))
 
 
 def _record(upload: Upload) -> Response:
-    keeping.record(upload)
-    return tagged(upload.version, _data(upload), 201, {"Location": f"/api/uploads/{upload.id}"})
+    keeping.record(upload, access.current_config().quota)
+    return tagged(upload.version, described(upload), 201, {"Location": f"/api/uploads/{upload.id}"})
+
+
+@blp.route("/uploads", methods=["POST"])
+@blp.doc(requestBody=MANY)
+@signed_in()
+@blp.arguments(NoQuerySchema, location="query")
+@blp.response(201, UploadSchema(many=True))
+def create_many(_args: dict[str, Any]) -> Response:
+    """Store up to ten files, all or none; the part `private` is for all of them."""
+    user, storage = require_user(), access.current_storage()
+    with full_disk_is_told(), ExitStack() as kept:
+        received = receive_many(lambda: kept.enter_context(storage.draft()))
+        uploads = [_prepare(user.user_id, number, file) for number, file in enumerate(received)]
+        for file, upload in zip(received, uploads, strict=True):
+            kept.enter_context(keeping.stored(storage, file.draft, upload))
+        fingerprint = b"\n\n".join(file.fingerprint for file in received)
+        return cast(Response, idempotency.run_once(lambda: _record_all(uploads), fingerprint))
+
+
+def _prepare(user_id: str, number: int, received: Received) -> Upload:
+    with blamed_on(f"files.{number}"):
+        return keeping.prepare(user_id, received)
+
+
+def _record_all(uploads: list[Upload]) -> Response:
+    with database.atomic():
+        for upload in uploads:
+            keeping.record(upload, access.current_config().quota)
+    return respond([described(upload) for upload in uploads], 201)
 
 
 @blp.route("/uploads", methods=["GET"])
@@ -56,7 +91,7 @@ def _record(upload: Upload) -> Response:
 def index(args: dict[str, Any]) -> Response:
     """List one's own uploads, the newest first."""
     mine = Upload.of(require_user().user_id)
-    return respond([_data(upload) for upload in paginate(mine, NEWEST, args, mine.count)])
+    return respond([described(upload) for upload in paginate(mine, NEWEST, args, mine.count)])
 
 
 @blp.route("/uploads/<upload_id>", methods=["GET"])
@@ -66,7 +101,37 @@ def index(args: dict[str, Any]) -> Response:
 def read(_args: dict[str, Any], upload_id: str) -> Response:
     """Read what is known about an upload, as its owner or an admin."""
     upload = access.own(access.by_id(upload_id))
-    return tagged(upload.version, _data(upload))
+    return tagged(upload.version, described(upload))
+
+
+@blp.route("/uploads/<upload_id>", methods=["PATCH"])
+@signed_in()
+@blp.arguments(NoQuerySchema, location="query")
+@blp.arguments(UploadPatchSchema)
+@blp.response(200, UploadSchema)
+def update(_args: dict[str, Any], changes: dict[str, Any], upload_id: str) -> Response:
+    """Make an upload private or public, as its owner or an admin."""
+    with database.atomic():
+        upload = access.locked(access.by_id(upload_id))
+        require_match(upload.version, {"private": upload.private}, changes, lambda: described(upload))
+        if upload.private != changes["private"]:
+            keeping.change(upload, **changes)
+    return tagged(upload.version, described(upload))
+
+
+@blp.route("/uploads/<upload_id>/sign", methods=["POST"])
+@signed_in()
+@blp.arguments(NoQuerySchema, location="query")
+@blp.arguments(SignSchema)
+@blp.response(200, LinkSchema)
+def sign(_args: dict[str, Any], wish: dict[str, Any], upload_id: str) -> Response:
+    """Make a link that shows the file to whoever has it, as its owner."""
+    upload = access.own(access.by_id(upload_id))
+    if upload.user_id != require_user().user_id:
+        raise Problem("FORBIDDEN", "Only the owner makes links to a private file.")
+    link = access.current_signer().sign(upload.id, wish["expires_in"])
+    query = urlencode({"expires": link.expires, "signature": link.signature})
+    return respond({"url": f"{access.current_config().public_url}/api/files/by-id/{upload.id}?{query}"})
 
 
 @blp.route("/uploads/<upload_id>", methods=["DELETE"])
@@ -76,14 +141,14 @@ def read(_args: dict[str, Any], upload_id: str) -> Response:
 def delete(_args: dict[str, Any], upload_id: str) -> Response:
     """Delete an upload and its bytes, as its owner or an admin."""
     with database.atomic():
-        upload = access.own(access.by_id(upload_id))
-        require_match(upload.version, {}, {}, lambda: _data(upload))
+        upload = access.locked(access.by_id(upload_id))
+        require_match(upload.version, {}, {}, lambda: described(upload))
         if not keeping.erase(upload):
             raise Problem("NOT_FOUND")
-    keeping.drop_bytes(access.current_storage(), upload.key)
+    keeping.drop_bytes(access.current_storage(), access.current_variants(), upload.key)
     return no_content()
 
 
-def _data(upload: Upload) -> Any:
-    public_url: str = current_app.extensions["postern.config"].public_url
-    return UploadSchema().dump(upload) | {"url": public_url + upload.path}
+def described(upload: Upload) -> Any:
+    """Return what is known about an upload, ready to serialise."""
+    return UploadSchema().dump(upload) | {"url": access.current_config().public_url + upload.path}

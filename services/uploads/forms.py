@@ -1,0 +1,148 @@
+"""Take a multipart body in blocks, its files straight to the disk."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import marshmallow as ma
+from flask import request
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
+
+from services.uploads.inspection import MAX_PDF
+from services.uploads.receiving import BLOCK, Incoming, Received, body
+from services.uploads.schemas import UploadFormSchema, UploadsFormSchema
+from shared.api import Wire
+from shared.problems import Problem
+
+MAX_PENDING = 4 * BLOCK  # bytes that may wait for a boundary or the end of a part's headers
+MAX_FIELD = 100  # bytes of a part that is no file
+MAX_BODY = MAX_PDF + 64 * 1024
+MAX_FILES = 10  # of one request
+MULTIPART = "multipart/form-data"
+
+
+def receive(draft: BinaryIO) -> Received:
+    """Read the request's one file, its part `file`, into the draft.
+
+    Raises UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, VALIDATION_ERROR, and BAD_REQUEST for a broken body, each as
+    soon as it is certain, so that nothing that is refused is stored.
+    """
+    form = _Form("file", 1, lambda: draft)
+    form.read(MAX_BODY)
+    given = UploadFormSchema().load(form.texts() | {"file": form.names[0]} if form.names else form.texts())
+    return form.files[0].end(given["file"], given["private"])
+
+
+def receive_many(new_draft: Callable[[], BinaryIO]) -> list[Received]:
+    """Read the request's files, its parts `files`, each into a draft of its own; raises as `receive` does."""
+    form = _Form("files", MAX_FILES, new_draft)
+    form.read(MAX_FILES * MAX_BODY)
+    given = UploadsFormSchema().load(form.texts() | {"files": form.names} if form.names else form.texts())
+    received = []
+    for number, (file, name) in enumerate(zip(form.files, given["files"], strict=True)):
+        with blamed_on(f"files.{number}"):
+            received.append(file.end(name, given["private"]))
+    return received
+
+
+@contextmanager
+def blamed_on(field: str) -> Iterator[None]:
+    """Let a refusal name the field, where one of many is meant."""
+    try:
+        yield
+    except Problem as problem:
+        if problem.status < 500:
+            problem.errors = {field: _messages(problem)}
+        raise
+
+
+def _messages(problem: Problem) -> list[str]:
+    if problem.errors:
+        return [message for messages in problem.errors.values() for message in messages]
+    return [problem.detail or "Is refused."]
+
+
+def _events(max_body: int) -> Iterator[Event]:
+    decoder, blocks = MultipartDecoder(_boundary()), body(max_body)
+    try:
+        while True:
+            decoder.receive_data(next(blocks, None))
+            event = decoder.next_event()
+            while not isinstance(event, NeedData | Epilogue):
+                yield event
+                event = decoder.next_event()
+            if isinstance(event, Epilogue):
+                return
+            if len(decoder.buffer) > MAX_PENDING:
+                raise Problem("BAD_REQUEST", "The parts of the body cannot be told apart.")
+    except ValueError as error:
+        raise Problem("BAD_REQUEST", "The body is not complete or not valid multipart/form-data.") from error
+
+
+def _boundary() -> bytes:
+    boundary = request.mimetype_params.get("boundary", "")
+    if request.mimetype != MULTIPART or not boundary:
+        raise Problem("UNSUPPORTED_MEDIA_TYPE", "Send the file as multipart/form-data.", allowedTypes=[MULTIPART])
+    return boundary.encode("latin-1")
+
+
+class _Form:
+    """The parts, as far as they have come in: files named `field`, and texts."""
+
+    def __init__(self, field: str, max_files: int, new_draft: Callable[[], BinaryIO]) -> None:
+        self.names: list[str] = []
+        self.files: list[Incoming] = []
+        self._field = field
+        self._max_files = max_files
+        self._new_draft = new_draft
+        self._texts: dict[str, bytes] = {}
+        self._current = ""
+
+    def read(self, max_body: int) -> None:
+        """Take the whole body, of so many bytes at most."""
+        for event in _events(max_body):
+            if isinstance(event, Field | File):
+                self._begin(event)
+            elif isinstance(event, Data):
+                self._continue(event.data)
+
+    def _begin(self, part: Field | File) -> None:
+        self._current = name = part.name or ""
+        if name not in (self._field, "private"):
+            raise _invalid(name, "Unknown field.")
+        if isinstance(part, File) != (name == self._field):
+            raise _invalid(name, "Must be a file." if name == self._field else "Must not be a file.")
+        if name in self._texts or (self._max_files == len(self.files) == 1 and name == self._field):
+            raise _invalid(name, "Must be given once.")
+        if isinstance(part, File):
+            self._begin_file(part)
+        else:
+            self._texts[name] = b""
+
+    def _begin_file(self, part: File) -> None:
+        if len(self.files) == self._max_files:
+            raise _invalid(self._field, f"Must be at most {self._max_files} files.")
+        self.names.append(part.filename)
+        self.files.append(Incoming(self._new_draft(), self._field))
+
+    def _continue(self, data: bytes) -> None:
+        if self._current != self._field:
+            self._add_text(data)
+        elif self._max_files == 1:
+            self.files[-1].write(data)
+        else:
+            with blamed_on(f"{self._field}.{len(self.files) - 1}"):
+                self.files[-1].write(data)
+
+    def _add_text(self, data: bytes) -> None:
+        text = self._texts[self._current] + data
+        if len(text) > MAX_FIELD:
+            raise _invalid(self._current, "Is too long.")
+        self._texts[self._current] = text
+
+    def texts(self) -> dict[str, Any]:
+        return {name: Wire(text.decode(errors="replace")) for name, text in self._texts.items()}
+
+
+def _invalid(field: str, message: str) -> ma.ValidationError:
+    return ma.ValidationError({field: [message]})

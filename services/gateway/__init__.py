@@ -6,6 +6,7 @@ from functools import partial
 from flask import Flask
 
 from services.gateway import layers
+from services.gateway.breaker import Breaker
 from services.gateway.config import Config
 from services.gateway.cors import Cors
 from services.gateway.health import Health
@@ -25,22 +26,30 @@ def create_app(config: Config | None = None) -> Flask:
     config = config or Config.from_environment()
     app = create_service("gateway", config, [hello.blp, health.blp, errors.blp])
     pools = {name: Pool(name, url) for name, url in config.upstreams.items()}
+    breakers = {name: Breaker(name) for name in pools}
     shared_window = RedisWindow(config.redis_url) if config.redis_url else None
     extra = {"redis": shared_window.works} if shared_window else {}
-    app.extensions["postern.gateway_health"] = Health(pools, extra)
+    app.extensions["postern.gateway_health"] = Health(pools, breakers, extra)
     app.extensions["postern.shutdown"] += [pool.close for pool in pools.values()]
     own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
     window = FallbackWindow(shared_window, MemoryWindow()) if shared_window else MemoryWindow()
     verifier = app.extensions["postern.verifier"]
-    app.wsgi_app = chain(own_pages, pools, verifier, window, config)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = chain(own_pages, pools, breakers, verifier, window, config)  # type: ignore[method-assign, assignment]
     return app
 
 
-def chain(own_pages: WsgiApp, pools: Mapping[str, Pool], verifier: Verifier, window: Window, config: Config) -> WsgiApp:
+def chain(
+    own_pages: WsgiApp,
+    pools: Mapping[str, Pool],
+    breakers: Mapping[str, Breaker],
+    verifier: Verifier,
+    window: Window,
+    config: Config,
+) -> WsgiApp:
     """Show the way of a request, from the last step to the first."""
     table, cors, trusted = RouteTable(), Cors(config.cors_origins), config.trusted_proxies
 
-    app = layers.pass_on(own_pages, pools, trusted)
+    app = layers.pass_on(own_pages, pools, breakers, trusted)
     # The response cache goes here.
     app = layers.check_rights(app)
     app = layers.count(app, window if config.ratelimit_enabled else None)

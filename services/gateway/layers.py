@@ -10,8 +10,9 @@ from typing import Any
 
 from services.gateway import client, headers, policy
 from services.gateway.body import content_length, too_large
+from services.gateway.breaker import Breaker, forward_through
 from services.gateway.cors import Cors
-from services.gateway.forward import Request, forward
+from services.gateway.forward import Request
 from services.gateway.limits import CLASSES, Window
 from services.gateway.pool import Pool
 from services.gateway.routes import Route, RouteTable
@@ -171,7 +172,12 @@ def check_rights(app: WsgiApp) -> WsgiApp:
     return layer
 
 
-def pass_on(own_pages: WsgiApp, pools: Mapping[str, Pool], trusted: Sequence[client.Network]) -> WsgiApp:
+def pass_on(
+    own_pages: WsgiApp,
+    pools: Mapping[str, Pool],
+    breakers: Mapping[str, Breaker],
+    trusted: Sequence[client.Network],
+) -> WsgiApp:
     """Forward to the upstream that owns the route, or to the gateway's own pages."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -180,7 +186,8 @@ def pass_on(own_pages: WsgiApp, pools: Mapping[str, Pool], trusted: Sequence[cli
         if route is None or route.upstream is None:
             point_at(environ, visit.path)
             return own_pages(environ, start_response)
-        answer = forward(pools[route.upstream], _request(environ, visit, route, trusted))
+        name = route.upstream
+        answer = forward_through(breakers[name], pools[name], _request(environ, visit, route, trusted))
         start_response(answer.status, answer.headers)
         return answer.body
 

@@ -7,14 +7,17 @@ from flask import Flask
 
 from services.gateway import layers
 from services.gateway.breaker import Breaker
+from services.gateway.cache import reuse_answers
 from services.gateway.config import Config
 from services.gateway.cors import Cors
 from services.gateway.health import Health
 from services.gateway.limits import FallbackWindow, MemoryWindow, RedisWindow, Window
 from services.gateway.pool import Pool
+from services.gateway.purging import PurgingReader
 from services.gateway.resources import errors, health, hello
 from services.gateway.routes import RouteTable
-from shared.app import create_service
+from services.gateway.store import Store
+from shared.app import create_service, run_in_background
 from shared.request_id import WsgiApp, with_request_id
 from shared.tokens import Verifier
 
@@ -27,6 +30,9 @@ def create_app(config: Config | None = None) -> Flask:
     app = create_service("gateway", config, [hello.blp, health.blp, errors.blp])
     pools = {name: Pool(name, url) for name, url in config.upstreams.items()}
     breakers = {name: Breaker(name) for name in pools}
+    store = Store(config.cache_bytes) if config.cache_bytes else None
+    if store:
+        run_in_background(app, PurgingReader(config, store))
     shared_window = RedisWindow(config.redis_url) if config.redis_url else None
     extra = {"redis": shared_window.works} if shared_window else {}
     app.extensions["postern.gateway_health"] = Health(pools, breakers, extra)
@@ -34,7 +40,7 @@ def create_app(config: Config | None = None) -> Flask:
     own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
     window = FallbackWindow(shared_window, MemoryWindow()) if shared_window else MemoryWindow()
     verifier = app.extensions["postern.verifier"]
-    app.wsgi_app = chain(own_pages, pools, breakers, verifier, window, config)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = chain(own_pages, pools, breakers, store, verifier, window, config)  # type: ignore[method-assign, assignment]
     return app
 
 
@@ -42,6 +48,7 @@ def chain(
     own_pages: WsgiApp,
     pools: Mapping[str, Pool],
     breakers: Mapping[str, Breaker],
+    store: Store | None,
     verifier: Verifier,
     window: Window,
     config: Config,
@@ -50,7 +57,7 @@ def chain(
     table, cors, trusted = RouteTable(), Cors(config.cors_origins), config.trusted_proxies
 
     app = layers.pass_on(own_pages, pools, breakers, trusted)
-    # The response cache goes here.
+    app = reuse_answers(app, store)
     app = layers.check_rights(app)
     app = layers.count(app, window if config.ratelimit_enabled else None)
     app = layers.identify(app, verifier.verify)

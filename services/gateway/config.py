@@ -63,6 +63,7 @@ class Config(BaseConfig):
     ratelimit_enabled: bool = setting(
         "RATELIMIT_ENABLED", boolean, "true", "Whether requests are counted; always in production"
     )
+    cache_mib: int = setting("CACHE_MIB", integer(0, 65536), "32", "MiB for answers that are kept; 0 keeps none")
 
     @classmethod
     def contradictions(cls, known: Mapping[str, Any]) -> list[str]:
@@ -77,3 +78,8 @@ class Config(BaseConfig):
     def upstreams(self) -> dict[str, str]:
         """Return the address of each service by the name that the route table has for it."""
         return {"auth": self.auth_url, "posts": self.posts_url, "uploads": self.uploads_url}
+
+    @property
+    def cache_bytes(self) -> int:
+        """Return how much may be kept; nothing where another gateway's writes would not be heard of in time."""
+        return 0 if self.redis_url or self.workers > 1 else self.cache_mib * 1024 * 1024

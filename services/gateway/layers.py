@@ -18,6 +18,7 @@ from services.gateway.pool import Pool
 from services.gateway.routes import Route, RouteTable
 from services.gateway.target import join_target, split_target
 from services.gateway.visit import (
+    KEY,
     Environ,
     StartResponse,
     Visit,
@@ -31,7 +32,6 @@ from shared.problems import Problem
 from shared.request_id import WsgiApp
 
 _logger = logging.getLogger("postern.gateway")
-KEY = "postern.visit"
 
 
 def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: headers.Headers) -> WsgiApp:

@@ -26,7 +26,8 @@ class Route:
     The pattern has `{name}` for any one segment and `{name…}` for the rest of the path. `upstream` None is a page
     of the gateway itself; `limit` names a class of `limits.CLASSES`, None is not counted; `max_body` is in bytes,
     `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way
-    to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries.
+    to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries. Where
+    `cached` is true, reads by strangers are kept as the service marks them; it reads no cookie but the token there.
     """
 
     pattern: str
@@ -37,6 +38,7 @@ class Route:
     max_body: int
     first_byte: float
     reads_token: bool
+    cached: bool
 
 
 def row(
@@ -48,15 +50,16 @@ def row(
     max_body: int = MIB,
     first_byte: float = 10.0,
     reads_token: bool = True,
+    cached: bool = False,
 ) -> Route:
     """Make a row with what most rows share."""
-    return Route(pattern, tuple(methods.split()), upstream, who, limit, max_body, first_byte, reads_token)
+    return Route(pattern, tuple(methods.split()), upstream, who, limit, max_body, first_byte, reads_token, cached)
 
 
 USER, MODERATOR, ADMIN = Who.USER, Who.MODERATOR, Who.ADMIN
 own = row
 auth = partial(row, upstream="auth")
-posts = partial(row, upstream="posts")
+posts = partial(row, upstream="posts", cached=True)
 uploads = partial(row, upstream="uploads")
 sign_in = partial(auth, "POST", limit="auth", max_body=64 * KIB, reads_token=False)
 

@@ -102,6 +102,8 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
     Counter.add_listed_posts(int(post.listed_at is not None) - int(was_listed is not None))
     if post.published_at and not was_published:
         _tell_published(post)
+    elif was_published:
+        feed.publish("post.updated", post.id, {"id": post.id, "authorId": post.author_id})
 
 
 def delete_post(post: Post) -> None:
@@ -114,6 +116,8 @@ def delete_post(post: Post) -> None:
     post.save()
     PostTag.update(listed_at=None).where(PostTag.post == post).execute()
     Counter.add_listed_posts(-int(was_listed))
+    if post.published_at:
+        feed.publish("post.deleted", post.id, {"id": post.id, "authorId": post.author_id})
 
 
 def discard_drafts(author_id: str) -> None:
@@ -142,6 +146,8 @@ def create_comment(claims: Claims, post_number: int, data: dict[str, Any]) -> st
             created_at=now,
             updated_at=now,
         )
+        post_id = Post.select(Post.id).where(Post.number == post_number).scalar()
+        feed.publish("comment.created", comment.id, {"postId": post_id, "authorId": claims.user_id})
     return str(comment.id)
 
 

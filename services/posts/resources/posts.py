@@ -17,6 +17,7 @@ from services.posts.schemas import (
     post_item,
     whole_post,
 )
+from services.posts.sharing import ALL_LISTS, about_post, share, touch
 from shared.api import Blueprint, no_content, respond
 from shared.auth import current_user, require_user, signed_in
 from shared.etag import require_match, tagged
@@ -39,7 +40,7 @@ def index(args: dict[str, Any]) -> Response:
     caller = current_user()
     rows = _listed(args) if args["status"] == PUBLISHED else _kept(args, caller)
     public_url = _public_url()
-    return respond([post_item(row, public_url) for row in rows])
+    return share(respond([post_item(row, public_url) for row in rows]), rows, ALL_LISTS)
 
 
 def _listed(args: dict[str, Any]) -> list[Row]:
@@ -71,14 +72,15 @@ def _kept(args: dict[str, Any], caller: Claims | None) -> list[Row]:
 def create(data: dict[str, Any]) -> Response:
     """Write a post, as a draft unless its status says published."""
     post_id = editing.create_post(require_user(), data)
-    return _answer(lists.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"})
+    return touch(_answer(lists.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"}), post_id)
 
 
 @blp.route("/<key>", methods=["GET"])
 @blp.response(200, PostSchema)
 def read(key: str) -> Response:
     """Read a post by its id or slug; drafts and archived posts are their author's and the moderators'."""
-    return _answer(visible_post(key))
+    post = visible_post(key)
+    return share(_answer(post), [post], about_post(post.id))
 
 
 @blp.route("/<post_id>", methods=["PUT"])
@@ -108,7 +110,7 @@ def delete(post_id: str) -> Response:
         post = _own_post(post_id)
         require_match(post.version, {}, {}, lambda: _body(lists.one_post(post_id)))
         editing.delete_post(post)
-    return no_content()
+    return touch(no_content(), post_id)
 
 
 def visible_post(key: str) -> Row:
@@ -147,7 +149,7 @@ def _edit(post_id: str, data: dict[str, Any]) -> Response:
         current = editing.fields_of(post)
         require_match(post.version, current, data, lambda: _body(lists.one_post(post_id)))
         editing.change_post(post, current, data)
-        return _answer(lists.one_post(post_id))
+        return touch(_answer(lists.one_post(post_id)), post_id)
 
 
 def _answer(row: Row, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -15,11 +15,13 @@ def read(stack: Stack, path: str, token: str | None = None) -> tuple[Any, str | 
     return orjson.loads(answer.data)["data"], answer.headers.get("X-Cache")
 
 
-def test_a_strangers_second_read_comes_from_the_cache(stack: Stack) -> None:
+def test_strangers_reads_come_from_the_cache(stack: Stack) -> None:
+    """The first may miss twice, as the feed tells of the new post a moment later."""
     post = stack.publish(stack.register()["accessToken"])
     for path in (f"/api/posts/{post['id']}", f"/api/posts/{post['slug']}", f"/api/posts/{post['id']}/comments"):
-        first, again = read(stack, path), read(stack, path)
-        assert (first[1], again[1], first[0] == again[0]) == ("MISS", "HIT", True)
+        first, verdict = read(stack, path)
+        assert verdict == "MISS"
+        wait_until(lambda path=path, first=first: read(stack, path) == (first, "HIT"), 3)
 
 
 def test_nobody_reads_a_stale_page_after_an_own_write(stack: Stack) -> None:

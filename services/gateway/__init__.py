@@ -6,6 +6,8 @@ from functools import partial
 from flask import Flask
 
 from services.gateway import layers
+from services.gateway.breaker import Breaker
+from services.gateway.cache import reuse_answers
 from services.gateway.config import Config
 from services.gateway.cors import Cors
 from services.gateway.external import Outside
@@ -13,9 +15,11 @@ from services.gateway.health import Health
 from services.gateway.limits import FallbackWindow, MemoryWindow, RedisWindow, Window
 from services.gateway.openapi import Documents
 from services.gateway.pool import Pool
+from services.gateway.purging import PurgingReader
 from services.gateway.resources import docs, errors, health, hello, links, proxy
 from services.gateway.routes import RouteTable
-from shared.app import create_service
+from services.gateway.store import Store
+from shared.app import create_service, run_in_background
 from shared.csrf import Csrf
 from shared.request_id import WsgiApp, with_request_id
 from shared.tokens import Verifier
@@ -29,10 +33,14 @@ def create_app(config: Config | None = None) -> Flask:
     blueprints = [hello.blp, health.blp, errors.blp, links.blp, docs.blp, proxy.blp]
     app = create_service("gateway", config, blueprints)
     pools = {name: Pool(name, url) for name, url in config.upstreams.items()}
+    breakers = {name: Breaker(name) for name in pools}
+    store = Store(config.cache_bytes) if config.cache_bytes else None
+    if store:
+        run_in_background(app, PurgingReader(config, store))
     shared_window = RedisWindow(config.redis_url) if config.redis_url else None
     extra = {"redis": shared_window.works} if shared_window else {}
     app.extensions["postern.pools"] = pools
-    app.extensions["postern.gateway_health"] = Health(pools, extra)
+    app.extensions["postern.gateway_health"] = Health(pools, breakers, extra)
     app.extensions["postern.documents"] = Documents(
         RouteTable(), app.extensions["postern.document"], config.upstreams, config.internal_token, config.public_url
     )
@@ -42,18 +50,25 @@ def create_app(config: Config | None = None) -> Flask:
     window = FallbackWindow(shared_window, MemoryWindow()) if shared_window else MemoryWindow()
     verifier = app.extensions["postern.verifier"]
     csrf = app.extensions["postern.csrf"]
-    app.wsgi_app = chain(own_pages, pools, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = chain(own_pages, pools, breakers, store, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
     return app
 
 
 def chain(
-    own_pages: WsgiApp, pools: Mapping[str, Pool], verifier: Verifier, csrf: Csrf, window: Window, config: Config
+    own_pages: WsgiApp,
+    pools: Mapping[str, Pool],
+    breakers: Mapping[str, Breaker],
+    store: Store | None,
+    verifier: Verifier,
+    csrf: Csrf,
+    window: Window,
+    config: Config,
 ) -> WsgiApp:
     """Show the way of a request, from the last step to the first."""
     table, cors, trusted = RouteTable(), Cors(config.cors_origins), config.trusted_proxies
 
-    app = layers.pass_on(own_pages, pools, trusted)
-    # The response cache goes here.
+    app = layers.pass_on(own_pages, pools, breakers, trusted)
+    app = reuse_answers(app, store)
     app = layers.check_rights(app)
     app = layers.count(app, window if config.ratelimit_enabled else None)
     app = layers.identify(app, verifier.verify, csrf)

@@ -79,6 +79,7 @@ class Config(BaseConfig):
         "jsonplaceholder.typicode.com,api.github.com,httpbin.org",
         "Outside hosts that signed-in users may ask at /api/proxy",
     )
+    cache_mib: int = setting("CACHE_MIB", integer(0, 65536), "32", "MiB for answers that are kept; 0 keeps none")
 
     @classmethod
     def contradictions(cls, known: Mapping[str, Any]) -> list[str]:
@@ -93,3 +94,8 @@ class Config(BaseConfig):
     def upstreams(self) -> dict[str, str]:
         """Return the address of each service by the name that the route table has for it."""
         return {"auth": self.auth_url, "posts": self.posts_url, "uploads": self.uploads_url}
+
+    @property
+    def cache_bytes(self) -> int:
+        """Return how much may be kept; nothing where another gateway's writes would not be heard of in time."""
+        return 0 if self.redis_url or self.workers > 1 else self.cache_mib * 1024 * 1024

@@ -49,7 +49,7 @@ def from_environ(environ: Mapping[str, Any]) -> Headers:
 def to_upstream(headers: Headers, *, client: str, scheme: str, host: str, request_id: str) -> Headers:
     """Return what an upstream gets: end-to-end headers (RFC 9110, section 7.6.1) and our word on who asked."""
     named = _named_by_connection(headers)
-    passed = [(name, value) for name, value in headers if _passes_on(name) and name not in named]
+    passed = [(name, value) for name, value in headers if reaches_upstream(name) and name not in named]
     passed += [("x-forwarded-for", client), ("x-forwarded-proto", scheme), ("x-request-id", request_id)]
     if host:
         passed.append(("x-forwarded-host", host))
@@ -65,7 +65,8 @@ def from_upstream(headers: Headers) -> Headers:
 
 
 @lru_cache(maxsize=256)
-def _passes_on(name: str) -> bool:
+def reaches_upstream(name: str) -> bool:
+    """Tell whether an upstream gets this header as the client sent it."""
     return name not in HOP_BY_HOP | FORGEABLE | FRAMING and not name.startswith(FORGEABLE_PREFIXES)
 
 

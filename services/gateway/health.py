@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from services.gateway.breaker import Breaker
 from services.gateway.forward import Request, forward
 from services.gateway.pool import Pool
 from shared import clock
@@ -19,10 +20,14 @@ TIMEOUT = 2.0
 class Health:
     """The state of the parts, asked at once and at most every two seconds, whoever asks.
 
-    `extra` are parts besides the services: each check returns whether its part works.
+    `extra` are parts besides the services: each check returns whether its part works. The services are asked past
+    their breakers, whose states are told.
     """
 
-    def __init__(self, pools: Mapping[str, Pool], extra: Mapping[str, Callable[[], bool]]) -> None:
+    def __init__(
+        self, pools: Mapping[str, Pool], breakers: Mapping[str, Breaker], extra: Mapping[str, Callable[[], bool]]
+    ) -> None:
+        self._breakers = breakers
         self._checks = {name: _ready(pool) for name, pool in pools.items()} | dict(extra)
         self._started = time.monotonic()
         self._asked_at = float("-inf")
@@ -44,6 +49,8 @@ class Health:
             asker.start()
         for asker in askers:
             asker.join()
+        for name, breaker in self._breakers.items():
+            results[name]["breaker"] = breaker.state
         return {
             "status": _overall({name for name, result in results.items() if result["status"] == "down"}),
             "timestamp": clock.rfc3339(clock.now()),

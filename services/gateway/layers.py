@@ -12,6 +12,7 @@ from typing import Any
 
 from services.gateway import client, headers, policy
 from services.gateway.body import content_length, too_large
+from services.gateway.breaker import Breaker
 from services.gateway.cors import Cors
 from services.gateway.forward import Request
 from services.gateway.limits import CLASSES, Window
@@ -20,6 +21,7 @@ from services.gateway.pool import Pool
 from services.gateway.routes import Route, RouteTable
 from services.gateway.target import join_target, split_target
 from services.gateway.visit import (
+    KEY,
     Environ,
     StartResponse,
     Visit,
@@ -34,7 +36,6 @@ from shared.problems import Problem
 from shared.request_id import WsgiApp
 
 _logger = logging.getLogger("postern.gateway")
-KEY = "postern.visit"
 
 
 def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: headers.Headers) -> WsgiApp:
@@ -183,7 +184,12 @@ def check_rights(app: WsgiApp) -> WsgiApp:
     return layer
 
 
-def pass_on(own_pages: WsgiApp, pools: Mapping[str, Pool], trusted: Sequence[client.Network]) -> WsgiApp:
+def pass_on(
+    own_pages: WsgiApp,
+    pools: Mapping[str, Pool],
+    breakers: Mapping[str, Breaker],
+    trusted: Sequence[client.Network],
+) -> WsgiApp:
     """Forward to the upstream that owns the route, or to the gateway's own pages."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -192,7 +198,8 @@ def pass_on(own_pages: WsgiApp, pools: Mapping[str, Pool], trusted: Sequence[cli
         if route is None or route.upstream is None:
             point_at(environ, visit.path)
             return own_pages(environ, start_response)
-        answer = forward(pools[route.upstream], _request(environ, visit, route, trusted), visit)
+        name = route.upstream
+        answer = forward(breakers[name], pools[name], _request(environ, visit, route, trusted), visit)
         start_response(answer.status, answer.headers)
         return answer.body
 

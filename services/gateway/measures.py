@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from services.gateway import forward as engine
+from services.gateway.breaker import Breaker, forward_through
 from services.gateway.client import limiter_key
 from services.gateway.forward import Answer, Request
 from services.gateway.headers import Headers
@@ -19,12 +19,12 @@ UPSTREAMS = Histogram(
 )
 
 
-def forward(pool: Pool, request: Request, visit: Visit) -> Answer:
-    """Pass on as `forward.forward` does, and time it: the outcome is the class of the status, or our problem's code."""
+def forward(breaker: Breaker, pool: Pool, request: Request, visit: Visit) -> Answer:
+    """Pass on as `forward_through` does, and time it: the outcome is the class of the status, or our problem's code."""
     started = time.perf_counter()
     outcome = "INTERNAL_ERROR"
     try:
-        answer = engine.forward(pool, request)
+        answer = forward_through(breaker, pool, request)
         outcome = f"{answer.status[0]}xx"
         return answer
     except Problem as problem:

@@ -30,7 +30,8 @@ class Route:
     of the gateway itself; `limit` names a class of `limits.CLASSES`, None is not counted; `max_body` is in bytes,
     `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way
     to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries. `form` says
-    that the service takes plain HTML forms.
+    that the service takes plain HTML forms. Where `cached` is true, reads by strangers are kept as the service marks
+    them; it reads no cookie but the token there.
     """
 
     pattern: str
@@ -42,6 +43,7 @@ class Route:
     first_byte: float
     reads_token: bool
     form: bool
+    cached: bool
 
 
 def row(
@@ -54,16 +56,18 @@ def row(
     first_byte: float = 10.0,
     reads_token: bool = True,
     form: bool = False,
+    cached: bool = False,
 ) -> Route:
     """Make a row with what most rows share."""
-    return Route(pattern, tuple(methods.split()), upstream, who, limit, max_body, first_byte, reads_token, form)
+    words = tuple(methods.split())
+    return Route(pattern, words, upstream, who, limit, max_body, first_byte, reads_token, form, cached)
 
 
 USER, MODERATOR, ADMIN = Who.USER, Who.MODERATOR, Who.ADMIN
 own = row
 outside = partial(own, "GET POST PUT PATCH DELETE OPTIONS", who=USER)
 auth = partial(row, upstream="auth")
-posts = partial(row, upstream="posts")
+posts = partial(row, upstream="posts", cached=True)
 uploads = partial(row, upstream="uploads")
 sign_in = partial(auth, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
 own_form = partial(own, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)

@@ -15,6 +15,7 @@ from shared.problems import Problem
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
+KEY = "postern.visit"
 
 
 @dataclass(slots=True)

@@ -5,13 +5,13 @@ from typing import Any
 
 from services.posts.config import Config
 from services.posts.editing import discard_drafts
-from services.posts.models import Author, FeedPosition, database
+from services.posts.models import Author, FeedPosition, database, feed
 from shared.feed import DatabaseReader
 
 
 def reader(config: Config) -> DatabaseReader:
     """Return the reader of auth's feed that keeps the table of authors."""
-    handlers = {"user.registered": _remember, "user.updated": _remember, "user.deleted": _forget}
+    handlers = {"user.registered": _remember, "user.updated": _rename, "user.deleted": _forget}
     return DatabaseReader(
         "auth", config.auth_url, config.internal_token, handlers, database=database, position=FeedPosition
     )
@@ -22,6 +22,12 @@ def _remember(event: dict[str, Any]) -> None:
     Author.remember(event["subject"], data["name"], data.get("avatar"), datetime.fromisoformat(event["time"]))
 
 
+def _rename(event: dict[str, Any]) -> None:
+    _remember(event)
+    feed.publish("author.updated", event["subject"], {})
+
+
 def _forget(event: dict[str, Any]) -> None:
     Author.forget(event["subject"])
     discard_drafts(event["subject"])
+    feed.publish("author.updated", event["subject"], {})

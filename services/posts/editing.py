@@ -112,7 +112,13 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
         search.remove(post.publication)
         _index(post, new["content"])
     _count(place, _place(post))
-    if post.published_at and not was_published:
+    _tell_change(post, bool(was_published))
+
+
+def _tell_change(post: Post, was_published: bool) -> None:
+    if was_published:
+        feed.publish("post.updated", post.id, {"id": post.id, "authorId": post.author_id})
+    elif post.published_at:
         _tell_published(post)
 
 
@@ -128,6 +134,8 @@ def delete_post(post: Post) -> None:
     if post.publication:
         search.remove(post.publication)
     _count(place, Place())
+    if post.published_at:
+        feed.publish("post.deleted", post.id, {"id": post.id, "authorId": post.author_id})
 
 
 def restore_post(post: Post) -> None:

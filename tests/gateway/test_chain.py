@@ -27,15 +27,15 @@ def test_a_stranger_reads_what_is_public(client: WsgiClient, posts: Upstream) ->
     assert response.header("Cache-Control") is None
 
 
-def test_a_service_learns_who_asked_from_the_gateway_alone(client: WsgiClient, posts: Upstream) -> None:
+def test_a_service_learns_who_asked_from_the_gateway_alone(client: WsgiClient, uploads: Upstream) -> None:
     forged = {
         "X-Forwarded-For": "1.2.3.4",
         "X-Forwarded-Host": "evil.example",
         "X-Real-IP": "1.2.3.4",
         "X-User-Id": "1",
     }
-    client.get("/api/posts", forged | {"X-Request-ID": "mine.1", "traceparent": "00-a-b-01"})
-    received = posts.received[0]
+    client.get("/api/files/u/a.png", forged | {"X-Request-ID": "mine.1", "traceparent": "00-a-b-01"})
+    received = uploads.received[0]
     assert received.header("X-Forwarded-For") == "192.0.2.1"
     assert received.header("X-Forwarded-Host") == "gateway.test"
     assert received.header("X-Forwarded-Proto") == "http"

@@ -56,7 +56,7 @@ def test_an_admin_who_asks_is_told_what_was_decided(client: WsgiClient) -> None:
         "limit": "general",
         "countedBy": "0190a0a0-0000-7000-8000-000000000001",
         "refusal": None,
-        "cache": None,
+        "cache": "BYPASS",
         "upstreamMs": 0,
         "requestId": "",
     }

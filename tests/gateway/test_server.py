@@ -73,6 +73,7 @@ def running(services: dict[str, Upstream], tmp_path_factory: pytest.TempPathFact
         "DATA_DIR": str(folder),
         "GATEWAY_PORT": str(port),
         "RATELIMIT_ENABLED": "false",
+        "CACHE_MIB": "0",
     }
     with (folder / "log").open("wb") as log:
         command = [sys.executable, "-m", "services", "gateway"]

@@ -4,10 +4,9 @@ from flask import Response, current_app, request
 
 from services.gateway.external import Outside
 from services.gateway.headers import from_environ
-from services.gateway.layers import KEY
 from services.gateway.routes import MIB
 from services.gateway.target import join_target
-from services.gateway.visit import Visit, whole_body
+from services.gateway.visit import KEY, Visit, whole_body
 from shared.api import Blueprint
 
 blp = Blueprint("proxy", __name__, description="Outside hosts")

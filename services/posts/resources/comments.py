@@ -15,6 +15,7 @@ from services.posts.schemas import (
     CommentSchema,
     HiddenQuerySchema,
 )
+from services.posts.sharing import about_post, share, touch
 from shared import clock
 from shared.api import Blueprint, no_content, respond
 from shared.auth import current_user, require_user, signed_in
@@ -37,7 +38,7 @@ def index(args: dict[str, Any], post_id: str) -> Response:
     rows = paginate(
         lists.comments_of(post.number), lists.EARLIEST_COMMENT, args, lambda: lists.number_of_comments(post.number)
     )
-    return respond([_item(row) for row in rows])
+    return share(respond([_item(row) for row in rows]), (row.author_id for row in rows), about_post(post_id))
 
 
 def _trees(args: dict[str, Any], post: lists.Row) -> Response:
@@ -55,7 +56,7 @@ def create(data: dict[str, Any], post_id: str) -> Response:
     """Comment on a post or, with `parentId`, on another comment."""
     limited = current_app.extensions["postern.config"].ratelimit_enabled
     comment_id = commenting.create(require_user(), _post(post_id), data, limited=limited)
-    return tagged(1, _body(comment_id), 201, {"Location": f"/api/comments/{comment_id}"})
+    return touch(tagged(1, _body(comment_id), 201, {"Location": f"/api/comments/{comment_id}"}), post_id)
 
 
 @blp.route("/comments/<comment_id>", methods=["PATCH"])

@@ -18,6 +18,7 @@ from services.posts.schemas import (
     PostReplaceSchema,
     PostSchema,
 )
+from services.posts.sharing import ALL_LISTS, share, touch
 from services.posts.words import terms
 from shared.api import Blueprint, no_content, respond
 from shared.auth import current_user, require_user, signed_in
@@ -38,7 +39,8 @@ def index(args: dict[str, Any]) -> Response:
 
     Those of another status than published are the caller's own; moderators may name another author.
     """
-    return respond(listed_items(args))
+    items = listed_items(args)
+    return share(respond(items), (item["author"]["id"] for item in items), ALL_LISTS)
 
 
 def listed_items(args: dict[str, Any]) -> list[dict[str, Any]]:
@@ -90,7 +92,7 @@ def _kept(args: dict[str, Any], filter: lists.Filter, caller: Claims | None) -> 
 def create(data: dict[str, Any]) -> Response:
     """Write a post, as a draft unless its status says published."""
     post_id = editing.create_post(require_user(), data)
-    return _answer(hot.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"})
+    return touch(_answer(hot.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"}), post_id)
 
 
 @blp.route("/<key>", methods=["GET"])
@@ -145,7 +147,7 @@ def remove(post_id: str) -> Response:
         post = _own_post(post_id)
         require_match(post.version, {}, {}, lambda: _body(hot.one_post(post_id)))
         editing.delete_post(post)
-    return no_content()
+    return touch(no_content(), post_id)
 
 
 @blp.route("/<post_id>/restore", methods=["POST"])
@@ -201,7 +203,7 @@ def edit(post_id: str, data: dict[str, Any]) -> Response:
         current = editing.fields_of(post)
         require_match(post.version, current, data, lambda: _body(hot.one_post(post_id)))
         editing.change_post(post, current, data)
-        return _answer(hot.one_post(post_id))
+        return touch(_answer(hot.one_post(post_id)), post_id)
 
 
 def _answer(row: Row, status: int = 200, headers: dict[str, str] | None = None) -> Response:

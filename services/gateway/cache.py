@@ -1,0 +1,252 @@
+"""Answer public reads from memory, ask a service once for what many want, and forget what a write touches."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.gateway import freshness
+from services.gateway.fetching import BRIEF, Answer, collect, etag_of, for_everybody, make_entry, renewed
+from services.gateway.headers import Headers
+from services.gateway.store import Entry, Store
+from services.gateway.target import join_target
+from services.gateway.visit import KEY, Environ, StartResponse, Visit
+from shared.csrf import SAFE_METHODS
+from shared.problems import Problem
+from shared.request_id import WsgiApp
+
+WAIT = 5.0  # seconds for which a request waits for the answer to an equal one
+TRIES = 2  # times that it does
+RETRY = 5.0  # seconds after a renewal that failed
+ERRORS = frozenset(("500", "502", "503", "504"))
+UNUSUAL = ("HTTP_RANGE", "HTTP_IF_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_TRANSFER_ENCODING")
+NAME = "Postern"  # of this cache in Cache-Status (RFC 9211)
+
+
+@dataclass(slots=True)
+class Flight:
+    """A question to a service, on whose answer others wait; `shared` says whether there was one for all."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    shared: bool = False
+    problem: Problem | None = None
+
+
+def reuse_answers(app: WsgiApp, store: Store | None, clock: Callable[[], float] = time.monotonic) -> WsgiApp:
+    """Put the cache before the proxy; without a store nothing is kept, and marks for caches still stay inside."""
+    reader = Reader(app, store, clock) if store else None
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        route, method = visit.route, environ["REQUEST_METHOD"]
+        if route is None or route.upstream is None:
+            return app(environ, start_response)
+        if method not in SAFE_METHODS:
+            return write(app, store, environ, start_response)
+        if not route.cached or method == "OPTIONS":
+            return app(environ, start_response)
+        if reader is None or visit.private or is_unusual(environ):
+            return app(environ, _outward(start_response, "BYPASS", f"{NAME}; fwd=bypass"))
+        return reader.read(environ, start_response, visit)
+
+    return layer
+
+
+def is_unusual(environ: Environ) -> bool:
+    """Tell whether a read asks for something else than the whole, or changes what the service sees."""
+    if environ.get("HTTP_CONNECTION", "").lower() not in ("", "keep-alive", "close"):
+        return True
+    return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or any(key in environ for key in UNUSUAL)
+
+
+def write(app: WsgiApp, store: Store | None, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Purge what the write touched before its answer goes out.
+
+    The service names it by Cache-Tag. A success that names nothing, and a failure that may have done something,
+    touches all that comes from the service.
+    """
+    everything = {all_of(environ[KEY].route.upstream)}
+
+    def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+        named = freshness.tags(headers)
+        if store and (named or status[0] in "235"):
+            store.purge(named or everything)
+        return start_response(status, freshness.outward(headers), exc_info)
+
+    try:
+        return app(environ, start)
+    except Problem:
+        if store:
+            store.purge(everything)
+        raise
+
+
+def all_of(upstream: str) -> str:
+    """Return the tag of everything that a service has answered."""
+    return f"@{upstream}"
+
+
+def _outward(start_response: StartResponse, verdict: str, status_line: str) -> StartResponse:
+    def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+        said = [("X-Cache", verdict), ("Cache-Status", status_line)]
+        return start_response(status, freshness.outward(headers) + said, exc_info)
+
+    return start
+
+
+class Reader:
+    """Answer GET and HEAD from the store, or from the service."""
+
+    def __init__(self, app: WsgiApp, store: Store, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._store = store
+        self._clock = clock
+        self._flights: dict[str, Flight] = {}
+        self._lock = threading.Lock()
+
+    def read(self, environ: Environ, start: StartResponse, visit: Visit) -> Iterable[bytes]:
+        target = join_target(visit.path, visit.query)
+        entry, now = self._store.find(target, environ), self._clock()
+        if entry is not None:
+            if now < entry.fresh_until:
+                return _serve(entry, environ, start, now, "HIT", "hit")
+            if now < entry.grace_until or (now < entry.retry_at and now < entry.error_until):
+                self._renew_later(environ, target, entry, now)
+                return _serve(entry, environ, start, now, "STALE", "hit")
+        if entry is None and environ["REQUEST_METHOD"] == "HEAD":
+            return self._app(environ, _outward(start, "MISS", f"{NAME}; fwd=uri-miss"))
+        return self._fetch_once(environ, start, target)
+
+    def _fetch_once(self, environ: Environ, start: StartResponse, target: str) -> Iterable[bytes]:
+        """Fetch, or wait for the one who fetches the same; what is not for all, everybody fetches."""
+        for _ in range(TRIES):
+            flight, is_first = self._join(target)
+            if is_first:
+                return self._fetch(environ, start, target, flight)
+            if not flight.done.wait(WAIT) or not flight.shared:
+                break
+            entry, now = self._store.find(target, environ), self._clock()
+            if entry and (now < entry.fresh_until or (flight.problem and now < entry.error_until)):
+                verdict = "HIT" if now < entry.fresh_until else "STALE"
+                return _serve(entry, environ, start, now, verdict, "fwd=uri-miss; collapsed")
+            if flight.problem:
+                raise flight.problem
+        return self._app(environ, _outward(start, "MISS", f"{NAME}; fwd=uri-miss"))
+
+    def _join(self, target: str) -> tuple[Flight, bool]:
+        with self._lock:
+            if flight := self._flights.get(target):
+                return flight, False
+            self._flights[target] = Flight()
+            return self._flights[target], True
+
+    def _land(self, target: str, flight: Flight) -> None:
+        with self._lock:
+            del self._flights[target]
+        flight.done.set()
+
+    def _fetch(self, environ: Environ, start: StartResponse, target: str, flight: Flight) -> Iterable[bytes]:
+        old = self._store.find(target, environ)
+        try:
+            if old and self._clock() < old.fresh_until:  # another flight has just landed
+                flight.shared = True
+                return _serve(old, environ, start, self._clock(), "HIT", "hit")
+            result = self._ask(environ, target, old, flight)
+        except Problem as problem:
+            if problem.status >= 500:
+                flight.shared, flight.problem = True, problem
+            now = self._clock()
+            if old and self._may_outlive(old, now):
+                return _serve(old, environ, start, now, "STALE", "fwd=stale")
+            raise
+        finally:
+            self._land(target, flight)
+        if isinstance(result, Entry):
+            return _serve(result, environ, start, self._clock(), "MISS", f"fwd={_why(old)}; stored")
+        if old:
+            self._store.discard(old)
+        return _pass_on(result, environ, _outward(start, "MISS", f"{NAME}; fwd={_why(old)}"))
+
+    def _may_outlive(self, entry: Entry, now: float) -> bool:
+        """Tell whether the entry may be used although it could not be renewed; a purged one may not."""
+        if now >= entry.error_until or not self._store.has(entry):
+            return False
+        entry.retry_at = now + RETRY
+        return True
+
+    def _ask(self, environ: Environ, target: str, old: Entry | None, flight: Flight) -> Entry | Answer:
+        """Return what may be kept as an entry, anything else as it came; raise Problem for an error meanwhile."""
+        since, now = self._store.epoch, self._clock()
+        answer = self._call(for_everybody(environ, old))
+        if old and answer.status[:3] in ERRORS and self._may_outlive(old, now):
+            answer.close()
+            raise Problem("BAD_GATEWAY", "The service failed.")
+        if old and answer.status[:3] == "304":
+            answer.close()
+            answer = Answer(old.status, renewed(old, answer.headers), [old.body])
+        terms = freshness.terms(answer.status, answer.headers)
+        body = collect(answer) if terms else None
+        if terms is None or body is None:
+            return answer
+        tags = terms.tags | {all_of(environ[KEY].route.upstream)}
+        entry = make_entry(target, environ, answer, body, terms, tags, self._clock())
+        self._store.put(entry, since)
+        flight.shared = True
+        return entry
+
+    def _call(self, environ: Environ) -> Answer:
+        started: list[tuple[str, Headers]] = []
+        body = self._app(environ, lambda status, headers, exc_info=None: started.append((status, headers)))
+        return Answer(*started[-1], body)
+
+    def _renew_later(self, environ: Environ, target: str, entry: Entry, now: float) -> None:
+        """Renew the entry in the background, unless somebody does or it has just failed."""
+        if now < entry.retry_at:
+            return
+        flight, is_first = self._join(target)
+        if is_first:
+            alone = {key: value for key, value in environ.items() if key != "gunicorn.socket"}
+            threading.Thread(target=self._renew, args=(alone, target, flight), daemon=True).start()
+
+    def _renew(self, environ: Environ, target: str, flight: Flight) -> None:
+        try:
+            body = self._fetch(environ, lambda *_: None, target, flight)
+        except Problem:
+            return  # until its grace is over, the old answer is good enough
+        if close := getattr(body, "close", None):
+            close()
+
+
+def _serve(
+    entry: Entry, environ: Environ, start: StartResponse, now: float, verdict: str, detail: str
+) -> Iterable[bytes]:
+    """Answer with the entry, or say that the client has it already."""
+    said = [
+        ("Age", str(int(now - entry.born))),
+        ("X-Cache", verdict),
+        ("Cache-Status", f"{NAME}; {detail}; ttl={int(entry.fresh_until - now)}"),
+    ]
+    condition = environ.get("HTTP_IF_NONE_MATCH")
+    if condition and entry.status[0] == "2" and freshness.matches(condition, entry.etag):
+        start("304 Not Modified", entry.brief_headers + said)
+        return ()
+    start(entry.status, entry.headers + said)
+    return (entry.body,) if environ["REQUEST_METHOD"] == "GET" else ()
+
+
+def _pass_on(answer: Answer, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+    """Answer with what is not kept; it was asked for without the client's condition, which is met here."""
+    if answer.status[0] == "2" and freshness.matches(environ.get("HTTP_IF_NONE_MATCH", ""), etag_of(answer)):
+        answer.close()
+        start("304 Not Modified", [item for item in answer.headers if item[0].lower() in BRIEF])
+        return ()
+    start(answer.status, answer.headers)
+    if environ["REQUEST_METHOD"] == "HEAD":
+        answer.close()
+        return ()
+    return answer.body
+
+
+def _why(old: Entry | None) -> str:
+    return "stale" if old else "uri-miss"

@@ -1,0 +1,116 @@
+"""Ask a service for an answer that suits everybody, and make the entry that is kept of it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from services.gateway import freshness
+from services.gateway.headers import Headers
+from services.gateway.store import MAX_OBJECT, Entry
+from services.gateway.visit import Environ
+from shared.problems import Problem
+
+# An answer for everybody may depend on nothing that one client alone sends, unless Vary says so.
+WITHHELD = (
+    "HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_ORIGIN", "HTTP_CONNECTION",
+    "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "CONTENT_LENGTH", "CONTENT_TYPE",
+)  # fmt: skip
+BRIEF = frozenset(("cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"))
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the service says, and the rest of its body."""
+
+    status: str
+    headers: Headers
+    body: Iterable[bytes]
+
+    def close(self) -> None:
+        if close := getattr(self.body, "close", None):
+            close()
+
+
+def for_everybody(environ: Environ, old: Entry | None) -> Environ:
+    """Return the request as it goes to the service: without what is one client's, with the ETag that we have."""
+    asked = {key: value for key, value in environ.items() if key not in WITHHELD}
+    asked["REQUEST_METHOD"] = "GET"
+    if old and old.etag:
+        asked["HTTP_IF_NONE_MATCH"] = old.etag
+    return asked
+
+
+def collect(answer: Answer) -> bytes | None:
+    """Return the whole body, None when it is too large; the answer's body then still begins at its beginning.
+
+    Raises BAD_GATEWAY for one that breaks off.
+    """
+    pieces: list[bytes] = []
+    rest = iter(answer.body)
+    size = 0
+    try:
+        for piece in rest:
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_OBJECT:
+                answer.body = _Rest(pieces, rest, answer.body)
+                return None
+    except OSError as error:
+        raise Problem("BAD_GATEWAY", "The service broke off its answer.") from error
+    answer.close()
+    return b"".join(pieces)
+
+
+class _Rest:
+    """A body of which a part has been read already."""
+
+    def __init__(self, pieces: list[bytes], rest: Iterator[bytes], body: Iterable[bytes]) -> None:
+        self._pieces = chain(pieces, rest)
+        self.close = getattr(body, "close", pieces.clear)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+
+def make_entry(
+    target: str,
+    environ: Mapping[str, Any],
+    answer: Answer,
+    body: bytes,
+    terms: freshness.Terms,
+    tags: frozenset[str],
+    now: float,
+) -> Entry:
+    """Make the entry of an answer that has just come."""
+    headers = [item for item in freshness.outward(answer.headers) if item[0].lower() != "content-length"]
+    names = tuple("HTTP_" + name.upper().replace("-", "_") for name in terms.names)
+    born = now - terms.age
+    fresh_until = born + terms.lifetime
+    return Entry(
+        key=(target, tuple(environ.get(name, "") for name in names)),
+        names=names,
+        tags=tags,
+        status=answer.status,
+        headers=[*headers, ("Content-Length", str(len(body)))],
+        brief_headers=[item for item in headers if item[0].lower() in BRIEF],
+        body=body,
+        etag=etag_of(answer),
+        born=born,
+        fresh_until=fresh_until,
+        grace_until=fresh_until + terms.while_revalidating,
+        error_until=fresh_until + terms.if_error,
+        marks=[item for item in answer.headers if item[0].lower() in ("cache-control", "cache-tag")],
+    )
+
+
+def etag_of(answer: Answer) -> str:
+    return next((value for name, value in answer.headers if name.lower() == "etag"), "")
+
+
+def renewed(old: Entry, said: Headers) -> Headers:
+    """Return the stored headers with those of a 304 in place of their former values (RFC 9111, section 3.2)."""
+    new = [item for item in said if item[0].lower() != "content-length"]
+    names = {name.lower() for name, _ in new}
+    kept = [item for item in old.headers if item[0].lower() not in names | {"cache-control"}]
+    return kept + [item for item in old.marks if item[0].lower() not in names] + new

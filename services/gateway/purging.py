@@ -1,0 +1,33 @@
+"""Forget cached answers when the feed of the posts service tells of a change, whoever made it."""
+
+from typing import Any
+
+from services.gateway.cache import all_of
+from services.gateway.config import Config
+from services.gateway.store import Store
+from shared.feed import MemoryReader
+
+LOOK_BACK = 5.0  # seconds; at the start nothing is cached yet
+
+
+class PurgingReader(MemoryReader):
+    """Purge by every fact of the feed; one of a kind that is not known here touches all of the service's answers."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        super().__init__("posts", config.posts_url, config.internal_token, {}, look_back=LOOK_BACK)
+        self._store = store
+
+    def _handle(self, event: dict[str, Any]) -> None:
+        self._store.purge(touched(event) or {all_of(self.source)})
+
+
+def touched(event: dict[str, Any]) -> set[str]:
+    """Return the tags of the answers that a fact changes."""
+    kind, subject = event["type"].partition(".")[0], event["subject"]
+    if kind == "post":
+        return {"posts", f"post-{subject}"}
+    if kind == "comment" and "postId" in event["data"]:
+        return {"posts", f"post-{event['data']['postId']}"}
+    if kind == "author":
+        return {f"author-{subject}"}
+    return set()

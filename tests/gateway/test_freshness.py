@@ -1,0 +1,132 @@
+import pytest
+
+from services.gateway.freshness import Terms, for_clients, matches, outward, parse_directives, tags, terms
+from services.gateway.headers import Headers
+
+SHARED = ("Cache-Control", "public, s-maxage=60")
+
+
+def about(*headers: tuple[str, str], status: str = "200 OK") -> Terms | None:
+    return terms(status, [*headers])
+
+
+def test_what_says_public_and_s_maxage_is_shared() -> None:
+    assert about(SHARED) == Terms(60, 0, 600, 0, (), frozenset())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "", "max-age=60", "s-maxage=60", "public", "public, max-age=60", "public, s-maxage=0", "public, s-maxage",
+        "public, s-maxage=", "public, s-maxage=-1", "public, s-maxage=1.5", "public, s-maxage=1e3",
+        "public, s-maxage= 60", "public, s-maxage=60 60", "public, s-maxage=\u0666", "public, s-maxage=60, s-maxage=5",
+        "public, s-maxage=60, no-store", "public, s-maxage=60, private", 'public, s-maxage=60, private="set-cookie"',
+        "public, s-maxage=60, no-cache", 'public, s-maxage=60, no-cache="a, b"', 'public, s-maxage=60, x="open',
+        "public, s-maxage=60, NO-STORE", "public; s-maxage=60", "public, xs-maxage=60",
+    ],
+)  # fmt: skip
+def test_anything_else_is_not(said: str) -> None:
+    assert about(("Cache-Control", said)) is None
+
+
+@pytest.mark.parametrize(
+    "said, lifetime",
+    [
+        ("PUBLIC, S-MaxAge=60", 60), ('public,s-maxage="60"', 60), ("public ,, s-maxage=60,", 60),
+        (" public, s-maxage=60, max-age=5", 60), ('public, x="no-store, private", s-maxage=60', 60),
+        ("public, s-maxage=99999999999999999999", 2**31), ("public, s-maxage=60, s-maxage=60", 60),
+    ],
+)  # fmt: skip
+def test_directives_are_read_as_they_may_be_written(said: str, lifetime: int) -> None:
+    known = about(("Cache-Control", said))
+    assert known is not None
+    assert known.lifetime == lifetime
+
+
+def test_several_lines_are_one_list() -> None:
+    assert about(("Cache-Control", "public"), ("cache-control", "s-maxage=60")) is not None
+    assert about(SHARED, ("cache-control", "private")) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Set-Cookie", "a=b"), ("Vary", "*"), ("Vary", "Accept, *"), ("Vary", "Cookie"), ("Vary", "Authorization"),
+        ("Vary", "X-Forwarded-For"), ("Vary", "X-User-Id"), ("Vary", "Host"), ("Vary", "If-None-Match"),
+        ("Vary", "Range"), ("Age", "60"), ("Age", "soon"),
+    ],
+)  # fmt: skip
+def test_what_is_one_clients_or_too_old_is_never_shared(header: tuple[str, str]) -> None:
+    assert about(SHARED, header) is None
+
+
+@pytest.mark.parametrize("status", ["206 Partial Content", "304 Not Modified", "401 Unauthorized", "500 Oh", "503 Oh"])
+def test_partial_answers_and_errors_are_not_shared(status: str) -> None:
+    assert about(SHARED, status=status) is None
+
+
+def test_the_headers_that_it_depends_on_are_named_but_for_the_origin_that_is_not_passed_on() -> None:
+    known = about(SHARED, ("Vary", "Origin, Accept-Language"), ("vary", "ACCEPT"))
+    assert known is not None
+    assert known.names == ("accept", "accept-language")
+
+
+def test_the_time_that_it_has_spent_elsewhere_counts() -> None:
+    known = about(SHARED, ("Age", "20"))
+    assert known is not None
+    assert (known.lifetime, known.age) == (60, 20)
+
+
+@pytest.mark.parametrize(
+    "more, grace, if_error",
+    [
+        ("", 0, 600),
+        (", stale-while-revalidate=30", 30, 600),
+        (", stale-if-error=5", 0, 5),
+        (", stale-while-revalidate=30, must-revalidate", 0, 0),
+        (", stale-while-revalidate=30, proxy-revalidate", 0, 0),
+        (", stale-while-revalidate=x, stale-if-error=x", 0, 0),
+    ],
+)
+def test_how_long_it_may_be_used_when_stale(more: str, grace: int, if_error: int) -> None:
+    known = about(("Cache-Control", "public, s-maxage=60" + more))
+    assert known is not None
+    assert (known.while_revalidating, known.if_error) == (grace, if_error)
+
+
+def test_a_list_of_directives_without_end_is_read_quickly() -> None:
+    assert parse_directives("a" * 50_000 + '="' + "\\" * 9_000) is None
+
+
+def test_tags_are_a_list() -> None:
+    headers: Headers = [("Cache-Tag", "a, b,,c "), ("cache-tag", "d")]
+    assert tags(headers) == {"a", "b", "c", "d"}
+
+
+def test_clients_see_neither_tags_nor_leave_for_caches_that_cannot_be_purged() -> None:
+    assert outward([SHARED, ("Cache-Tag", "a"), ("Age", "5"), ("ETag", '"1"')]) == [
+        ("Cache-Control", "public, no-cache"),
+        ("ETag", '"1"'),
+    ]
+    assert for_clients("public, max-age=5, s-maxage=60, stale-while-revalidate=9") == "public, max-age=5"
+    assert for_clients("public, max-age=3600") == "public, max-age=3600"
+    assert for_clients("no-store") == "no-store"
+
+
+@pytest.mark.parametrize(
+    "condition, etag, same",
+    [
+        ('"a"', '"a"', True),
+        ('W/"a"', '"a"', True),
+        ('"a"', 'W/"a"', True),
+        ('"b", W/"a"', '"a"', True),
+        ("*", '"a"', True),
+        ('"b"', '"a"', False),
+        ("a", '"a"', False),
+        ('"a,b"', '"b"', False),
+        ('"a"', "", False),
+        ("", '"a"', False),
+    ],
+)
+def test_a_condition_names_a_tag_or_not(condition: str, etag: str, same: bool) -> None:
+    assert matches(condition, etag) is same

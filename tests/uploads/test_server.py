@@ -200,13 +200,13 @@ def test_slow_uploads_do_not_keep_others_waiting(served: Served, as_user: AsUser
 
 def test_memory_of_the_process_does_not_follow_the_bodies(served: Served, as_user: AsUser) -> None:
     headers = as_user() | {"Content-Type": samples.MULTIPART}
-    small, large = (samples.form(samples.pdf(size), "a.pdf") for size in (1000, 10_000_000))
-    for _ in range(4):
+    small, large = (samples.form(samples.pdf(size), "a.pdf") for size in (300_000, 10_000_000))
+    for _ in range(32):  # each thread has buffers of its own, which stay
         assert served.ask("POST", "/api/upload", headers, small)[0] == 201
     before = served.memory()
     for _ in range(4):
         assert served.ask("POST", "/api/upload", headers, large)[0] == 201
-    assert served.memory() - before < 6 * 1024
+    assert served.memory() - before < 9 * 1024  # KiB: less than one body, whatever the allocator keeps at first
 
 
 def test_what_was_answered_with_201_outlives_a_kill(tmp_path: Path, auth: str, as_user: AsUser) -> None:

@@ -153,7 +153,10 @@ def test_settings_come_from_a_file_but_the_environment_wins(toys: ToyStack) -> N
 @pytest.mark.parametrize(
     "arguments, explanation",
     [
-        (("nobody",), "Unknown: nobody. Say migrate, rotate-keys, or one of alpha, gateway; nothing starts all."),
+        (
+            ("nobody",),
+            "Unknown: nobody. Say one of migrate, admin, rotate-keys, seed, alpha, gateway; nothing starts all.",
+        ),
         (("alpha", "gateway"), "Unknown: alpha gateway."),
         (("--help",), "Unknown: --help."),
     ],

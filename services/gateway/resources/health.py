@@ -12,6 +12,7 @@ class CheckSchema(Schema):
 
     status = ma.fields.String(validate=ma.validate.OneOf(["ok", "down"]))
     latency_ms = ma.fields.Float()
+    breaker = ma.fields.String(validate=ma.validate.OneOf(["closed", "open", "half-open"]))
 
 
 class HealthSchema(Schema):

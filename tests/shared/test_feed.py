@@ -267,15 +267,17 @@ def test_a_reader_that_polls_beside_slow_writers_misses_nothing() -> None:
 
     def work(index: int) -> None:
         if index < writers:
-            for number in range(facts):
-                with database.atomic():
-                    publish(f"{index}.{number}")
-                    time.sleep(random.uniform(0, 0.01))
-            finished.release()
+            try:
+                for number in range(facts):
+                    with database.atomic():
+                        publish(f"{index}.{number}")
+                        time.sleep(random.uniform(0, 0.002))
+            finally:
+                finished.release()
             return
         running = writers
         while running:
-            running -= finished.acquire(blocking=False)
+            running -= finished.acquire(timeout=0.005)
             while batch := read(seen[-1]["id"] if seen else None):
                 seen.extend(batch)
 

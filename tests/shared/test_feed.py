@@ -271,7 +271,7 @@ def test_a_reader_that_polls_beside_slow_writers_misses_nothing() -> None:
                 for number in range(facts):
                     with database.atomic():
                         publish(f"{index}.{number}")
-                        time.sleep(random.uniform(0, 0.002))
+                        time.sleep(random.uniform(0, 0.01))
             finally:
                 finished.release()
             return

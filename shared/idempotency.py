@@ -24,7 +24,7 @@ from shared.db import IdField, TimestampField, is_postgres
 from shared.problems import Problem
 
 KEPT = timedelta(hours=24)
-HEADERS = ("Content-Type", "Location", "ETag")
+HEADERS = ("Content-Type", "Location", "ETag", "Content-Security-Policy")
 _well_formed = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -1,6 +1,7 @@
 """The main job over HTTP, through the gateway and on the services' own ports."""
 
 import io
+from urllib.parse import urlencode
 
 import pytest
 from PIL import Image
@@ -30,6 +31,31 @@ def test_a_stranger_reads_what_a_user_published(stack: Stack) -> None:
     assert stack.get(f"/api/posts/{post['slug']}")[1]["data"]["author"]["name"] == "Main Job"
     listed = stack.get(f"/api/posts?author={account['user']['id']}")[1]
     assert [item["id"] for item in listed["data"]] == [post["id"]]
+
+
+def test_plain_forms_write_a_post_and_a_comment(stack: Stack) -> None:
+    email = stack.register("Form Writer")["user"]["email"]
+    login = stack.request("POST", "/api/auth/login", {"email": email, "password": "a long secret", "rememberMe": True})
+    jar = dict(line.partition(";")[0].split("=", 1) for line in login.headers.getlist("Set-Cookie"))
+    browser = {"Cookie": "; ".join(f"{name}={jar[name]}" for name in ("authToken", "csrfToken")), "Accept": "text/html"}
+
+    def send(path: str, origin: str, **fields: str) -> tuple[int, str | None, bytes]:
+        headers = browser | {"Content-Type": "application/x-www-form-urlencoded", "Origin": origin}
+        answer = stack.request("POST", path, urlencode(fields | {"_csrf": jar["csrfToken"]}).encode(), **headers)
+        return answer.status, answer.headers.get("Location"), answer.data
+
+    here, mine = "http://localhost:3000", "/api/posts?author=Form+Writer"
+    post = {"title": "By a form", "content": "Some words to read.", "status": "published"}
+    assert stack.get(mine)[1]["data"] == []
+    assert send("/api/posts", "https://evil.example", **post)[0] == 403
+    assert send("/api/posts", here, **post, _next="/posts") == (303, "/posts", b"")
+    (written,) = stack.get(mine)[1]["data"]
+    comments = f"/api/posts/{written['id']}/comments"
+    assert stack.get(comments)[1]["data"] == []
+    assert send(comments, here, content="Hello", _next="//evil.example") == (303, "/", b"")
+    assert [comment["content"] for comment in stack.get(comments)[1]["data"]] == ["Hello"]
+    status, _, page = send(comments, here, content="")
+    assert (status, b"<li>content: " in page) == (400, True)
 
 
 def test_a_picture_comes_back_as_it_was_stored(stack: Stack) -> None:

@@ -49,7 +49,7 @@ def _trees(args: dict[str, Any], post: lists.Row) -> Response:
 
 @blp.route("/posts/<post_id>/comments", methods=["POST"])
 @signed_in()
-@blp.arguments(CommentCreateSchema)
+@blp.arguments(CommentCreateSchema, location="json_or_form")
 @idempotency.accepts_key
 @blp.response(201, CommentSchema)
 def create(data: dict[str, Any], post_id: str) -> Response:

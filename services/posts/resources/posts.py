@@ -86,7 +86,7 @@ def _kept(args: dict[str, Any], filter: lists.Filter, caller: Claims | None) -> 
 
 @blp.route("", methods=["POST"])
 @signed_in()
-@blp.arguments(PostCreateSchema)
+@blp.arguments(PostCreateSchema, location="json_or_form")
 @idempotency.accepts_key
 @blp.response(201, PostSchema)
 def create(data: dict[str, Any]) -> Response:

@@ -6,11 +6,12 @@ from pathlib import Path
 from flask import Flask
 
 from services.uploads.config import Config
+from services.uploads.disk import LocalStorage
 from services.uploads.models import database, feed
 from services.uploads.owners import OwnerReader
 from services.uploads.resources import files, uploads
 from services.uploads.signing import Signer
-from services.uploads.storage import LocalStorage
+from services.uploads.storage import Storage
 from services.uploads.sweeping import Sweeper
 from services.uploads.variants import VariantCache
 from shared import db
@@ -23,7 +24,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | None = None) -> Flask:
     """Return the service; `fetch_keys` gives the public keys, which are else asked of auth."""
     config = config or Config.from_environment()
-    storage = LocalStorage(config.storage_root)
+    storage = open_storage(config)
     variants = VariantCache(config.data_dir / "variants", config.variants_size)
     app = create_service(
         "uploads",
@@ -42,3 +43,8 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     run_in_background(app, OwnerReader(config, storage, variants))
     run_in_background(app, Sweeper(storage, variants))
     return app
+
+
+def open_storage(config: Config) -> Storage:
+    """Return where the bytes are kept."""
+    return LocalStorage(config.storage_root)

@@ -6,12 +6,12 @@ from io import BytesIO
 
 from PIL import Image
 
-from services.uploads import MIGRATIONS, keeping
+from services.uploads import MIGRATIONS, keeping, open_storage
 from services.uploads.config import Config
 from services.uploads.inspection import PNG
 from services.uploads.models import Upload, database
 from services.uploads.receiving import Received
-from services.uploads.storage import LocalStorage, Storage
+from services.uploads.storage import Storage
 from shared import db
 
 SIZE = (320, 200)
@@ -26,7 +26,7 @@ def seed(config: Config, owners: list[str], images: int, progress: Progress) -> 
     """
     database.initialize(db.connect(config.database_url))
     db.migrate(database.obj, MIGRATIONS)
-    storage = LocalStorage(config.storage_root)
+    storage = open_storage(config)
     ids = []
     with database.connection_context():
         for number in range(images if owners else 0):

@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from services.uploads.storage import FileBlocks
+from services.uploads.disk import FileBlocks
 from shared.ids import new_id
 from shared.problems import Problem
 

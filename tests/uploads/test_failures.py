@@ -14,9 +14,9 @@ from flask import Flask
 
 from services.uploads import keeping
 from services.uploads.config import Config
+from services.uploads.disk import LocalStorage
 from services.uploads.inspection import MAX_PDF
 from services.uploads.models import Upload, feed, idempotency
-from services.uploads.storage import LocalStorage
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, Send, kept_files

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.uploads.storage import LocalStorage, Storage
+from services.uploads.disk import LocalStorage
+from services.uploads.storage import Storage
 from shared import clock
 from shared.ids import new_id
 

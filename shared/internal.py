@@ -21,16 +21,24 @@ class InternalClient:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get_json(self, path: str, query: dict[str, str] | None = None) -> Any:
-        try:
-            answer = self._pool.request("GET", path, fields=query, headers=self._headers)
-        except urllib3.exceptions.HTTPError as error:
-            raise OSError(f"{self._pool.host}:{self._pool.port} did not answer: {type(error).__name__}") from error
-        if answer.status != 200:
-            raise OSError(f"{self._pool.host}:{self._pool.port}{path} answered {answer.status}")
+        answer = self._ask("GET", path, fields=query, headers=self._headers)
         try:
             return orjson.loads(answer.data)
         except ValueError as error:
             raise OSError(f"{self._pool.host}:{self._pool.port}{path} answered no JSON") from error
+
+    def post_json(self, path: str, data: Any) -> None:
+        headers = self._headers | {"Content-Type": "application/json"}
+        self._ask("POST", path, body=orjson.dumps(data), headers=headers)
+
+    def _ask(self, method: str, path: str, **details: Any) -> urllib3.BaseHTTPResponse:
+        try:
+            answer = self._pool.request(method, path, **details)
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(f"{self._pool.host}:{self._pool.port} did not answer: {type(error).__name__}") from error
+        if answer.status not in (200, 204):
+            raise OSError(f"{self._pool.host}:{self._pool.port}{path} answered {answer.status}")
+        return answer
 
 
 def require_internal() -> None:

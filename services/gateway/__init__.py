@@ -19,6 +19,7 @@ from services.gateway.purging import PurgingReader
 from services.gateway.resources import docs, errors, health, hello, links, proxy
 from services.gateway.routes import RouteTable
 from services.gateway.store import Store
+from services.gateway.views import Views
 from shared.app import create_service, run_in_background
 from shared.csrf import Csrf
 from shared.request_id import WsgiApp, with_request_id
@@ -35,8 +36,10 @@ def create_app(config: Config | None = None) -> Flask:
     pools = {name: Pool(name, url) for name, url in config.upstreams.items()}
     breakers = {name: Breaker(name) for name in pools}
     store = Store(config.cache_bytes) if config.cache_bytes else None
+    views = Views(config)
     if store:
         run_in_background(app, PurgingReader(config, store))
+        run_in_background(app, views)
     shared_window = RedisWindow(config.redis_url) if config.redis_url else None
     extra = {"redis": shared_window.works} if shared_window else {}
     app.extensions["postern.pools"] = pools
@@ -50,7 +53,7 @@ def create_app(config: Config | None = None) -> Flask:
     window = FallbackWindow(shared_window, MemoryWindow()) if shared_window else MemoryWindow()
     verifier = app.extensions["postern.verifier"]
     csrf = app.extensions["postern.csrf"]
-    app.wsgi_app = chain(own_pages, pools, breakers, store, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = chain(own_pages, pools, breakers, store, views, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
     return app
 
 
@@ -59,6 +62,7 @@ def chain(
     pools: Mapping[str, Pool],
     breakers: Mapping[str, Breaker],
     store: Store | None,
+    views: Views,
     verifier: Verifier,
     csrf: Csrf,
     window: Window,
@@ -68,7 +72,7 @@ def chain(
     table, cors, trusted = RouteTable(), Cors(config.cors_origins), config.trusted_proxies
 
     app = layers.pass_on(own_pages, pools, breakers, trusted)
-    app = reuse_answers(app, store)
+    app = reuse_answers(app, store, views.note)
     app = layers.check_rights(app)
     app = layers.count(app, window if config.ratelimit_enabled else None)
     app = layers.identify(app, verifier.verify, csrf)

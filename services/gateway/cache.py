@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.gateway import freshness
-from services.gateway.fetching import BRIEF, Answer, collect, etag_of, for_everybody, make_entry, renewed
+from services.gateway.fetching import BRIEF, Answer, collect, for_everybody, make_entry, renewed
 from services.gateway.headers import Headers
 from services.gateway.store import Entry, Store
 from services.gateway.target import join_target
@@ -21,6 +21,7 @@ TRIES = 2  # times that it does
 RETRY = 5.0  # seconds after a renewal that failed
 ERRORS = frozenset(("500", "502", "503", "504"))
 UNUSUAL = ("HTTP_RANGE", "HTTP_IF_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_TRANSFER_ENCODING")
+NoteView = Callable[[str, str], None]
 NAME = "Postern"  # of this cache in Cache-Status (RFC 9211)
 
 
@@ -33,9 +34,14 @@ class Flight:
     problem: Problem | None = None
 
 
-def reuse_answers(app: WsgiApp, store: Store | None, clock: Callable[[], float] = time.monotonic) -> WsgiApp:
-    """Put the cache before the proxy; without a store nothing is kept, and marks for caches still stay inside."""
-    reader = Reader(app, store, clock) if store else None
+def reuse_answers(
+    app: WsgiApp, store: Store | None, note_view: NoteView, clock: Callable[[], float] = time.monotonic
+) -> WsgiApp:
+    """Put the cache before the proxy; without a store nothing is kept, and marks for caches still stay inside.
+
+    `note_view` gets the post and the client's address for each answer that counts as a view and was not asked for.
+    """
+    reader = Reader(app, store, note_view, clock) if store else None
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
@@ -98,9 +104,10 @@ def _outward(start_response: StartResponse, verdict: str, status_line: str) -> S
 class Reader:
     """Answer GET and HEAD from the store, or from the service."""
 
-    def __init__(self, app: WsgiApp, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, app: WsgiApp, store: Store, note_view: NoteView, clock: Callable[[], float]) -> None:
         self._app = app
         self._store = store
+        self._note_view = note_view
         self._clock = clock
         self._flights: dict[str, Flight] = {}
         self._lock = threading.Lock()
@@ -110,10 +117,10 @@ class Reader:
         entry, now = self._store.find(target, environ), self._clock()
         if entry is not None:
             if now < entry.fresh_until:
-                return _serve(entry, environ, start, now, "HIT", "hit")
+                return self._serve(entry, environ, start, now, "HIT", "hit")
             if now < entry.grace_until or (now < entry.retry_at and now < entry.error_until):
                 self._renew_later(environ, target, entry, now)
-                return _serve(entry, environ, start, now, "STALE", "hit")
+                return self._serve(entry, environ, start, now, "STALE", "hit")
         if entry is None and environ["REQUEST_METHOD"] == "HEAD":
             return self._app(environ, _outward(start, "MISS", f"{NAME}; fwd=uri-miss"))
         return self._fetch_once(environ, start, target)
@@ -129,7 +136,7 @@ class Reader:
             entry, now = self._store.find(target, environ), self._clock()
             if entry and (now < entry.fresh_until or (flight.problem and now < entry.error_until)):
                 verdict = "HIT" if now < entry.fresh_until else "STALE"
-                return _serve(entry, environ, start, now, verdict, "fwd=uri-miss; collapsed")
+                return self._serve(entry, environ, start, now, verdict, "fwd=uri-miss; collapsed")
             if flight.problem:
                 raise flight.problem
         return self._app(environ, _outward(start, "MISS", f"{NAME}; fwd=uri-miss"))
@@ -151,19 +158,19 @@ class Reader:
         try:
             if old and self._clock() < old.fresh_until:  # another flight has just landed
                 flight.shared = True
-                return _serve(old, environ, start, self._clock(), "HIT", "hit")
+                return self._serve(old, environ, start, self._clock(), "HIT", "hit")
             result = self._ask(environ, target, old, flight)
         except Problem as problem:
             if problem.status >= 500:
                 flight.shared, flight.problem = True, problem
             now = self._clock()
             if old and self._may_outlive(old, now):
-                return _serve(old, environ, start, now, "STALE", "fwd=stale")
+                return self._serve(old, environ, start, now, "STALE", "fwd=stale")
             raise
         finally:
             self._land(target, flight)
         if isinstance(result, Entry):
-            return _serve(result, environ, start, self._clock(), "MISS", f"fwd={_why(old)}; stored")
+            return self._serve(result, environ, start, self._clock(), "MISS", f"fwd={_why(old)}; stored")
         if old:
             self._store.discard(old)
         return _pass_on(result, environ, _outward(start, "MISS", f"{NAME}; fwd={_why(old)}"))
@@ -217,27 +224,30 @@ class Reader:
         if close := getattr(body, "close", None):
             close()
 
-
-def _serve(
-    entry: Entry, environ: Environ, start: StartResponse, now: float, verdict: str, detail: str
-) -> Iterable[bytes]:
-    """Answer with the entry, or say that the client has it already."""
-    said = [
-        ("Age", str(int(now - entry.born))),
-        ("X-Cache", verdict),
-        ("Cache-Status", f"{NAME}; {detail}; ttl={int(entry.fresh_until - now)}"),
-    ]
-    condition = environ.get("HTTP_IF_NONE_MATCH")
-    if condition and entry.status[0] == "2" and freshness.matches(condition, entry.etag):
-        start("304 Not Modified", entry.brief_headers + said)
-        return ()
-    start(entry.status, entry.headers + said)
-    return (entry.body,) if environ["REQUEST_METHOD"] == "GET" else ()
+    def _serve(
+        self, entry: Entry, environ: Environ, start: StartResponse, now: float, verdict: str, detail: str
+    ) -> Iterable[bytes]:
+        """Answer with the entry, or say that the client has it already; what is no miss, only we know to be seen."""
+        if entry.viewed and verdict != "MISS":
+            self._note_view(entry.viewed, environ[KEY].address)
+        said = [
+            ("Age", str(int(now - entry.born))),
+            ("X-Cache", verdict),
+            ("Cache-Status", f"{NAME}; {detail}; ttl={int(entry.fresh_until - now)}"),
+        ]
+        condition = environ.get("HTTP_IF_NONE_MATCH")
+        if condition and entry.status[0] == "2" and freshness.matches(condition, entry.etag):
+            start("304 Not Modified", entry.brief_headers + said)
+            return ()
+        start(entry.status, entry.headers + said)
+        return (entry.body,) if environ["REQUEST_METHOD"] == "GET" else ()
 
 
 def _pass_on(answer: Answer, environ: Environ, start: StartResponse) -> Iterable[bytes]:
     """Answer with what is not kept; it was asked for without the client's condition, which is met here."""
-    if answer.status[0] == "2" and freshness.matches(environ.get("HTTP_IF_NONE_MATCH", ""), etag_of(answer)):
+    if answer.status[0] == "2" and freshness.matches(
+        environ.get("HTTP_IF_NONE_MATCH", ""), freshness.value_of(answer.headers, "etag")
+    ):
         answer.close()
         start("304 Not Modified", [item for item in answer.headers if item[0].lower() in BRIEF])
         return ()

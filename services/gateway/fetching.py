@@ -18,6 +18,8 @@ WITHHELD = (
 )  # fmt: skip
 BRIEF = frozenset(("cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"))
 
+MARKS = frozenset(("cache-control", "cache-tag", "view-of"))  # stay inside
+
 
 @dataclass(slots=True)
 class Answer:
@@ -95,17 +97,14 @@ def make_entry(
         headers=[*headers, ("Content-Length", str(len(body)))],
         brief_headers=[item for item in headers if item[0].lower() in BRIEF],
         body=body,
-        etag=etag_of(answer),
+        etag=freshness.value_of(answer.headers, "etag"),
+        viewed=freshness.value_of(answer.headers, "view-of"),
         born=born,
         fresh_until=fresh_until,
         grace_until=fresh_until + terms.while_revalidating,
         error_until=fresh_until + terms.if_error,
-        marks=[item for item in answer.headers if item[0].lower() in ("cache-control", "cache-tag")],
+        marks=[item for item in answer.headers if item[0].lower() in MARKS],
     )
-
-
-def etag_of(answer: Answer) -> str:
-    return next((value for name, value in answer.headers if name.lower() == "etag"), "")
 
 
 def renewed(old: Entry, said: Headers) -> Headers:

@@ -14,6 +14,9 @@ _entity_tag = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 # What the cache itself takes from a request before it asks; an answer that depends on it is never shared.
 _WITHHELD = frozenset(("authorization", "cookie", "host", "origin", "range"))
 
+# What a service says to the cache, and what the cache says itself.
+_INSIDE = frozenset(("cache-tag", "view-of", "age", "x-cache", "cache-status"))
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -86,7 +89,7 @@ def outward(headers: Headers) -> Headers:
     return [
         (name, for_clients(value)) if name.lower() == "cache-control" else (name, value)
         for name, value in headers
-        if name.lower() not in ("cache-tag", "age", "x-cache", "cache-status")
+        if name.lower() not in _INSIDE
     ]
 
 
@@ -107,6 +110,11 @@ def _vary(headers: Headers) -> tuple[str, ...] | None:
     if any(name in _WITHHELD or name.startswith("if-") or not reaches_upstream(name) for name in names):
         return None
     return None if "*" in names else tuple(sorted(names))
+
+
+def value_of(headers: Headers, wanted: str) -> str:
+    """Return the first value of a header, or nothing."""
+    return next((value for name, value in headers if name.lower() == wanted), "")
 
 
 def _values(headers: Headers, wanted: str) -> str:

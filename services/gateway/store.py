@@ -20,7 +20,8 @@ class Entry:
 
     `headers` lack what differs from one use to the next; `names` are the request's WSGI keys that it depends on.
     After `fresh_until` it may be used until `grace_until` while it is renewed, and until `error_until` when that
-    fails; before `retry_at` nobody tries again. `marks` are the headers for caches, which stay inside.
+    fails; before `retry_at` nobody tries again. `marks` are the headers for caches, which stay inside; `viewed` is
+    the post whose view it is to look at this.
     """
 
     key: Key
@@ -36,6 +37,7 @@ class Entry:
     fresh_until: float
     grace_until: float
     error_until: float
+    viewed: str = ""
     retry_at: float = 0.0
 
     @property

@@ -31,6 +31,12 @@ def share(response: Response, authors: Iterable[str], *tags: str) -> Response:
     return response
 
 
+def share_post(response: Response, post_id: str, author_id: str) -> Response:
+    """Let the gateway keep a post; it tells the views of what it answers itself, by this name."""
+    response.headers["View-Of"] = post_id
+    return share(response, [author_id], about_post(post_id))
+
+
 def touch(response: Response, post_id: str) -> Response:
     """Have what shows the post forgotten before the writer gets this answer."""
     response.headers["Cache-Tag"] = f"{about_post(post_id)}, {ALL_LISTS}"

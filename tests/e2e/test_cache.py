@@ -1,12 +1,24 @@
 """The cache before the real services: who writes sees it at once, everybody else soon."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from tests.e2e.stack import Stack, wait_until
+
+
+@pytest.fixture
+def behind_a_proxy(tmp_path: Path) -> Iterator[Stack]:
+    """An installation that believes this machine about the addresses of clients."""
+    stack = Stack(tmp_path, TRUSTED_PROXIES="127.0.0.0/8")
+    stack.start()
+    yield stack
+    stack.stop()
 
 
 def read(stack: Stack, path: str, token: str | None = None) -> tuple[Any, str | None]:
@@ -91,3 +103,20 @@ def test_a_new_name_shows_on_cached_pages(stack: Stack) -> None:
     read(stack, path)
     assert stack.request("PATCH", "/api/auth/me", {"name": "After"}, token).status == 200
     wait_until(lambda: read(stack, path)[0]["author"]["name"] == "After", 4)
+
+
+def test_views_of_cached_posts_count_as_others_do(behind_a_proxy: Stack) -> None:
+    """Two viewers look at the service's answer and the cache's, by id and slug; each counts once."""
+    stack = behind_a_proxy
+    token = stack.register()["accessToken"]
+    post = stack.publish(token)
+    paths = [f"/api/posts/{post[name]}" for name in ("id", "slug")]
+    verdicts = [
+        stack.request("GET", path, X_Forwarded_For=viewer).headers["X-Cache"]
+        for _ in range(3)
+        for viewer in ("192.0.2.1", "192.0.2.2")
+        for path in paths
+    ]
+    assert {"MISS", "HIT"} == set(verdicts)
+    wait_until(lambda: read(stack, paths[0], token)[0]["views"] >= 3, 5)
+    assert read(stack, paths[0], token)[0]["views"] == 3

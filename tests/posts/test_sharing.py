@@ -20,7 +20,10 @@ def test_a_strangers_read_may_be_shared_and_says_what_it_shows(client: Client, w
     shown = {
         URL: {"posts", f"author-{author}"},
         f"{URL}?q=lantern": {"posts", f"author-{author}"},
+        f"{URL}/{number}": {f"post-{number}", f"author-{author}"},
+        f"{URL}/{post['slug']}": {f"post-{number}", f"author-{author}"},
         f"{URL}/{number}/comments": {f"post-{number}"},
+        f"{URL}/{number}/comments?tree=1": {f"post-{number}"},
     }
     for address, expected in shown.items():
         answer = client.get(address)
@@ -28,15 +31,28 @@ def test_a_strangers_read_may_be_shared_and_says_what_it_shows(client: Client, w
         assert tags(answer) == expected
 
 
-def test_a_single_post_is_not_kept_since_its_views_are_counted(client: Client, write: Write) -> None:
-    answer = client.get(f"{URL}/{write()['id']}")
-    assert (answer.headers["Cache-Control"], answer.headers.get("Cache-Tag")) == ("no-store", None)
+def test_a_single_post_names_itself_so_that_its_views_can_be_told(client: Client, write: Write, ann: Headers) -> None:
+    post = write()
+    for address in (f"{URL}/{post['slug']}", f"/api/users/{post['author']['id']}/posts/{post['id']}"):
+        assert client.get(address).headers["View-Of"] == post["id"]
+    draft = write(status="draft")
+    assert "View-Of" not in client.get(f"{URL}/{draft['id']}", headers=ann).headers
+
+
+def test_what_the_gateway_has_already_keeps_its_marks(client: Client, write: Write) -> None:
+    address = f"{URL}/{write()['id']}"
+    first = client.get(address)
+    again = client.get(address, headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
+    for name in ("Cache-Control", "Cache-Tag", "View-Of"):
+        assert again.headers[name] == first.headers[name]
 
 
 def test_a_comment_names_its_author_too(client: Client, write: Write, bob: Headers) -> None:
     address = f"{URL}/{write()['id']}/comments"
     comment = client.post(address, json={"content": "Hello"}, headers=bob).json["data"]
-    assert f"author-{comment['author']['id']}" in tags(client.get(address))
+    for query in ("", "?tree=1"):
+        assert f"author-{comment['author']['id']}" in tags(client.get(address + query))
 
 
 @pytest.mark.parametrize("path", ["", "/{id}", "/{id}/comments"])
@@ -53,12 +69,20 @@ def test_a_write_says_what_it_touched(client: Client, write: Write, ann: Headers
     created = client.post(URL, json=body(), headers=ann)
     number = created.json["data"]["id"]
     whole = body(content="Another lantern by the river.")
+    commented = client.post(f"{URL}/{number}/comments", json={"content": "Hello"}, headers=bob)
+    comment = f"/api/comments/{commented.json['data']['id']}"
     answers = [
         created,
         client.put(f"{URL}/{number}", json=whole, headers=ann),
         client.patch(f"{URL}/{number}", json={"title": "Three"}, headers=ann),
-        client.post(f"{URL}/{number}/comments", json={"content": "Hello"}, headers=bob),
+        commented,
+        client.patch(comment, json={"content": "Goodbye"}, headers=bob),
+        client.delete(comment, headers=bob),
+        client.put(f"{URL}/{number}/like", headers=bob),
+        client.delete(f"{URL}/{number}/like", headers=bob),
         client.delete(f"{URL}/{number}", headers=ann),
+        client.post(f"{URL}/{number}/restore", headers=ann),
+        client.post(f"{URL}/{number}/restore", headers=ann),
     ]
     for answer in answers:
         assert tags(answer) == {f"post-{number}", "posts"}, answer.text

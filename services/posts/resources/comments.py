@@ -38,13 +38,15 @@ def index(args: dict[str, Any], post_id: str) -> Response:
     rows = paginate(
         lists.comments_of(post.number), lists.EARLIEST_COMMENT, args, lambda: lists.number_of_comments(post.number)
     )
-    return share(respond([_item(row) for row in rows]), (row.author_id for row in rows), about_post(post_id))
+    return share(respond([_item(row) for row in rows]), (row.author_id for row in rows), about_post(post.id))
 
 
 def _trees(args: dict[str, Any], post: lists.Row) -> Response:
     roots = paginate(lists.roots_of(post.number), lists.EARLIEST_COMMENT, args)
     replies = lists.replies_to(post.number, [row.number for row in roots])
-    return respond(comment_tree([_item(row) for row in (*roots, *replies)]))
+    rows = [*roots, *replies]
+    tree = comment_tree([_item(row) for row in rows])
+    return share(respond(tree), (row.author_id for row in rows), about_post(post.id))
 
 
 @blp.route("/posts/<post_id>/comments", methods=["POST"])
@@ -66,7 +68,7 @@ def create(data: dict[str, Any], post_id: str) -> Response:
 def change(data: dict[str, Any], comment_id: str) -> Response:
     """Edit one's own comment within 15 minutes; hide or show one, as a moderator."""
     with database.atomic():
-        comment, _ = _comment(comment_id)
+        comment, post = _comment(comment_id)
         if "content" in data:
             _check_editable(comment)
         if "status" in data:
@@ -75,7 +77,7 @@ def change(data: dict[str, Any], comment_id: str) -> Response:
         require_match(comment.version, current, data, lambda: _body(comment_id))
         wanted = current | data
         commenting.change(comment, wanted["content"], wanted["status"])
-        return tagged(comment.version, _body(comment_id))
+        return touch(tagged(comment.version, _body(comment_id)), post.id)
 
 
 @blp.route("/comments/<comment_id>", methods=["DELETE"])
@@ -89,7 +91,7 @@ def delete(comment_id: str) -> Response:
             raise Problem("FORBIDDEN", "This is somebody else's comment on somebody else's post.")
         require_match(comment.version, {}, {}, lambda: _body(comment_id))
         commenting.delete(comment)
-    return no_content()
+    return touch(no_content(), post.id)
 
 
 @blp.route("/admin/comments", methods=["GET"])

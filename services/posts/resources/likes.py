@@ -5,6 +5,7 @@ from flask import Response
 from services.posts import editing
 from services.posts.resources.posts import visible_post
 from services.posts.schemas import LikeSchema
+from services.posts.sharing import touch
 from shared.api import Blueprint, respond
 from shared.auth import require_user, signed_in
 from shared.ids import is_id
@@ -34,4 +35,4 @@ def _set(post_id: str, *, liked: bool) -> Response:
         raise Problem("NOT_FOUND")
     post = visible_post(post_id)
     count = editing.set_like(require_user().user_id, post, liked=liked)
-    return respond({"liked": liked, "likeCount": count})
+    return touch(respond({"liked": liked, "likeCount": count}), post_id)

@@ -18,7 +18,7 @@ from services.posts.schemas import (
     PostReplaceSchema,
     PostSchema,
 )
-from services.posts.sharing import ALL_LISTS, share, touch
+from services.posts.sharing import ALL_LISTS, share, share_post, touch
 from services.posts.words import terms
 from shared.api import Blueprint, no_content, respond
 from shared.auth import current_user, require_user, signed_in
@@ -104,9 +104,10 @@ def read(key: str) -> Response:
 
 def show(row: Row) -> Response:
     """Answer one post and count the view."""
-    if row.listed_at:
-        current_app.extensions["postern.views"].note(row.number, _viewer())
-    return _answer(row)
+    if not row.listed_at:
+        return _answer(row)
+    current_app.extensions["postern.views"].note(row.number, _viewer())
+    return share_post(_answer(row), row.id, row.author_id)
 
 
 def _viewer() -> str:
@@ -158,11 +159,11 @@ def restore(post_id: str) -> Response:
     with database.atomic():
         post = editing.locked_post(post_id, deleted=True) if is_id(post_id) else None
         if post is None:
-            return _answer(hot.one_post(_own_post(post_id).id))
+            return touch(_answer(hot.one_post(_own_post(post_id).id)), post_id)
         if not may_edit(require_user(), post.author_id) or post.author.deleted:
             raise Problem("NOT_FOUND")
         editing.restore_post(post)
-        return _answer(hot.one_post(post_id))
+        return touch(_answer(hot.one_post(post_id)), post_id)
 
 
 def visible_post(key: str) -> Row:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from services.posts import authors
+from services.posts import authors, covers
 from services.posts.config import Config
 from services.posts.models import database, feed
 from services.posts.resources import categories, comments, internal, likes, posts, tags, user_posts
@@ -32,4 +32,5 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     app.extensions["postern.views"] = views = Views(config.internal_token)
     run_in_background(app, views)
     run_in_background(app, authors.reader(config))
+    run_in_background(app, covers.reader(config))
     return app

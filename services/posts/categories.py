@@ -5,6 +5,7 @@ from typing import Any
 import peewee
 
 from services.posts import slugs, text
+from services.posts.editing import lock_posts
 from services.posts.models import Category, Post, database
 from shared.db import is_postgres
 from shared.ids import is_id
@@ -21,11 +22,16 @@ def create(name: str) -> Category:
     raise Problem("CONFLICT", "No free address was found for this name; try again.")
 
 
-def locked(key: str) -> Category:
-    """Return the category of an id or slug for a change, or raise NOT_FOUND."""
+def locked(key: str, *, and_posts: bool = False) -> Category:
+    """Return the category of an id or slug for a change, or raise NOT_FOUND.
+
+    Its posts are locked before it, as whoever writes one of them does.
+    """
     if not slugs.may_be_slug(key):
         raise Problem("NOT_FOUND")
     query = Category.select().where(Category.id == key if is_id(key) else Category.slug == key)
+    if and_posts and (known := query.first()):
+        lock_posts(Post.category == known.id)
     category: Category | None = (query.for_update() if is_postgres(database) else query).first()
     if category is None:
         raise Problem("NOT_FOUND")

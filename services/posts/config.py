@@ -17,6 +17,13 @@ class Config(BaseConfig):
         "RATELIMIT_ENABLED", env.boolean, "true", "Whether requests are counted; always in production"
     )
     database_url: str = database_url("POSTS_DATABASE_URL", "posts")
+    uploads_port: int = setting("UPLOADS_PORT", env.port, "8003", "Port of the uploads service")
+    uploads_url: str = setting(
+        "UPLOADS_URL",
+        env.url("http", "https"),
+        lambda known: f"http://127.0.0.1:{known.get('uploads_port', 8003)}",
+        "Where posts hears which uploads were deleted",
+    )
 
     @classmethod
     def contradictions(cls, known: Mapping[str, Any]) -> list[str]:

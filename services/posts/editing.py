@@ -112,10 +112,10 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
         search.remove(post.publication)
         _index(post, new["content"])
     _count(place, _place(post))
-    _tell_change(post, bool(was_published))
+    _tell_change(post, was_published=bool(was_published))
 
 
-def _tell_change(post: Post, was_published: bool) -> None:
+def _tell_change(post: Post, *, was_published: bool) -> None:
     if was_published:
         feed.publish("post.updated", post.id, {"id": post.id, "authorId": post.author_id})
     elif post.published_at:
@@ -155,6 +155,21 @@ def discard_drafts(author_id: str) -> None:
     Post.update(slug=Post.slug.concat(slugs.FREED).concat(Post.number.cast("text")), deleted_at=clock.now()).where(
         *drafts
     ).execute()
+
+
+def drop_cover(upload_id: str) -> None:
+    """Take an image that is no more from all posts, deleted ones too; it is an edit of each."""
+    lock_posts(Post.cover_image == upload_id)
+    uncovered: Any = Post.update(cover_image=None, version=Post.version + 1).where(Post.cover_image == upload_id)
+    for post in list(uncovered.returning(Post).execute()):
+        if post.published_at and not post.deleted_at:
+            _tell_change(post, was_published=True)
+
+
+def lock_posts(condition: Any) -> None:
+    """Lock several posts, in the one order that whoever locks several keeps."""
+    if is_postgres(database):
+        Post.select(Post.number).where(condition).order_by(Post.number).for_update().execute()
 
 
 def title_key(title: str) -> str:

@@ -41,7 +41,7 @@ class Fact(FactColumns):
 
 
 class FeedPosition(PositionColumns):
-    """How far the feed of auth has been read."""
+    """How far the feeds of auth and uploads have been read."""
 
     class Meta:
         database = database
@@ -163,6 +163,7 @@ class Post(Model):
 
 for _sorted in (Post.title_key, Post.views, Post.like_count):
     Post.add_index(Post.index(_sorted, Post.number, where=Post.listed_at.is_null(False)))
+Post.add_index(Post.index(Post.cover_image, where=Post.cover_image.is_null(False)))
 
 
 class PostContent(Model):

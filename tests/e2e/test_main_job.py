@@ -1,6 +1,7 @@
 """The main job over HTTP, through the gateway and on the services' own ports."""
 
 import io
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -64,6 +65,24 @@ def test_a_picture_comes_back_as_it_was_stored(stack: Stack) -> None:
     for path in (f"/api/files/by-id/{uploaded['id']}", uploaded["path"]):
         answer = stack.request("GET", path)
         assert (answer.status, answer.headers["Content-Type"], len(answer.data)) == (200, "image/png", uploaded["size"])
+
+
+def test_a_cover_image_can_be_fetched_and_goes_with_its_upload(stack: Stack) -> None:
+    token = stack.register()["accessToken"]
+    uploaded = stack.upload("dot.png", png(), token)
+    body = {"title": "With a cover", "content": "Some words to read.", "status": "published"}
+    post = stack.post("/api/posts", body | {"coverImage": uploaded["id"]}, token)[1]["data"]
+    path = post["coverImage"]["url"].removeprefix("http://localhost:8000")
+    assert stack.request("GET", path).headers["Content-Type"] == "image/png"
+
+    def covers() -> list[Any]:
+        """Return what strangers see of it, from the cache where they can."""
+        listed = {item["id"]: item for item in stack.get("/api/posts?limit=100")[1]["data"]}[post["id"]]
+        return [listed["coverImage"], stack.get(f"/api/posts/{post['id']}")[1]["data"]["coverImage"]]
+
+    assert covers() == covers() == [post["coverImage"]] * 2
+    assert stack.request("DELETE", f"/api/uploads/{uploaded['id']}", token=token).status == 204
+    wait_until(lambda: covers() == [None, None], FEED_DELAY)
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name != "gateway"])

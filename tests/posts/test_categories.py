@@ -1,9 +1,13 @@
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
-from services.posts.models import Category
+from services.posts.models import Category, database
 from shared.ids import new_id
+from tests.e2e.stack import wait_until
 from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
 
 URL = "/api/categories"
@@ -120,3 +124,32 @@ def test_the_most_used_tag_comes_first(client: Client, write: Write) -> None:
     assert [(row["name"], row["postCount"]) for row in answer["data"]] == [("a", 3), ("b", 2)]
     following = client.get(f"/api/tags?limit=2&cursor={answer['pagination']['nextCursor']}").json
     assert [row["name"] for row in following["data"]] == ["c"]
+
+
+def test_a_category_is_deleted_while_its_posts_are_written(
+    client: Client, moderator: Headers, travel: Any, write: Write, database_url: str
+) -> None:
+    """A writer has the post and will want the category: who deletes the category must not hold that meanwhile."""
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLite has one writer at a time")
+    post = write(category=travel["slug"])
+    address = f"{URL}/{travel['id']}"
+    with psycopg.connect(database_url) as writer, ThreadPoolExecutor(1) as pool:
+        writer.execute("UPDATE post SET views = views + 1 WHERE id = %s", (post["id"],))
+        deleted = pool.submit(in_thread, lambda: client.delete(address, headers=moderator))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        with psycopg.connect(database_url, autocommit=True) as looking:
+            wait_until(lambda: looking.execute(waiting).fetchone() == (1,), 5)
+        writer.execute("UPDATE category SET post_count = post_count - 1 WHERE id = %s", (travel["id"],))
+        writer.commit()
+        assert deleted.result(5).status_code == 204
+    assert client.get(f"/api/posts/{post['id']}").json["data"]["category"] is None
+
+
+def in_thread(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    finally:
+        database.close()

@@ -55,7 +55,7 @@ def change(data: dict[str, Any], key: str) -> Response:
 def delete(key: str) -> Response:
     """Delete a category; its posts stay, without one."""
     with database.atomic():
-        category = categories.locked(key)
+        category = categories.locked(key, and_posts=True)
         require_match(category.version, {}, {}, lambda: category_item(category))
         categories.delete(category)
     return no_content()

@@ -43,7 +43,12 @@ def create_service(
         "TESTING": config.app_env == "test",
         "PROPAGATE_EXCEPTIONS": False,
     }
-    app.extensions |= {"postern.config": config, "postern.background": [], "postern.shutdown": []}
+    app.extensions |= {
+        "postern.config": config,
+        "postern.background": [],
+        "postern.stopping": [],
+        "postern.shutdown": [],
+    }
     app.wsgi_app = with_request_id(app.wsgi_app)  # type: ignore[method-assign, assignment]
     app.before_request(_note_route)
     if config.app_env == "development":  # through the gateway, which has its own rules, these are dropped

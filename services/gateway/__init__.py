@@ -48,6 +48,7 @@ def create_app(config: Config | None = None) -> Flask:
         RouteTable(), app.extensions["postern.document"], config.upstreams, config.internal_token, config.public_url
     )
     app.extensions["postern.outside"] = Outside(config.proxy_allowed_hosts)
+    app.extensions["postern.stopping"] += [pool.end_streams for pool in pools.values()]
     app.extensions["postern.shutdown"] += [pool.close for pool in pools.values()]
     own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
     window = FallbackWindow(shared_window, MemoryWindow()) if shared_window else MemoryWindow()

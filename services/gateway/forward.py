@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,11 +16,15 @@ from shared.problems import Problem
 _logger = logging.getLogger("postern.forward")
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 IDLE_TIMEOUT = 30.0  # between two pieces of a body, either way
+SILENCE = 60.0  # between two pieces of an event stream, which says something every 15 s
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send, and for how many seconds to wait for an answer; `cut` is called before a broken answer ends."""
+    """What to send, and for how many seconds to wait for an answer; `cut` is called before a broken answer ends.
+
+    When `client` leaves, a stream of events to it ends.
+    """
 
     method: str
     target: str
@@ -27,6 +32,7 @@ class Request:
     body: ClientBody | None
     first_byte: float
     cut: Callable[[], None]
+    client: socket.socket | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class Exchange:
         try:
             self._send()
             self._receive_start(time.monotonic() + self._request.first_byte)
+            if self._parser.endless and not self._parser.complete:
+                self._pool.set_apart(self._connection)
         except (OSError, Garbled) as error:
             self.close()
             raise self._problem(error) from error
@@ -84,7 +92,7 @@ class Exchange:
         return Answer(self._parser.status_line(), headers, [body])
 
     def receive_more(self) -> bytes:
-        """Return the next piece of the body, nothing at its end.
+        """Return the next piece of the body, nothing at its end, or when nobody is there to read on.
 
         Raises ConnectionResetError where the upstream breaks off, so that the server cuts the client's connection
         and a part never looks like the whole.
@@ -92,9 +100,14 @@ class Exchange:
         parser = self._parser
         try:
             while not (parser.body or parser.complete):
-                self._receive(None if parser.endless else IDLE_TIMEOUT)
+                if parser.endless and not self._connection.wait(SILENCE, self._request.client):
+                    self.close()
+                    return b""
+                self._receive(IDLE_TIMEOUT)
         except (OSError, Garbled) as error:
             self.close()
+            if parser.endless and self._pool.stopping:
+                return b""
             self._request.cut()
             _logger.warning("the %s service broke off an answer: %s", self._pool.name, error or "time-out")
             raise ConnectionResetError(errno.ECONNRESET, "the upstream broke off") from error
@@ -144,7 +157,7 @@ class Exchange:
         while not parser.started or (not parser.complete and parser.length is not None and parser.length <= BLOCK):
             self._receive(deadline - time.monotonic())
 
-    def _receive(self, timeout: float | None) -> None:
+    def _receive(self, timeout: float) -> None:
         if data := self._connection.receive(timeout):
             self._parser.feed(data)
         else:

@@ -222,4 +222,5 @@ def _request(environ: Environ, visit: Visit, route: Route, trusted: Sequence[cli
         client_body(environ, route.max_body),
         route.first_byte,
         lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
+        environ.get("gunicorn.socket"),
     )

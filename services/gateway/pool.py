@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from shared.problems import Problem
@@ -12,6 +13,7 @@ from shared.problems import Problem
 CONNECT_TIMEOUT = 1.0
 IDLE_AGE = 30.0  # less than the 75 s for which a service keeps an idle connection
 MAX_CONNECTIONS = 512  # what a service that hangs may hold; the others have their own
+MAX_STREAMS = 2000  # answers without an end, which take no place of the others
 MAX_IDLE = 32
 RECEIVE = 64 * 1024
 
@@ -43,12 +45,30 @@ class Connection:
             raise TimeoutError
         return self._socket.send(data) if events[0][1] == select.POLLOUT else 0
 
-    def receive(self, timeout: float | None) -> bytes:
-        """Return what has arrived, waiting for `timeout` seconds, None for ever; nothing means closed."""
-        if timeout is not None and timeout <= 0:
+    def receive(self, timeout: float) -> bytes:
+        """Return what has arrived, waiting for `timeout` seconds; nothing means closed."""
+        if timeout <= 0:
             raise TimeoutError
         self._socket.settimeout(timeout)
         return self._socket.recv(RECEIVE)
+
+    def wait(self, timeout: float, client: socket.socket | None) -> bool:
+        """Wait until something arrives; return False when the client, whom it is for, has left before."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        if client:
+            poll.register(client, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(timeout * 1000)]
+        if not ready:
+            raise TimeoutError
+        if client is None or self._socket.fileno() in ready:
+            return True
+        return not _has_left(client) and self.wait(timeout, None)
+
+    def hang_up(self) -> None:
+        """Let whoever waits on the connection find it ended."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def rest(self) -> None:
         self._idle_since = time.monotonic()
@@ -70,6 +90,13 @@ class Connection:
         self._socket.close()
 
 
+def _has_left(client: socket.socket) -> bool:
+    try:
+        return not client.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
+
+
 class Pool:
     """The connections to one upstream."""
 
@@ -79,8 +106,10 @@ class Pool:
         self.authority = parts.netloc
         self._address = (parts.hostname or "", parts.port or 80)
         self._idle: deque[Connection] = deque()
+        self._streams: set[Connection] = set()
         self._lock = threading.Lock()
         self._busy = 0
+        self.stopping = False
 
     def acquire(self, *, fresh: bool = False) -> Connection:
         """Return a rested connection, or a new one; raise Lost when there is none to be had.
@@ -94,9 +123,29 @@ class Pool:
             self._give_slot()
             raise
 
+    def set_apart(self, connection: Connection) -> None:
+        """Give back the place of a stream, which may last for hours; raise SERVICE_UNAVAILABLE for one too many."""
+        with self._lock:
+            if len(self._streams) >= MAX_STREAMS:
+                raise Problem("SERVICE_UNAVAILABLE", f"The {self.name} service has too many streams.", retryAfter=5)
+            self._streams.add(connection)
+            self._busy -= 1
+        if self.stopping:
+            connection.hang_up()
+
+    def end_streams(self) -> None:
+        """End what would hold up a stop for ever; its clients come back to another process."""
+        self.stopping = True
+        for connection in list(self._streams):
+            connection.hang_up()
+
     def release(self, connection: Connection, *, reusable: bool) -> None:
         """Take a connection back; close it unless its exchange ended cleanly."""
-        self._give_slot()
+        with self._lock:
+            if connection in self._streams:
+                self._streams.remove(connection)
+            else:
+                self._busy -= 1
         if reusable and len(self._idle) < MAX_IDLE:
             connection.rest()
             self._idle.append(connection)

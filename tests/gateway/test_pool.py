@@ -1,5 +1,7 @@
+import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -108,3 +110,75 @@ def test_the_number_of_connections_is_bounded(serve: Start, pools: Pools, monkey
     third = forward(pool, a_request())
     for answer in (second, third):
         answer.body.close()  # type: ignore[attr-defined]
+
+
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n"
+
+
+def stream(line: Line) -> None:
+    """Begin a stream of events that has no end."""
+    if line.read():
+        line.send(EVENTS)
+        line.wait_for_close()
+
+
+def test_streams_take_no_place_of_other_requests(serve: Start, pools: Pools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "MAX_CONNECTIONS", 1)
+    upstream = serve(stream)
+    pool = pools(upstream)
+    bodies = [forward(pool, a_request()).body for _ in range(3)]
+    upstream.behaviour = echo
+    assert forward(pool, a_request("POST")).status == "200 OK"
+    for body in bodies:
+        body.close()  # type: ignore[attr-defined]
+    assert forward(pool, a_request("POST")).status == "200 OK"
+
+
+def test_there_are_so_many_streams_and_no_more(pool_to: PoolTo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "MAX_STREAMS", 1)
+    monkeypatch.setattr(pool_module, "MAX_CONNECTIONS", 1)
+    pool = pool_to(stream)
+    for _ in range(3):
+        answer = forward(pool, a_request())
+        assert code_of(pool, a_request()) == "SERVICE_UNAVAILABLE"
+        answer.body.close()  # type: ignore[attr-defined]
+
+
+def test_a_stream_ends_when_its_client_leaves(serve: Start, pools: Pools) -> None:
+    closed = threading.Event()
+
+    def behave(line: Line) -> None:
+        line.read()
+        line.send(EVENTS)
+        if line.wait_for_close():
+            closed.set()
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        body = iter(forward(pools(serve(behave)), replace(a_request(), client=ours)).body)
+        assert next(body) == b":\n"
+        theirs.close()
+        assert list(body) == []
+    assert closed.wait(5)
+
+
+def test_a_client_may_send_its_next_request_while_it_reads_a_stream(serve: Start, pools: Pools) -> None:
+    def behave(line: Line) -> None:
+        line.read()
+        line.send(EVENTS)
+        time.sleep(0.2)
+        line.send(b":\n")
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        body = iter(forward(pools(serve(behave)), replace(a_request(), client=ours)).body)
+        theirs.send(b"GET /next HTTP/1.1\r\n")
+        assert b"".join(body) == b":\n:\n"
+
+
+def test_streams_end_in_order_when_the_gateway_stops(pool_to: PoolTo) -> None:
+    pool = pool_to(stream)
+    begun = forward(pool, a_request())
+    threading.Timer(0.1, pool.end_streams).start()
+    assert read(begun) == b":\n"
+    assert read(forward(pool, a_request())) == b":\n"

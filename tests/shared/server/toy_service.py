@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -52,6 +53,18 @@ def load() -> Flask:  # noqa: C901 (one small view after the other)
             for _ in range(3):
                 time.sleep(0.3)
                 yield b"x" * 10
+
+        return Response(blocks())
+
+    stopping = threading.Event()
+    app.extensions["postern.stopping"] = [stopping.set]
+
+    @app.get("/endless")
+    def endless() -> Response:
+        def blocks() -> Iterator[bytes]:
+            yield b"begun"
+            stopping.wait()
+            yield b"ended"
 
         return Response(blocks())
 

@@ -5,9 +5,6 @@ import pytest
 from flask import Flask
 
 from services.posts.models import Author, Fact, Post
-from services.posts.schemas import CommentSchema, PostItemSchema, PostSchema
-from shared.api import camel
-from shared.clock import now
 from shared.ids import is_id, new_id
 from tests.posts.conftest import Client, Headers, Write, body, on_sqlite, refused
 
@@ -186,29 +183,6 @@ def test_another_method_is_told_which_are_allowed(client: Client, write: Write) 
     answer = client.post(f"{URL}/{write()['id']}")
     refused(answer, 405, "METHOD_NOT_ALLOWED")
     assert "PATCH" in answer.headers["Allow"]
-
-
-def as_object(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON object as what a marshmallow schema dumps: snake_case and moments."""
-    names = {camel(name): name for name in PostSchema().fields | CommentSchema().fields}
-    moments = {"published_at", "created_at", "updated_at"}
-    known = {names[key]: value for key, value in row.items()}
-    return {key: now().fromisoformat(value) if key in moments and value else value for key, value in known.items()}
-
-
-def test_what_is_made_by_hand_is_what_the_schemas_document(client: Client, ann: Headers, write: Write) -> None:
-    post = write(tags=["a", "b"], coverImage=new_id())
-    write(status="draft")
-    comment = client.post(f"{URL}/{post['id']}/comments", json={"content": "Good."}, headers=ann).json["data"]
-    post = client.get(f"{URL}/{post['id']}").json["data"]
-    items = [*client.get(URL).json["data"], *client.get(f"{URL}?status=draft", headers=ann).json["data"]]
-    assert len(items) == 2
-    for made, schema in [
-        (post, PostSchema()),
-        (comment, CommentSchema()),
-        *((item, PostItemSchema()) for item in items),
-    ]:
-        assert schema.dump(as_object(made)) == made
 
 
 def test_the_document_describes_every_route(app: Flask, client: Client) -> None:

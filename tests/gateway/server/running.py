@@ -1,0 +1,99 @@
+"""The gateway under its real server, with the event loop, on a real port."""
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.gateway.conftest import as_user
+from tests.gateway.upstreams import Upstream
+
+MIB = 1024 * 1024
+USER = as_user()
+TOKEN = USER["Authorization"]
+
+
+@dataclass
+class Gateway:
+    """A running gateway."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def raw(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def talk(self, data: bytes) -> bytes:
+        """Send raw bytes, and return all that comes until the gateway closes."""
+        with self.raw() as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+            return answer
+
+    def memory(self) -> int:
+        """Return the resident KiB of the largest process."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        sizes = []
+        for pid in children:
+            status = Path(f"/proc/{pid}/status").read_text()
+            sizes += [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
+        return max(sizes)
+
+    def get(self, target: str) -> tuple[int, bytes]:
+        connection = self.connect()
+        try:
+            connection.request("GET", target)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running_gateway(folder: Path, services: Mapping[str, Upstream], **changed: str) -> Iterator[Gateway]:
+    """Run the gateway in front of the services, with these settings changed."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environ = {f"{name.upper()}_URL": upstream.url for name, upstream in services.items()} | {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "APP_ENV": "test",
+        "DATA_DIR": str(folder),
+        "GATEWAY_PORT": str(port),
+        "RATELIMIT_ENABLED": "false",
+        "CACHE_MIB": "0",
+    }
+    with (folder / "log").open("wb") as log:
+        command = [sys.executable, "-m", "services", "gateway"]
+        process = subprocess.Popen(command, env=environ | changed, stderr=log, cwd=folder)
+    gateway = Gateway(port, process)
+    try:
+        wait_until_it_answers(gateway)
+        yield gateway
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wait_until_it_answers(gateway: Gateway) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            gateway.raw().close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline or gateway.process.poll() is not None:
+                raise
+            time.sleep(0.02)

@@ -1,0 +1,130 @@
+"""What a client of the running gateway gets."""
+
+import http.client
+import threading
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.gateway.server.running import MIB, USER, Gateway
+from tests.gateway.upstreams import Line, Upstream
+
+
+def test_it_answers_and_keeps_the_connection(gateway: Gateway, posts: Upstream) -> None:
+    connection = gateway.connect()
+    for _ in range(3):
+        connection.request("GET", "/api/posts")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        answer.read()
+    connection.close()
+    assert len(posts.received) == 3
+
+
+def test_head_and_304_leave_the_connection_in_step(gateway: Gateway, posts: Upstream) -> None:
+    def behave(line: Line) -> None:
+        while request := line.read():
+            line.send(b"HTTP/1.1 %b\r\nContent-Length: 4\r\n\r\n" % (
+                b"200 OK" if request.method == "HEAD" else b"304 Not Modified" if request.header("if-none-match")
+                else b"200 OK")
+                + (b"" if request.method == "HEAD" or request.header("if-none-match") else b"body"))  # fmt: skip
+
+    posts.behaviour = behave
+    one = b"HEAD /api/posts HTTP/1.1\r\nHost: x\r\n\r\n"
+    two = b'GET /api/posts HTTP/1.1\r\nHost: x\r\nIf-None-Match: "1"\r\n\r\n'
+    three = b"GET /api/posts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = gateway.talk(one + two + three)
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"304", b"200"]
+    assert answer.endswith(b"\r\n\r\nbody")
+    assert answer.count(b"body") == 1
+
+
+def test_a_large_upload_and_download_pass_in_flat_memory(gateway: Gateway, uploads: Upstream) -> None:
+    def behave(line: Line) -> None:
+        while request := line.read_head():
+            left = int(request.header("content-length") or 0) - len(line.buffered)
+            line.buffered = b""
+            while left:
+                left -= len(line.socket.recv(1 << 18))
+            line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * MIB))
+            for _ in range(64):
+                line.send(bytes(MIB))
+
+    gateway.get("/api/hello")
+    before = gateway.memory()
+    uploads.behaviour = behave
+    connection = gateway.connect()
+    connection.request("POST", "/api/upload", bytes(12 * MIB), USER)
+    answer = connection.getresponse()
+    size = 0
+    while piece := answer.read(1 << 18):
+        size += len(piece)
+    connection.close()
+    assert size == 64 * MIB
+    assert gateway.memory() - before < 8 * 1024
+
+
+def test_an_event_stream_arrives_event_by_event(gateway: Gateway, posts: Upstream) -> None:
+    go_on = threading.Event()
+
+    def behave(line: Line) -> None:
+        line.read()
+        line.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        go_on.wait(5)
+        line.send(b"data: 2\n\n")
+
+    posts.behaviour = behave
+    connection = gateway.connect()
+    connection.request("GET", "/api/posts")
+    answer = connection.getresponse()
+    assert answer.read1() == b"data: 1\n\n"
+    go_on.set()
+    assert answer.read() == b"data: 2\n\n"
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
+)
+def test_a_truncated_answer_never_looks_whole(gateway: Gateway, posts: Upstream, head: bytes) -> None:
+    def behave(line: Line) -> None:
+        line.read()
+        line.send(head + b"186a0\r\n" * (b"chunked" in head) + b"x" * 100_000)
+
+    posts.behaviour = behave
+    connection = gateway.connect()
+    connection.request("GET", "/api/posts")
+    answer = connection.getresponse()
+    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+        answer.read()
+    connection.close()
+
+
+def test_a_client_of_http_1_0_sees_a_reset_where_the_answer_breaks_off(gateway: Gateway, posts: Upstream) -> None:
+    def behave(line: Line) -> None:
+        line.read()
+        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        time.sleep(0.1)
+
+    posts.behaviour = behave
+    with pytest.raises(ConnectionResetError):
+        gateway.talk(b"GET /api/posts HTTP/1.0\r\n\r\n")
+
+
+def test_it_says_nothing_about_its_software(gateway: Gateway) -> None:
+    connection = gateway.connect()
+    connection.request("GET", "/api/posts")
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert "unicorn" not in str(answer.headers).lower()
+    assert len(answer.headers.get_all("Date") or []) == 1
+
+
+def test_the_address_of_the_services_is_not_told(gateway: Gateway, posts: Upstream) -> None:
+    posts.behaviour = lambda line: line.send(b"garbage")
+    status, body = gateway.get("/api/posts")
+    assert status == 502
+    assert str(urlsplit(posts.url).port).encode() not in body

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.logging import log_request
 
+CLIENT_GONE = 499  # for logs and figures, as nobody gets it
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _well_formed = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 
@@ -33,7 +34,9 @@ def with_request_id(app: WsgiApp) -> WsgiApp:
 
         try:
             body = app(environ, start)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, ConnectionError):
+                answered[0] = CLIENT_GONE
             _LoggedBody((), environ, answered, started).close()
             raise
         return _LoggedBody(body, environ, answered, started)

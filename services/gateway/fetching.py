@@ -38,6 +38,7 @@ def for_everybody(environ: Environ, old: Entry | None) -> Environ:
     """Return the request as it goes to the service: without what is one client's, with the ETag that we have."""
     asked = {key: value for key, value in environ.items() if key not in WITHHELD}
     asked["REQUEST_METHOD"] = "GET"
+    asked["postern.shared"] = True  # others may wait for the answer, whoever asked first
     if old and old.etag:
         asked["HTTP_IF_NONE_MATCH"] = old.etag
     return asked

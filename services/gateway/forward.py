@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from services.gateway.answer import AnswerParser, Garbled
 from services.gateway.body import BLOCK, ClientBody
 from services.gateway.headers import Headers, from_upstream
-from services.gateway.pool import Connection, Lost, Pool
+from services.gateway.pool import ClientGone, Connection, Lost, Pool
 from shared.problems import Problem
 
 _logger = logging.getLogger("postern.forward")
@@ -23,7 +23,7 @@ SILENCE = 60.0  # between two pieces of an event stream, which says something ev
 class Request:
     """What to send, and for how many seconds to wait for an answer; `cut` is called before a broken answer ends.
 
-    When `client` leaves, a stream of events to it ends.
+    When `client` ends its connection meanwhile, nobody goes on waiting for the upstream.
     """
 
     method: str
@@ -45,7 +45,7 @@ class Answer:
 
 
 def forward(pool: Pool, request: Request) -> Answer:
-    """Return the upstream's answer; raise BAD_GATEWAY, SERVICE_UNAVAILABLE or GATEWAY_TIMEOUT.
+    """Return the upstream's answer; raise BAD_GATEWAY, SERVICE_UNAVAILABLE or GATEWAY_TIMEOUT, or ClientGone.
 
     An idempotent request is sent once more when the upstream went away without a byte, never after a time-out.
     """
@@ -76,6 +76,9 @@ class Exchange:
             self._receive_start(time.monotonic() + self._request.first_byte)
             if self._parser.endless and not self._parser.complete:
                 self._pool.set_apart(self._connection)
+        except ClientGone:
+            self.close()
+            raise
         except (OSError, Garbled) as error:
             self.close()
             raise self._problem(error) from error
@@ -92,18 +95,18 @@ class Exchange:
         return Answer(self._parser.status_line(), headers, [body])
 
     def receive_more(self) -> bytes:
-        """Return the next piece of the body, nothing at its end, or when nobody is there to read on.
+        """Return the next piece of the body, nothing at its end.
 
         Raises ConnectionResetError where the upstream breaks off, so that the server cuts the client's connection
-        and a part never looks like the whole.
+        and a part never looks like the whole; ClientGone where there is no client any more.
         """
         parser = self._parser
         try:
             while not (parser.body or parser.complete):
-                if parser.endless and not self._connection.wait(SILENCE, self._request.client):
-                    self.close()
-                    return b""
-                self._receive(IDLE_TIMEOUT)
+                self._receive(SILENCE if parser.endless else IDLE_TIMEOUT)
+        except ClientGone:
+            self.close()
+            raise
         except (OSError, Garbled) as error:
             self.close()
             if parser.endless and self._pool.stopping:
@@ -158,7 +161,7 @@ class Exchange:
             self._receive(deadline - time.monotonic())
 
     def _receive(self, timeout: float) -> None:
-        if data := self._connection.receive(timeout):
+        if data := self._connection.receive(timeout, self._request.client):
             self._parser.feed(data)
         else:
             self._parser.end()

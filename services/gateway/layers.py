@@ -17,7 +17,7 @@ from services.gateway.cors import Cors
 from services.gateway.forward import Request
 from services.gateway.limits import CLASSES, Window
 from services.gateway.measures import REFUSALS, forward, told
-from services.gateway.pool import Pool
+from services.gateway.pool import ClientGone, Pool
 from services.gateway.routes import Route, RouteTable
 from services.gateway.target import join_target, split_target
 from services.gateway.visit import (
@@ -59,6 +59,8 @@ def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: 
             return app(environ, start)
         except Problem as problem:
             return _refusal(problem, environ, start)
+        except ClientGone:
+            raise
         except Exception:
             _logger.exception("unexpected error")
             return _refusal(Problem("INTERNAL_ERROR"), environ, start)
@@ -222,5 +224,5 @@ def _request(environ: Environ, visit: Visit, route: Route, trusted: Sequence[cli
         client_body(environ, route.max_body),
         route.first_byte,
         lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
-        environ.get("gunicorn.socket"),
+        None if "postern.shared" in environ else environ.get("gunicorn.socket"),
     )

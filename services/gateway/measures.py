@@ -8,7 +8,7 @@ from services.gateway.breaker import Breaker, forward_through
 from services.gateway.client import limiter_key
 from services.gateway.forward import Answer, Request
 from services.gateway.headers import Headers
-from services.gateway.pool import Pool
+from services.gateway.pool import ClientGone, Pool
 from services.gateway.visit import Environ, Visit
 from shared.metrics import Counter, Histogram
 from shared.problems import Problem
@@ -29,6 +29,9 @@ def forward(breaker: Breaker, pool: Pool, request: Request, visit: Visit) -> Ans
         return answer
     except Problem as problem:
         outcome = problem.code
+        raise
+    except ClientGone:
+        outcome = "CLIENT_GONE"
         raise
     finally:
         visit.waited = time.perf_counter() - started

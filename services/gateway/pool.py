@@ -2,6 +2,7 @@
 
 import select
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -16,10 +17,16 @@ MAX_CONNECTIONS = 512  # what a service that hangs may hold; the others have the
 MAX_STREAMS = 2000  # answers without an end, which take no place of the others
 MAX_IDLE = 32
 RECEIVE = 64 * 1024
+GLANCE = 0.5  # seconds of a wait in which nobody looks whether the client is still there
+ESTABLISHED = 1  # of a TCP connection (Linux)
 
 
 class Lost(Problem):
     """The upstream was not reached, or went away before the first byte of an answer."""
+
+
+class ClientGone(ConnectionError):
+    """The client ended its connection, so that nobody is left to answer."""
 
 
 class Connection:
@@ -45,25 +52,32 @@ class Connection:
             raise TimeoutError
         return self._socket.send(data) if events[0][1] == select.POLLOUT else 0
 
-    def receive(self, timeout: float) -> bytes:
-        """Return what has arrived, waiting for `timeout` seconds; nothing means closed."""
+    def receive(self, timeout: float, client: socket.socket | None) -> bytes:
+        """Return what has arrived, waiting for `timeout` seconds; nothing means closed.
+
+        Raises ClientGone when that client does not wait any more.
+        """
+        deadline = time.monotonic() + timeout
+        if client and timeout > GLANCE:
+            with suppress(TimeoutError):
+                return self._receive(GLANCE)
+            self._wait_beside(client, deadline - time.monotonic())
+        return self._receive(deadline - time.monotonic())
+
+    def _receive(self, timeout: float) -> bytes:
         if timeout <= 0:
             raise TimeoutError
         self._socket.settimeout(timeout)
         return self._socket.recv(RECEIVE)
 
-    def wait(self, timeout: float, client: socket.socket | None) -> bool:
-        """Wait until something arrives; return False when the client, whom it is for, has left before."""
+    def _wait_beside(self, client: socket.socket, timeout: float) -> None:
+        """Wait until either side has something to say, and see that it is no farewell of the client."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        if client:
-            poll.register(client, select.POLLIN)
-        ready = [descriptor for descriptor, _ in poll.poll(timeout * 1000)]
-        if not ready:
-            raise TimeoutError
-        if client is None or self._socket.fileno() in ready:
-            return True
-        return not _has_left(client) and self.wait(timeout, None)
+        poll.register(client, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(max(timeout, 0) * 1000)]
+        if self._socket.fileno() not in ready and has_gone(client):
+            raise ClientGone
 
     def hang_up(self) -> None:
         """Let whoever waits on the connection find it ended."""
@@ -90,11 +104,12 @@ class Connection:
         self._socket.close()
 
 
-def _has_left(client: socket.socket) -> bool:
-    try:
-        return not client.recv(1, socket.MSG_PEEK)
-    except OSError:
-        return True
+def has_gone(client: socket.socket) -> bool:
+    """Tell whether the peer has ended the connection; where that cannot be asked, the next write will tell."""
+    # What we have shut down ourselves, and what was sent in advance, look the same to a read.
+    if sys.platform != "linux":
+        return False
+    return client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED
 
 
 class Pool:

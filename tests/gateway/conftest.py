@@ -1,6 +1,7 @@
+import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jwt
 import pytest
@@ -118,6 +119,22 @@ def start_gateway(settings: dict[str, str]) -> Iterator[StartGateway]:
 @pytest.fixture
 def client(start_gateway: StartGateway) -> WsgiClient:
     return start_gateway()
+
+
+class Connected(NamedTuple):
+    """Both sides of a client's connection."""
+
+    ours: socket.socket
+    theirs: socket.socket
+
+
+@pytest.fixture
+def connected() -> Iterator[Connected]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    with ours, theirs:
+        yield Connected(ours, theirs)
 
 
 @pytest.fixture

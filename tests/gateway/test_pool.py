@@ -1,4 +1,3 @@
-import socket
 import threading
 import time
 from dataclasses import replace
@@ -7,6 +6,8 @@ import pytest
 
 from services.gateway import pool as pool_module
 from services.gateway.forward import forward
+from services.gateway.pool import ClientGone
+from tests.gateway.conftest import Connected
 from tests.gateway.forwarding import Pools, PoolTo, Start, a_request, body_of, code_of, read
 from tests.gateway.upstreams import Line, echo, response
 
@@ -144,7 +145,7 @@ def test_there_are_so_many_streams_and_no_more(pool_to: PoolTo, monkeypatch: pyt
         answer.body.close()  # type: ignore[attr-defined]
 
 
-def test_a_stream_ends_when_its_client_leaves(serve: Start, pools: Pools) -> None:
+def test_a_stream_ends_when_its_client_leaves(serve: Start, pools: Pools, connected: Connected) -> None:
     closed = threading.Event()
 
     def behave(line: Line) -> None:
@@ -153,27 +154,27 @@ def test_a_stream_ends_when_its_client_leaves(serve: Start, pools: Pools) -> Non
         if line.wait_for_close():
             closed.set()
 
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        body = iter(forward(pools(serve(behave)), replace(a_request(), client=ours)).body)
-        assert next(body) == b":\n"
-        theirs.close()
-        assert list(body) == []
+    body = iter(forward(pools(serve(behave)), replace(a_request(), client=connected.ours)).body)
+    assert next(body) == b":\n"
+    connected.theirs.close()
+    with pytest.raises(ClientGone):
+        next(body)
     assert closed.wait(5)
 
 
-def test_a_client_may_send_its_next_request_while_it_reads_a_stream(serve: Start, pools: Pools) -> None:
+def test_a_client_may_send_its_next_request_while_it_reads_a_stream(
+    serve: Start, pools: Pools, connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def behave(line: Line) -> None:
         line.read()
         line.send(EVENTS)
         time.sleep(0.2)
         line.send(b":\n")
 
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        body = iter(forward(pools(serve(behave)), replace(a_request(), client=ours)).body)
-        theirs.send(b"GET /next HTTP/1.1\r\n")
-        assert b"".join(body) == b":\n:\n"
+    monkeypatch.setattr(pool_module, "GLANCE", 0.05)
+    body = iter(forward(pools(serve(behave)), replace(a_request(), client=connected.ours)).body)
+    connected.theirs.send(b"GET /next HTTP/1.1\r\n")
+    assert b"".join(body) == b":\n:\n"
 
 
 def test_streams_end_in_order_when_the_gateway_stops(pool_to: PoolTo) -> None:

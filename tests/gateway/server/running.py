@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ class Gateway:
 
     port: int
     process: subprocess.Popen[bytes]
+    log: Path
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -43,13 +44,27 @@ class Gateway:
             return answer
 
     def memory(self) -> int:
-        """Return the resident KiB of the largest process."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        sizes = []
-        for pid in children:
-            status = Path(f"/proc/{pid}/status").read_text()
-            sizes += [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
-        return max(sizes)
+        """Return the most resident KiB that the worker has had."""
+        return self._status("VmHWM")
+
+    def threads(self) -> int:
+        return self._status("Threads")
+
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self.worker}/fd").iterdir()))
+
+    @property
+    def worker(self) -> int:
+        [pid] = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(pid)
+
+    def _status(self, name: str) -> int:
+        lines = Path(f"/proc/{self.worker}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the log has this."""
+        wait_until(lambda: text in self.log.read_text())
 
     def get(self, target: str) -> tuple[int, bytes]:
         connection = self.connect()
@@ -78,13 +93,20 @@ def running_gateway(folder: Path, services: Mapping[str, Upstream], **changed: s
     with (folder / "log").open("wb") as log:
         command = [sys.executable, "-m", "services", "gateway"]
         process = subprocess.Popen(command, env=environ | changed, stderr=log, cwd=folder)
-    gateway = Gateway(port, process)
+    gateway = Gateway(port, process, folder / "log")
     try:
         wait_until_it_answers(gateway)
         yield gateway
     finally:
         process.terminate()
         process.wait(10)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come true in time"
+        time.sleep(0.02)
 
 
 def wait_until_it_answers(gateway: Gateway) -> None:

@@ -1,0 +1,77 @@
+"""A client that does not wait any more ends its request at the service, and nothing else."""
+
+import logging
+import socket
+import threading
+from dataclasses import replace
+
+import pytest
+
+from services.gateway import pool as pool_module
+from services.gateway.breaker import THRESHOLD, Breaker, forward_through
+from services.gateway.pool import ClientGone
+from tests.gateway.conftest import Connected, StartGateway
+from tests.gateway.forwarding import PoolTo, a_request
+from tests.gateway.test_measures import told
+from tests.gateway.upstreams import Line, Upstream, response
+from tests.gateway.wsgi_client import WsgiClient
+
+
+@pytest.fixture
+def gone(connected: Connected) -> socket.socket:
+    """Return our side of a connection that its client has closed."""
+    connected.theirs.close()
+    return connected.ours
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "GLANCE", 0.05)
+
+
+def hold(line: Line) -> None:
+    """Read the request, and leave it unanswered."""
+    line.read()
+    line.wait_for_close()
+
+
+def ask(client: WsgiClient, target: str, connection: socket.socket) -> bytes:
+    environ = client.environ("GET", target, {}, None) | {"gunicorn.socket": connection}
+    return b"".join(client.app(environ, lambda *_: None))
+
+
+def test_it_is_no_failure_of_the_service(pool_to: PoolTo, gone: socket.socket) -> None:
+    pool = pool_to(hold)
+    breaker = Breaker("test")
+    for _ in range(2 * THRESHOLD):
+        with pytest.raises(ClientGone):
+            forward_through(breaker, pool, replace(a_request(), client=gone))
+    assert breaker.state == "closed"
+
+
+def test_it_is_no_error_and_counted_by_itself(
+    start_gateway: StartGateway, uploads: Upstream, gone: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    uploads.behaviour = hold
+    sample = 'gateway_upstream_duration_seconds_count{upstream="uploads",outcome="CLIENT_GONE"}'
+    lost = 'http_request_duration_seconds_count{route="/api/files/by-id/{id}",method="GET",status="499"}'
+    before = told(sample), told(lost)
+    with pytest.raises(ClientGone):
+        ask(start_gateway(), "/api/files/by-id/x", gone)
+    assert (told(sample), told(lost)) == (before[0] + 1, before[1] + 1)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_what_others_may_wait_for_is_fetched_all_the_same(
+    client: WsgiClient, posts: Upstream, gone: socket.socket
+) -> None:
+    go_on = threading.Event()
+
+    def behave(line: Line) -> None:
+        while line.read():
+            go_on.wait(0.3)
+            line.send(response(b"it", "200 OK", "Cache-Control: public, s-maxage=60"))
+
+    posts.behaviour = behave
+    assert ask(client, "/api/posts", gone) == b"it"
+    assert client.get("/api/posts").header("X-Cache") == "HIT"

@@ -159,6 +159,21 @@ def needed_in_production(otherwise: str) -> Callable[[Mapping[str, Any]], str]:
     return default
 
 
+def service_port(service: str, number: int) -> Any:
+    """Declare the port of a service as the field `<service>_port`; `number` is the default."""
+    return setting(f"{service.upper()}_PORT", port, str(number), f"Port of the {service} service")
+
+
+def service_url(service: str, number: int, parse: Callable[[str], str] = url("http", "https")) -> Any:
+    """Declare where others reach a service: its port on this machine, by default `number`, unless it is set."""
+    return setting(
+        f"{service.upper()}_URL",
+        parse,
+        lambda known: f"http://127.0.0.1:{known.get(f'{service}_port', number)}",
+        f"Where the gateway and other services reach {service}",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaseConfig:
     """The settings that every service has."""
@@ -180,13 +195,8 @@ class BaseConfig:
         lambda known: "" if known.get("app_env") == "production" else "http://localhost:3000,http://127.0.0.1:3000",
         "Front ends that may call and send forms from a browser, exactly, separated by commas; none in production",
     )
-    auth_port: int = setting("AUTH_PORT", port, "8001", "Port of the auth service")
-    auth_url: str = setting(
-        "AUTH_URL",
-        url("http", "https"),
-        lambda known: f"http://127.0.0.1:{known.get('auth_port', 8001)}",
-        "Where the other services reach auth",
-    )
+    auth_port: int = service_port("auth", 8001)
+    auth_url: str = service_url("auth", 8001)
     redis_url: str | None = setting(
         "REDIS_URL", optional(url("redis", "rediss")), "", "Redis, needed with several gateway processes"
     )

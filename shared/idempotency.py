@@ -24,6 +24,7 @@ from shared.db import IdField, TimestampField, is_postgres
 from shared.problems import Problem
 
 KEPT = timedelta(hours=24)
+NOBODY = ""  # in place of a user's id
 HEADERS = ("Content-Type", "Location", "ETag", "Content-Security-Policy")
 _well_formed = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
 View = TypeVar("View", bound=Callable[..., Any])
@@ -59,7 +60,19 @@ class Idempotency:
 
         return cast(View, once)
 
-    def run_once(self, view: Callable[[], Any], content: bytes | None = None) -> Any:
+    def accepts_key_of_anybody(self, view: View) -> View:
+        """Let a view that asks for no user take Idempotency-Key, which counts with the very same body only.
+
+        So strangers who chose one key by chance do not get in each other's way.
+        """
+
+        @wraps(view)
+        def once(*args: Any, **kwargs: Any) -> Any:
+            return self.run_once(lambda: view(*args, **kwargs), anybody=True)
+
+        return cast(View, once)
+
+    def run_once(self, view: Callable[[], Any], content: bytes | None = None, *, anybody: bool = False) -> Any:
         """Run what creates something, or repeat the answer to the same key and body.
 
         `content` stands for a body that was streamed and cannot be read again.
@@ -69,10 +82,14 @@ class Idempotency:
             return view()
         if not _well_formed(key):
             raise Problem("BAD_REQUEST", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
-        user_id = require_user().user_id
+        fingerprint = _fingerprint(content)
+        if anybody:
+            user_id, key = NOBODY, hashlib.sha256(f"{key} {fingerprint}".encode()).hexdigest()
+        else:
+            user_id = require_user().user_id
         with self._claim(user_id, key), self._database.atomic():
             self._lock_key(user_id, key)
-            return self._answer(user_id, key, _fingerprint(content), lambda: make_response(view()))
+            return self._answer(user_id, key, fingerprint, lambda: make_response(view()))
 
     @contextmanager
     def _claim(self, user_id: str, key: str) -> Iterator[None]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from shared.mail_settings import MailConfig
+
 TIMEOUT = 30.0  # seconds that each step of the exchange may take
 PORTS = {"smtp": 587, "smtps": 465}
 LONGEST_LINE = 998  # RFC 5322, section 2.1.1
@@ -56,18 +58,6 @@ def mail_address(text: str) -> Address:
     if not (at and local and domain):
         raise ValueError("not a mail address")
     return Address(username=local, domain=domain if domain.isascii() else domain.encode("idna").decode())
-
-
-def mailbox(text: str) -> Address:
-    """Return the one sender of `name@example.org` or `Name <name@example.org>`."""
-    advice = "must be an address as name@example.org or Name <name@example.org>"
-    if _controls(text):
-        raise ValueError(advice)
-    header = SMTP.header_factory("From", text)
-    if header.defects or len(header.addresses) != 1 or not header.addresses[0].domain:
-        raise ValueError(advice)
-    sender: Address = header.addresses[0]
-    return sender
 
 
 def compose(
@@ -175,6 +165,11 @@ class FolderTransport:
         _write_whole(target, message.as_bytes(policy=_policy(message)))
         links = " ".join(_link.findall(message.get_content()))
         _logger.info("mail to %s: %s %s (%s)", ", ".join(_recipients(message)), message["Subject"], links, target)
+
+
+def transport_of(config: MailConfig) -> Transport:
+    """Return where the mails of an installation go."""
+    return SmtpTransport(config.email_url) if config.email_url else FolderTransport(config.data_dir / "mail")
 
 
 def _write_whole(target: Path, content: bytes) -> None:

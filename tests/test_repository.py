@@ -1,16 +1,20 @@
 """Hold the promises of the repository's own files: make targets, CI, containers."""
 
+import importlib
 import os
 import re
 import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from services.gateway.routes import SERVICES
 
 ROOT = Path(__file__).parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -84,7 +88,20 @@ def test_every_list_of_services_is_the_same() -> None:
     assert databases
     assert set(procfile) == services()
     assert set(COMPOSE["services"]) - BACKING == services()
-    assert set(databases[1].split()) == services() - {"gateway"}
+    assert set(databases[1].split()) == services() - {"gateway"} == set(SERVICES)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_gateway_looks_for_a_service_where_it_listens(name: str) -> None:
+    (port,) = [entry for entry in fields(load_config_class(name)) if entry.metadata["name"] == f"{name.upper()}_PORT"]
+    number, rows = SERVICES[name]
+    assert port.metadata["default"] == str(number)
+    assert {row.upstream for row in rows} == {name}
+    assert COMPOSE["services"][name]["environment"][f"{name.upper()}_URL"] == f"http://{name}:{number}"
+
+
+def load_config_class(name: str) -> Any:
+    return importlib.import_module(f"services.{name}.config").Config
 
 
 def test_only_the_gateway_can_be_reached_from_outside_the_stack() -> None:

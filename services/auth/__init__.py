@@ -12,7 +12,7 @@ from services.auth.resources import admins, keys, links, me, own_sessions, signi
 from shared import db
 from shared.app import check_database, create_service, run_in_background
 from shared.mail import MailWorker
-from shared.mail_transport import FolderTransport, SmtpTransport
+from shared.mail_transport import transport_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -36,7 +36,6 @@ def create_app(config: Config | None = None) -> Flask:
     with database.connection_context():
         sessions.restore_revocations(app.extensions["postern.verifier"].revocations)
     app.extensions["postern.mails"] = mails = Mails(config.app_url or config.public_url)
-    transport = SmtpTransport(config.email_url) if config.email_url else FolderTransport(config.data_dir / "mail")
     run_in_background(app, LinkWriter(mails))
-    run_in_background(app, MailWorker(outbox, transport, config.mail_from))
+    run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
     return app

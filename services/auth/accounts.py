@@ -7,10 +7,11 @@ import peewee
 
 from services.auth import limits, notices, passwords
 from services.auth.auditing import audit
-from services.auth.folding import fold_email, fold_name
+from services.auth.folding import fold_name
 from services.auth.models import SUSPENDED, Profile, Session, User, database, feed
 from shared import clock
 from shared.db import is_postgres
+from shared.emails import fold_email
 from shared.problems import Problem
 
 

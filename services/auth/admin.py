@@ -9,8 +9,8 @@ import peewee
 from services.auth import MIGRATIONS, administration, passwords
 from services.auth.config import Config
 from services.auth.models import ACTIVE, User, database
-from services.auth.schemas import Email
 from shared import clock, db
+from shared.emails import Email
 from shared.env import SettingsError
 
 USAGE = "Say whom: make admin EMAIL=ann@example.org"

@@ -8,9 +8,10 @@ import peewee
 
 from services.auth import accounts, notices
 from services.auth.auditing import audit
-from services.auth.folding import fold_email, fold_name
+from services.auth.folding import fold_name
 from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, Session, User, database, feed
 from shared.db import is_postgres
+from shared.emails import fold_email
 from shared.problems import Problem
 
 Check = Callable[[User], None]

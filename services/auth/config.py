@@ -2,27 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.headerregistry import Address
 from typing import Any
 
-from shared.env import BaseConfig, boolean, choice, database_url, needed_in_production, optional, setting, url
-from shared.mail_transport import mailbox
+from shared.env import boolean, choice, database_url, optional, setting, url
+from shared.mail_settings import MailConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(BaseConfig):
+class Config(MailConfig):
     """What the auth service reads from the environment besides the settings that all services have."""
 
     database_url: str = database_url("AUTH_DATABASE_URL", "auth")
-    email_url: str | None = setting(
-        "EMAIL_URL",
-        optional(url("smtp", "smtps")),
-        needed_in_production(""),
-        "Mail server: smtp://user:password@host:587 or smtps://…:465; without it mails are files in DATA_DIR/mail",
-    )
-    mail_from: Address = setting(
-        "MAIL_FROM", mailbox, needed_in_production("Postern <postern@localhost>"), "Sender of the mails"
-    )
     app_url: str | None = setting(
         "APP_URL", optional(url("http", "https")), "", "Front end that mailed links lead to; the gateway without it"
     )

@@ -1,16 +1,6 @@
-"""The forms in which addresses and names are compared, searched and sorted."""
+"""The form in which names are searched and sorted; that of addresses is the kit's."""
 
 import unicodedata
-
-
-def plain_email(email: str) -> str:
-    """Return the form in which addresses get mail: NFKC, so that a full-width @ is one."""
-    return unicodedata.normalize("NFKC", email)
-
-
-def fold_email(email: str) -> str:
-    """Return the form in which addresses are compared: NFKC and lower case."""
-    return plain_email(email).lower()
 
 
 def fold_name(name: str) -> str:

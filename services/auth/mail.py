@@ -5,10 +5,10 @@ from datetime import timedelta
 from secrets import token_urlsafe
 from typing import NamedTuple
 
-from services.auth.folding import plain_email
 from services.auth.models import LinkRequest, MailToken, User, database, outbox
 from shared import clock
 from shared.background import Repeated
+from shared.emails import plain_email
 from shared.problems import Problem
 
 TOKEN_BYTES = 32

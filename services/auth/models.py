@@ -5,9 +5,10 @@ from typing import Any
 
 import peewee
 
-from services.auth.folding import fold_email, fold_name
+from services.auth.folding import fold_name
 from shared import clock
 from shared.db import Database, IdField, TimestampField, id_field
+from shared.emails import fold_email
 from shared.feed import FactColumns, Feed
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.mail import MailColumns, Outbox

@@ -5,34 +5,12 @@ from typing import Any
 import marshmallow as ma
 import orjson
 
-from services.auth.folding import fold_email, plain_email
 from services.auth.models import ACTIVE, PENDING, SUSPENDED, User
 from shared.api import Boolean, Schema, Text, Timestamp
+from shared.emails import Email
 from shared.ids import is_id
-from shared.mail_transport import mail_address
 from shared.pagination import PageQuerySchema
 from shared.tokens import ROLES
-
-_valid_email = ma.validate.Email()
-
-
-class Email(Text):
-    """An address as it was written; its folded form has to be a valid one."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(low=3, high=254, **options)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        email = super()._deserialize(value, attr, data, **kwargs)
-        folded = fold_email(email)
-        _valid_email(folded)
-        if len(folded) > 254:
-            raise ma.ValidationError("Longer than maximum length 254.")
-        try:
-            mail_address(plain_email(email))
-        except ValueError as error:
-            raise ma.ValidationError("Not a valid email address.") from error
-        return email
 
 
 def _is_upload_id(text: str) -> None:

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from services.gateway.client import Network
+from services.gateway.routes import SERVICES
 from shared import env
-from shared.env import BaseConfig, boolean, integer, items, setting, url
+from shared.env import BaseConfig, boolean, integer, items, service_port, service_url, setting, url
+
+Settings = TypeVar("Settings", bound=BaseConfig)
 
 
 def _origin(value: str) -> str:
@@ -43,24 +46,22 @@ def _outside_host(value: str) -> str:
     return value
 
 
-def _near(name: str, number: int) -> Any:
-    """Follow the port of a service on the same machine."""
-    return lambda known: f"http://127.0.0.1:{known.get(name, number)}"
+def _with_upstreams(base: type[Settings]) -> type[Settings]:
+    """Add the port and the address of every service in the route table."""
+    added: list[Any] = []
+    for name, (number, _) in SERVICES.items():
+        added.append((f"{name}_port", int, service_port(name, number)))
+        added.append((f"{name}_url", str, service_url(name, number, _upstream)))
+    return cast(type[Settings], make_dataclass(base.__name__, added, bases=(base,), frozen=True, kw_only=True))
 
 
+@_with_upstreams
 @dataclass(frozen=True, kw_only=True)
 class Config(BaseConfig):
     """What the gateway reads from the environment besides the settings that all services have."""
 
     port: int = setting("GATEWAY_PORT", env.port, "8000", "Port of the gateway, the only public one")
     workers: int = setting("GATEWAY_WORKERS", integer(1, 64), "1", "Gateway processes; several need REDIS_URL")
-    posts_port: int = setting("POSTS_PORT", env.port, "8002", "Port of the posts service")
-    uploads_port: int = setting("UPLOADS_PORT", env.port, "8003", "Port of the uploads service")
-    auth_url: str = setting("AUTH_URL", _upstream, _near("auth_port", 8001), "Where the gateway reaches auth")
-    posts_url: str = setting("POSTS_URL", _upstream, _near("posts_port", 8002), "Where the gateway reaches posts")
-    uploads_url: str = setting(
-        "UPLOADS_URL", _upstream, _near("uploads_port", 8003), "Where the gateway reaches uploads"
-    )
     cors_origins: tuple[str, ...] = setting(
         "CORS_ORIGINS",
         items(_origin),
@@ -93,7 +94,7 @@ class Config(BaseConfig):
     @property
     def upstreams(self) -> dict[str, str]:
         """Return the address of each service by the name that the route table has for it."""
-        return {"auth": self.auth_url, "posts": self.posts_url, "uploads": self.uploads_url}
+        return {name: getattr(self, f"{name}_url") for name in SERVICES}
 
     @property
     def cache_bytes(self) -> int:

@@ -41,6 +41,7 @@ CLASSES = {
         LimitClass("login", 10, MINUTE),
         LimitClass("register", 5, MINUTE),
         LimitClass("auth", 10, MINUTE),
+        LimitClass("contact", 5, MINUTE),
         LimitClass("upload", 20, HOUR),
         LimitClass("admin", 50, MINUTE),
         LimitClass("expensive", 10, HOUR),

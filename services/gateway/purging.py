@@ -14,7 +14,7 @@ class PurgingReader(MemoryReader):
     """Purge by every fact of the feed; one of a kind that is not known here touches all of the service's answers."""
 
     def __init__(self, config: Config, store: Store) -> None:
-        super().__init__("posts", config.posts_url, config.internal_token, {}, look_back=LOOK_BACK)
+        super().__init__("posts", config.upstreams["posts"], config.internal_token, {}, look_back=LOOK_BACK)
         self._store = store
 
     def _handle(self, event: dict[str, Any]) -> None:

@@ -69,6 +69,7 @@ outside = partial(own, "GET POST PUT PATCH DELETE OPTIONS", who=USER)
 auth = partial(row, upstream="auth")
 posts = partial(row, upstream="posts", cached=True)
 uploads = partial(row, upstream="uploads")
+messages = partial(row, upstream="messages")
 sign_in = partial(auth, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
 own_form = partial(own, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
 
@@ -143,7 +144,19 @@ UPLOADS = (
     uploads("DELETE", "/api/files/{userId}/{path…}", who=USER),
 )
 
-ROUTES: tuple[Route, ...] = OWN + AUTH + POSTS + UPLOADS
+MESSAGES = (
+    messages("POST", "/api/contact", limit="contact", max_body=FORM_LIMIT, form=True),
+    messages("GET", "/api/admin/contact", who=MODERATOR, limit="admin"),
+    messages("PATCH", "/api/admin/contact/{id}", who=MODERATOR, limit="admin"),
+)
+
+SERVICES: dict[str, tuple[int, tuple[Route, ...]]] = {  # the port that each has by default, and its rows
+    "auth": (8001, AUTH),
+    "posts": (8002, POSTS),
+    "uploads": (8003, UPLOADS),
+    "messages": (8004, MESSAGES),
+}
+ROUTES = OWN + tuple(route for _, rows in SERVICES.values() for route in rows)
 
 
 class Node:

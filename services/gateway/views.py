@@ -21,7 +21,7 @@ class Views:
     """
 
     def __init__(self, config: Config) -> None:
-        self._client = InternalClient(config.posts_url, config.internal_token)
+        self._client = InternalClient(config.upstreams["posts"], config.internal_token)
         self._noted: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()

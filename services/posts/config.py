@@ -5,25 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import env
-from shared.env import BaseConfig, database_url, setting
+from shared.env import BaseConfig, database_url, service_port, service_url, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(BaseConfig):
     """What the posts service reads from the environment besides the settings that all services have."""
 
-    port: int = setting("POSTS_PORT", env.port, "8002", "Port of the posts service")
+    posts_port: int = service_port("posts", 8002)
     ratelimit_enabled: bool = setting(
         "RATELIMIT_ENABLED", env.boolean, "true", "Whether requests are counted; always in production"
     )
     database_url: str = database_url("POSTS_DATABASE_URL", "posts")
-    uploads_port: int = setting("UPLOADS_PORT", env.port, "8003", "Port of the uploads service")
-    uploads_url: str = setting(
-        "UPLOADS_URL",
-        env.url("http", "https"),
-        lambda known: f"http://127.0.0.1:{known.get('uploads_port', 8003)}",
-        "Where posts hears which uploads were deleted",
-    )
+    uploads_port: int = service_port("uploads", 8003)
+    uploads_url: str = service_url("uploads", 8003)
 
     @classmethod
     def contradictions(cls, known: Mapping[str, Any]) -> list[str]:

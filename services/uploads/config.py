@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import env
-from shared.env import BaseConfig, database_url, setting
+from shared.env import BaseConfig, database_url, service_port, setting
 
 
 def _under_data_dir(known: dict[str, Any]) -> str:
@@ -18,7 +18,7 @@ def _under_data_dir(known: dict[str, Any]) -> str:
 class Config(BaseConfig):
     """What the uploads service reads from the environment besides the settings that all services have."""
 
-    port: int = setting("UPLOADS_PORT", env.port, "8003", "Port of the uploads service")
+    uploads_port: int = service_port("uploads", 8003)
     threads: int = setting(
         "UPLOADS_THREADS",
         env.integer(1, 512),

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from shared.problems import CODES
-from tests.e2e.stack import SERVICES, Stack
+from tests.e2e.stack import OWN_PATHS, SERVICES, Stack
 
 MEMBERS = {"success", "type", "title", "status", "detail", "instance", "code", "requestId"}
 POST_PATHS = {
@@ -15,6 +15,7 @@ POST_PATHS = {
     "auth": "/api/auth/register",
     "posts": "/api/posts",
     "uploads": "/api/upload",
+    "messages": "/api/contact",
 }
 
 
@@ -84,8 +85,7 @@ AT_EVERY_PORT = {
 @pytest.mark.parametrize("case", AT_EVERY_PORT)
 def test_every_port_refuses_in_the_one_shape(stack: Stack, service: str, case: str) -> None:
     request, status, code = AT_EVERY_PORT[case]
-    if service not in ("gateway", "auth"):
-        request = request.replace(b"/api/auth/me", POST_PATHS[service].encode().replace(b"upload", b"uploads"))
+    request = request.replace(b"/api/auth/me", OWN_PATHS.get(service, "/api/admin/contact").encode())
     assert_problem(send(stack.ports[service], request), status, code)
 
 
@@ -112,7 +112,7 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize("port", ["gateway", "own"])
-@pytest.mark.parametrize("service", ["gateway", "auth", "posts"])
+@pytest.mark.parametrize("service", ["gateway", "auth", "posts", "messages"])
 @pytest.mark.parametrize("case", BAD_BODIES)
 def test_every_service_refuses_a_bad_body_in_the_one_shape(stack: Stack, service: str, port: str, case: str) -> None:
     body, content_type, status, code = BAD_BODIES[case]
@@ -122,7 +122,7 @@ def test_every_service_refuses_a_bad_body_in_the_one_shape(stack: Stack, service
 
 
 @pytest.mark.parametrize("port", ["gateway", "own"])
-@pytest.mark.parametrize("service", ["gateway", "auth", "posts", "uploads"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_body_with_broken_chunks_is_refused(stack: Stack, service: str, port: str) -> None:
     token = stack.register()["accessToken"]
     content_type = "multipart/form-data; boundary=x" if service == "uploads" else "application/json"

@@ -13,8 +13,16 @@ from typing import Any
 import orjson
 import urllib3
 
+from services.gateway.routes import SERVICES as UPSTREAMS
+
 ROOT = Path(__file__).parent.parent.parent
-SERVICES = ("gateway", "auth", "posts", "uploads")
+SERVICES = ("gateway", *UPSTREAMS)
+OWN_PATHS = {  # what somebody signed in may read at each service
+    "gateway": "/api/posts?status=draft",
+    "auth": "/api/auth/me",
+    "posts": "/api/posts?status=draft",
+    "uploads": "/api/uploads",
+}
 
 
 def free_ports(count: int) -> list[int]:

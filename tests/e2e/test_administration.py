@@ -7,14 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.e2e.stack import ROOT, SERVICES, Stack, wait_until
+from tests.e2e.stack import OWN_PATHS, ROOT, Stack, wait_until
 
 DELAY = 2.0  # seconds, as the contract says
-PATHS = {"auth": "/api/auth/me", "uploads": "/api/uploads"}
-
-
-def own_path(service: str) -> str:
-    return PATHS.get(service, "/api/posts?status=draft")
 
 
 def log_in(stack: Stack, email: str) -> dict[str, Any]:
@@ -36,7 +31,7 @@ def admin(stack: Stack) -> str:
 
 def refused(stack: Stack, token: str) -> list[str]:
     """Return the services where the token has ended."""
-    answers = {service: stack.get(own_path(service), token, service) for service in SERVICES}
+    answers = {service: stack.get(path, token, service) for service, path in OWN_PATHS.items()}
     assert {status for status, _ in answers.values()} <= {200, 401}
     return [service for service, (status, body) in answers.items() if status == 401 and body["code"] == "TOKEN_REVOKED"]
 
@@ -51,7 +46,7 @@ def test_a_suspended_changed_or_deleted_user_is_out_everywhere(
     path = f"/api/admin/users/{user_id}" if change else f"/api/users/{user_id}"
     answer = stack.request("PATCH" if change else "DELETE", path, change, admin)
     assert answer.status == (200 if change else 204), answer.data
-    wait_until(lambda: refused(stack, token) == list(SERVICES), DELAY)
+    wait_until(lambda: refused(stack, token) == list(OWN_PATHS), DELAY)
 
 
 def test_a_new_role_counts_with_the_next_token(stack: Stack, admin: str) -> None:

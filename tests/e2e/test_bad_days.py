@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 import urllib3
 
-from tests.e2e.stack import SERVICES, Stack, wait_until
+from tests.e2e.stack import OWN_PATHS, SERVICES, Stack, wait_until
 
 BACK_WITHIN = 5.0  # seconds
 
@@ -40,9 +40,9 @@ def test_data_and_tokens_survive_a_restart(own_stack: Stack) -> None:
     assert own_stack.get(f"/api/posts/{post['id']}")[0] == 200
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", OWN_PATHS)
 def test_a_session_that_ended_stays_ended_for_a_process_that_is_killed(stack: Stack, service: str) -> None:
-    path = {"auth": "/api/auth/me", "uploads": "/api/uploads"}.get(service, "/api/posts?status=draft")
+    path = OWN_PATHS[service]
     token = stack.register()["accessToken"]
     assert stack.get(path, token, service)[0] == 200
     assert stack.request("POST", "/api/auth/logout", token=token, service="auth").status == 204

@@ -12,10 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.auth.keyring import KEPT_FOR, PUBLISHED_FOR
-from tests.e2e.stack import ROOT, Stack, wait_until
-
-PATHS = {"gateway": "/api/posts?status=draft", "auth": "/api/auth/me", "posts": "/api/posts?status=draft",
-         "uploads": "/api/uploads"}  # fmt: skip
+from tests.e2e.stack import OWN_PATHS, ROOT, Stack, wait_until
 
 
 class Traffic(threading.Thread):
@@ -48,7 +45,7 @@ class Traffic(threading.Thread):
         self._use(self._account["accessToken"])
 
     def _use(self, token: str) -> None:
-        for service, path in PATHS.items():
+        for service, path in OWN_PATHS.items():
             status, answer = self._stack.get(path, token, service)
             if status != 200:
                 self.failures.append((service, answer))
@@ -72,7 +69,7 @@ class Forger(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.wait(0.2):
-            for service, path in PATHS.items():
+            for service, path in OWN_PATHS.items():
                 assert self._stack.get(path, self._token, service)[0] == 401
 
     def finish(self) -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.gateway import create_app
 from services.gateway.config import Config
 from services.gateway.pool import Pool
+from services.gateway.routes import SERVICES
 from shared.ids import new_id
 from tests.gateway.forwarding import Pools, PoolTo, Start
 from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, json_response
@@ -69,28 +70,32 @@ def answer_as_auth(line: Line) -> None:
 
 
 @pytest.fixture
-def auth(serve: Start) -> Upstream:
-    return serve(answer_as_auth)
+def services(serve: Start) -> dict[str, Upstream]:
+    """Every service of the route table."""
+    return {name: serve(answer_as_auth if name == "auth" else echo) for name in SERVICES}
 
 
 @pytest.fixture
-def posts(serve: Start) -> Upstream:
-    return serve(echo)
+def auth(services: dict[str, Upstream]) -> Upstream:
+    return services["auth"]
 
 
 @pytest.fixture
-def uploads(serve: Start) -> Upstream:
-    return serve(echo)
+def posts(services: dict[str, Upstream]) -> Upstream:
+    return services["posts"]
 
 
 @pytest.fixture
-def settings(auth: Upstream, posts: Upstream, uploads: Upstream, tmp_path: Any) -> dict[str, str]:
+def uploads(services: dict[str, Upstream]) -> Upstream:
+    return services["uploads"]
+
+
+@pytest.fixture
+def settings(services: dict[str, Upstream], tmp_path: Any) -> dict[str, str]:
     return {
         "APP_ENV": "test",
         "DATA_DIR": str(tmp_path),
-        "AUTH_URL": auth.url,
-        "POSTS_URL": posts.url,
-        "UPLOADS_URL": uploads.url,
+        **{f"{name.upper()}_URL": upstream.url for name, upstream in services.items()},
         "CORS_ORIGINS": "https://app.example.org,http://localhost:3000",
         "TRUSTED_PROXIES": "10.0.0.0/8",
     }

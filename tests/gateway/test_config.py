@@ -16,18 +16,20 @@ def test_the_defaults_are_those_of_development(tmp_path: object) -> None:
         "auth": "http://127.0.0.1:8001",
         "posts": "http://127.0.0.1:8002",
         "uploads": "http://127.0.0.1:8003",
+        "messages": "http://127.0.0.1:8004",
     }
     assert config.cors_origins == ("http://localhost:3000", "http://127.0.0.1:3000")
     assert config.trusted_proxies == ()
 
 
 def test_upstreams_follow_the_ports(tmp_path: object) -> None:
-    ports = {"AUTH_PORT": "9001", "POSTS_PORT": "9002", "UPLOADS_PORT": "9003"}
+    ports = {"AUTH_PORT": "9001", "POSTS_PORT": "9002", "UPLOADS_PORT": "9003", "MESSAGES_PORT": "9004"}
     config = Config.load({"DATA_DIR": str(tmp_path), "UPLOADS_URL": "http://uploads:80/"} | ports)
     assert config.upstreams == {
         "auth": "http://127.0.0.1:9001",
         "posts": "http://127.0.0.1:9002",
         "uploads": "http://uploads:80",
+        "messages": "http://127.0.0.1:9004",
     }
 
 

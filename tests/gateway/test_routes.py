@@ -59,6 +59,9 @@ ALL = Who.ALL
         ("HEAD", "/api/files/u/a/b/c.png", "uploads", ALL, "files"),
         ("PUT", "/api/files/u/a.png", "uploads", USER, "upload"),
         ("DELETE", "/api/files/u/a.png", "uploads", USER, "general"),
+        ("POST", "/api/contact", "messages", ALL, "contact"),
+        ("GET", "/api/admin/contact", "messages", MODERATOR, "admin"),
+        ("PATCH", "/api/admin/contact/1", "messages", MODERATOR, "admin"),
     ],
 )
 def test_a_route_has_an_owner_a_right_and_a_limit(

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from shared import mail_transport
-from shared.mail_transport import FolderTransport, RefusedError, SmtpTransport, compose, mailbox
+from shared.mail_settings import mailbox
+from shared.mail_transport import FolderTransport, RefusedError, SmtpTransport, compose
 from tests.smtp_server import STALL, SmtpServer
 
 SENDER = Address("Pförtner, Postern", "postern", "example.org")

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from services.gateway.routes import SERVICES
 from tests.gateway.conftest import answer_as_auth
 from tests.gateway.server.running import Gateway, running_gateway
 from tests.gateway.upstreams import Upstream, echo
@@ -9,7 +10,7 @@ from tests.gateway.upstreams import Upstream, echo
 
 @pytest.fixture(scope="module")
 def services() -> Iterator[dict[str, Upstream]]:
-    running = {"auth": Upstream(answer_as_auth), "posts": Upstream(echo), "uploads": Upstream(echo)}
+    running = {name: Upstream(answer_as_auth if name == "auth" else echo) for name in SERVICES}
     yield running
     for upstream in running.values():
         upstream.close()

@@ -1,0 +1,20 @@
+"""The settings of the messages service."""
+
+from dataclasses import dataclass
+from email.headerregistry import Address
+
+from shared.env import database_url, needed_in_production, service_port, service_url, setting
+from shared.mail_settings import MailConfig, mailbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(MailConfig):
+    """What the messages service reads from the environment besides the settings that all services have."""
+
+    messages_port: int = service_port("messages", 8004)
+    database_url: str = database_url("MESSAGES_DATABASE_URL", "messages")
+    posts_port: int = service_port("posts", 8002)
+    posts_url: str = service_url("posts", 8002)
+    contact_to: Address = setting(
+        "CONTACT_TO", mailbox, needed_in_production("owner@localhost"), "Who gets the messages of the contact form"
+    )

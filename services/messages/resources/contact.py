@@ -1,0 +1,82 @@
+"""Messages to the owner: everybody writes them, moderators read them."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import Response, current_app, make_response, request
+
+from services.messages import contacting
+from services.messages.models import NEWEST_MESSAGE, ContactMessage, database, idempotency
+from services.messages.schemas import (
+    ContactChangeSchema,
+    ContactListSchema,
+    ContactMessageSchema,
+    ContactQuerySchema,
+    ContactSchema,
+    ReceiptSchema,
+    contact_item,
+)
+from shared.api import Blueprint, respond
+from shared.auth import signed_in
+from shared.db import get_or_404, is_postgres
+from shared.etag import require_match, tagged
+from shared.ids import is_id
+from shared.pagination import paginate
+from shared.problems import Problem
+
+blp = Blueprint("contact", __name__, url_prefix="/api", description="Messages to the owner")
+
+
+def processed(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Tell the page that the message has come in, also when it came twice."""
+
+    @wraps(view)
+    def told(*args: Any, **kwargs: Any) -> Response:
+        response = make_response(view(*args, **kwargs))
+        response.headers["X-Contact-Processed"] = "true"
+        response.set_cookie("contact-sent", "true", path="/", httponly=True)
+        return response
+
+    return told
+
+
+@blp.route("/contact", methods=["POST"])
+@blp.arguments(ContactQuerySchema, location="query")
+@blp.arguments(ContactSchema, location="json_or_form")
+@processed
+@idempotency.accepts_key_of_anybody
+@blp.response(201, ReceiptSchema)
+def create(args: dict[str, Any], data: dict[str, Any]) -> Response:
+    """Write to the owner of this installation."""
+    owner = current_app.extensions["postern.config"].contact_to
+    message_id = contacting.receive(data, args.get("source"), request.headers.get("User-Agent", ""), owner)
+    return respond({"id": message_id}, 201)
+
+
+@blp.route("/admin/contact", methods=["GET"])
+@signed_in("moderator")
+@blp.arguments(ContactListSchema, location="query")
+@blp.response(200, ContactMessageSchema(many=True))
+def index(args: dict[str, Any]) -> Response:
+    """List what was written to the owner, the newest first."""
+    status = args.get("status")
+    total = None if status else ContactMessage.select().count
+    rows = paginate(ContactMessage.with_status(status), NEWEST_MESSAGE, args, total)
+    return respond([contact_item(row) for row in rows])
+
+
+@blp.route("/admin/contact/<message_id>", methods=["PATCH"])
+@signed_in("moderator")
+@blp.arguments(ContactChangeSchema)
+@blp.response(200, ContactMessageSchema)
+def update(changes: dict[str, Any], message_id: str) -> Response:
+    """Note that a message was read, or put it away."""
+    if not is_id(message_id):
+        raise Problem("NOT_FOUND")
+    with database.atomic():
+        query = ContactMessage.select().where(ContactMessage.id == message_id)
+        message = get_or_404(query.for_update() if is_postgres(database) else query)
+        require_match(message.version, {"status": message.status}, changes, lambda: contact_item(message))
+        contacting.change(message, changes["status"])
+    return tagged(message.version, contact_item(message))

@@ -1,0 +1,76 @@
+"""What comes in and what goes out, named by use."""
+
+from typing import Any
+
+import marshmallow as ma
+
+from services.messages.models import STATUSES
+from shared.api import Schema, Text, Timestamp
+from shared.emails import Email
+from shared.mail_transport import header_text
+from shared.pagination import PageQuerySchema
+
+
+def _fits_a_head(text: str) -> None:
+    """Refuse what could end a line in the head of a mail; the kit's texts may hold U+2028."""
+    try:
+        header_text(text)
+    except ValueError as error:
+        raise ma.ValidationError("Must not contain line breaks.") from error
+
+
+class ContactSchema(Schema):
+    """A message to the owner; `website` is left empty by people, who do not see it, and filled in by robots."""
+
+    name = Text(low=2, high=100, required=True, validate=[_fits_a_head])
+    email = Email(required=True)
+    subject = Text(low=5, high=150, required=True, validate=[_fits_a_head])
+    message = Text(low=10, high=5000, lines=True, required=True)
+    website = ma.fields.Raw(load_default=None, metadata={"description": "Leave it out."})
+
+
+class ContactQuerySchema(Schema):
+    """Where the form stands, such as the name of a page."""
+
+    source = Text(high=100)
+
+
+class ReceiptSchema(Schema):
+    """The id of what was sent."""
+
+    id = ma.fields.String()
+
+
+class ContactListSchema(PageQuerySchema):
+    """The query of the moderators' list; all messages without a status."""
+
+    status = ma.fields.String(validate=ma.validate.OneOf(STATUSES))
+
+
+class ContactChangeSchema(Schema):
+    """What can be changed of a message."""
+
+    status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), required=True)
+
+
+class ContactMessageSchema(Schema):
+    """A message to the owner."""
+
+    id = ma.fields.String()
+    name = ma.fields.String()
+    email = ma.fields.String()
+    subject = ma.fields.String()
+    message = ma.fields.String()
+    source = ma.fields.String(allow_none=True)
+    user_agent = ma.fields.String()
+    status = ma.fields.String(validate=ma.validate.OneOf(STATUSES))
+    created_at = Timestamp()
+
+
+_contact_message = ContactMessageSchema()
+
+
+def contact_item(row: Any) -> dict[str, Any]:
+    """Return what moderators see of a message."""
+    item: dict[str, Any] = _contact_message.dump(row)
+    return item

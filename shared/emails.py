@@ -1,0 +1,41 @@
+"""Addresses of mails, as they are written, compared and checked."""
+
+import unicodedata
+from typing import Any
+
+import marshmallow as ma
+
+from shared.api import Text
+from shared.mail_transport import mail_address
+
+MAX_EMAIL = 254
+_valid_email = ma.validate.Email()
+
+
+def plain_email(email: str) -> str:
+    """Return the form in which addresses get mail: NFKC, so that a full-width @ is one."""
+    return unicodedata.normalize("NFKC", email)
+
+
+def fold_email(email: str) -> str:
+    """Return the form in which addresses are compared: NFKC and lower case."""
+    return plain_email(email).lower()
+
+
+class Email(Text):
+    """An address as it was written; its folded form has to be a valid one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(low=3, high=MAX_EMAIL, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        email = super()._deserialize(value, attr, data, **kwargs)
+        folded = fold_email(email)
+        _valid_email(folded)
+        if len(folded) > MAX_EMAIL:
+            raise ma.ValidationError(f"Longer than maximum length {MAX_EMAIL}.")
+        try:
+            mail_address(plain_email(email))
+        except ValueError as error:
+            raise ma.ValidationError("Not a valid email address.") from error
+        return email

@@ -8,7 +8,7 @@ from flask_cors import CORS
 
 from shared import api, auth, db, errors, forms, health, logging, pagination
 from shared.env import BaseConfig
-from shared.feed import DatabaseReader, Feed, MemoryReader
+from shared.feed import DatabaseReader, Feed, MemoryReader, Reader
 from shared.internal import InternalClient, document_blueprint
 from shared.metrics import OFFSET, MetricsServer
 from shared.request_id import with_request_id
@@ -60,6 +60,8 @@ def create_service(
     verifier = auth.init_app(app, config, fetch_keys or (lambda: keys.get_json(auth.JWKS_PATH)))
     reader = auth.RevocationReader(config.auth_url, config.internal_token, verifier.revocations)
     app.extensions["postern.revocation_reader"] = reader
+    if config.redis_url:
+        _wake_readers(app, config.redis_url, name, feed)
     run_in_background(app, reader)
     port = config.port_of(name)
     if port and config.app_env != "test":
@@ -73,6 +75,15 @@ def create_service(
     if feed:
         app.register_blueprint(feed.blueprint())
     return app
+
+
+def _wake_readers(app: Flask, redis_url: str, name: str, feed: Feed | None) -> None:
+    from shared.waking import Waking  # only here: the library takes memory that few installations need to spend
+
+    app.extensions["postern.waking"] = waking = Waking(redis_url, name)
+    run_in_background(app, waking)
+    if feed:
+        feed.on_commit = waking.tell
 
 
 def _note_route() -> None:
@@ -93,6 +104,8 @@ def run_in_background(app: Flask, task: Background) -> None:
     leader: MemoryReader = app.extensions["postern.revocation_reader"]
     if isinstance(task, DatabaseReader) and task.source == leader.source:
         leader.lead(task)
+    elif isinstance(task, Reader) and "postern.waking" in app.extensions:
+        app.extensions["postern.waking"].wake(task)
     app.extensions["postern.background"].append(task.start)
     app.extensions["postern.shutdown"].append(task.stop)
 

@@ -71,6 +71,7 @@ class Feed:
         self._source = f"/{name}"
         self._fact = fact
         self._database = database
+        self.on_commit: Callable[[], None] | None = None  # called when a fact has become true
 
     def publish(self, type: str, subject: str, data: Mapping[str, Any]) -> None:
         """Write a fact; call it inside the transaction that makes it true."""
@@ -80,6 +81,8 @@ class Feed:
         self._fact.insert(
             type=type, subject=subject, data=orjson.dumps(data).decode(), transaction=transaction
         ).execute()
+        if self.on_commit:
+            self._database.after_commit(self.on_commit)
 
     def read(self, after: str | None, since: datetime | None, limit: int) -> list[dict[str, Any]]:
         """Return the next facts as CloudEvents: those after an event id, else those since a moment, else all."""

@@ -2,6 +2,10 @@
 
 import os
 import secrets
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -10,6 +14,7 @@ from typing import Any
 import jwt
 import psycopg
 import pytest
+import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared import clock, tokens
@@ -115,3 +120,31 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("needs redis-server")
+    path = tmp_path_factory.mktemp("redis")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(path)]
+    with Path(path / "log").open("wb") as log, subprocess.Popen([server, *arguments], stdout=log) as process:
+        url = f"redis://127.0.0.1:{port}"
+        wait_for_redis(url)
+        yield url
+        process.terminate()
+
+
+def wait_for_redis(url: str) -> None:
+    deadline = time.monotonic() + 5
+    with redis.Redis.from_url(url) as connection:
+        while time.monotonic() < deadline:
+            try:
+                connection.ping()
+                return
+            except redis.ConnectionError:
+                time.sleep(0.02)
+    raise TimeoutError(url)

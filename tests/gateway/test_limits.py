@@ -1,11 +1,6 @@
 import logging
-import shutil
 import socket
-import subprocess
 import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -162,34 +157,6 @@ def test_a_store_that_refuses_the_connection_is_no_error() -> None:
         port = listener.getsockname()[1]
     window = FallbackWindow(RedisWindow(f"redis://127.0.0.1:{port}"), MemoryWindow())
     assert [window.hit(THREE, "a").allowed for _ in range(4)] == [True, True, True, False]
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("needs redis-server")
-    path = tmp_path_factory.mktemp("redis")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(path)]
-    with Path(path / "log").open("wb") as log, subprocess.Popen([server, *arguments], stdout=log) as process:
-        url = f"redis://127.0.0.1:{port}"
-        wait_for(url)
-        yield url
-        process.terminate()
-
-
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 5
-    with redis.Redis.from_url(url) as connection:
-        while time.monotonic() < deadline:
-            try:
-                connection.ping()
-                return
-            except redis.ConnectionError:
-                time.sleep(0.02)
-    raise TimeoutError(url)
 
 
 def test_gateways_with_one_redis_share_one_exact_window(redis_url: str) -> None:

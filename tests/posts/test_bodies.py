@@ -109,6 +109,8 @@ def test_comments_flat_and_as_trees(
     first = comment("First <b>", ann)
     second = comment("Second\n", bob, first)
     comment("Third", ann, second)
+    comment("Fourth", bob, first)
+    Author.update(avatar="http://localhost:8000/a.png").execute()
     hidden, gone = comment("Hidden", bob), comment("Gone", bob)
     comment("Stays", ann, gone)
     client.patch(f"/api/comments/{hidden}", json={"status": "hidden"}, headers=moderator)
@@ -117,7 +119,7 @@ def test_comments_flat_and_as_trees(
 
     flat = client.get(address).json["data"]
     assert flat == [CommentSchema().dump(comment_as_schemas_see(stored(item["id"]))) for item in flat]
-    assert len(flat) == 6
+    assert len(flat) == 7
     trees = client.get(f"{address}?tree=1").json["data"]
     roots = Comment.select().where(Comment.parent.is_null()).order_by(Comment.number)
     assert trees == [CommentSchema().dump(comment_as_schemas_see(root, tree=True)) for root in roots]

@@ -11,6 +11,7 @@ from shared.problems import CODES, CONTENT_TYPE
 
 MEMBERS = {"success", "type", "title", "status", "detail", "instance", "code", "requestId"}
 EXTRAS = {"errors", "retryAfter", "allowedMethods", "allowedDomains", "allowedTypes", "maxSize", "violated-policies"}
+NOBODY = "01980000-0000-7000-8000-000000000000"  # a well-formed id of nothing, the same in every run
 INSIDE = ("Traceback", "site-packages", "sqlite", "psycopg", "peewee", "SELECT ", "INSERT ", ".py")
 
 

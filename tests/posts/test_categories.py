@@ -8,6 +8,7 @@ import pytest
 from services.posts.models import Category, database
 from shared.ids import new_id
 from tests.e2e.stack import wait_until
+from tests.helpers import NOBODY
 from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
 
 URL = "/api/categories"
@@ -65,7 +66,7 @@ def test_a_bad_name_is_refused(client: Client, moderator: Headers, given: Any) -
 
 
 @on_sqlite
-@pytest.mark.parametrize("key", ["nothing", "x" * 500, "%00", new_id()])
+@pytest.mark.parametrize("key", ["nothing", "x" * 500, "%00", NOBODY])
 def test_what_is_not_there_is_not_found(client: Client, moderator: Headers, key: str) -> None:
     refused(client.patch(f"{URL}/{key}", json={"name": "X"}, headers=moderator), 404, "NOT_FOUND")
 

@@ -6,7 +6,7 @@ from playhouse.test_utils import assert_query_count
 
 from services.posts import lists
 from services.posts.models import Post, database
-from shared.ids import new_id
+from tests.helpers import NOBODY
 from tests.posts.conftest import Client, Headers, Write, on_sqlite
 
 URL = "/api/posts"
@@ -94,7 +94,7 @@ def plan_of(query: Any, order: Any, values: list[Any]) -> list[str]:
 
 
 @on_sqlite
-@pytest.mark.parametrize("author, tags", [(None, []), (new_id(), []), ("ann", []), (None, ["a", "b"]), ("ann", ["a"])])
+@pytest.mark.parametrize("author, tags", [(None, []), (NOBODY, []), ("ann", []), (None, ["a", "b"]), ("ann", ["a"])])
 @pytest.mark.parametrize(
     "sort, index, value",
     [
@@ -116,7 +116,7 @@ def test_sorts_of_many_posts_walk_the_order(
 @pytest.mark.parametrize(
     "author, tags, index",
     [
-        (new_id(), [], "post_author_id_listed_at_number"),
+        (NOBODY, [], "post_author_id_listed_at_number"),
         (None, ["a"], "post_tag_tag_id_listed_at_post_id"),
         (None, ["a", "b"], "post_tag_tag_id_listed_at_post_id"),
     ],

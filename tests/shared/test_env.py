@@ -1,5 +1,6 @@
 """Settings: checked all at once, with secrets that are made or refused."""
 
+import hashlib
 import multiprocessing
 import secrets
 import stat
@@ -11,7 +12,7 @@ from shared.env import SettingsError, origin, private_file
 from shared.problems import Problem
 from tests.shared.toys import Config
 
-SECRET = secrets.token_hex(32)
+SECRET = hashlib.sha256(b"for tests").hexdigest()
 PRODUCTION = {"APP_ENV": "production", "INTERNAL_TOKEN": SECRET}
 
 

@@ -11,8 +11,8 @@ from flask import Flask
 
 from services.uploads.config import Config
 from services.uploads.models import Fact
-from shared.ids import is_id, new_id
-from tests.helpers import assert_problem
+from shared.ids import is_id
+from tests.helpers import NOBODY, assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import AsUser, Client, Headers, Send, in_threads, kept_files
 
@@ -105,9 +105,9 @@ def test_another_user_does_not_get_at(
     assert_problem(client.open(path, method=method), 401, "UNAUTHORIZED")
 
 
-@pytest.mark.parametrize("name", ["nonsense", new_id(), "%00", "..%2F..", "%F0%9F%90%88"])
+@pytest.mark.parametrize("name", ["nonsense", NOBODY, "%00", "..%2F..", "%F0%9F%90%88"])
 @pytest.mark.parametrize(
-    "path", ["/api/uploads/{}", "/api/files/by-id/{}", "/api/files/{}/x", f"/api/files/{new_id()}/{{}}"]
+    "path", ["/api/uploads/{}", "/api/files/by-id/{}", "/api/files/{}/x", f"/api/files/{NOBODY}/{{}}"]
 )
 def test_what_is_not_there_is_a_404(client: Client, admin: Headers, path: str, name: str) -> None:
     assert_problem(client.get(path.format(name), headers=admin), 404, "NOT_FOUND")

@@ -8,6 +8,7 @@ from services.auth import keyring, passwords, sessions, tokens
 from services.auth.config import Config
 from services.auth.mail import LinkWriter, Mails
 from services.auth.models import database, feed, outbox
+from services.auth.pruning import Pruner
 from services.auth.resources import admins, keys, links, me, own_sessions, signin, users
 from shared import db
 from shared.app import check_database, create_service, run_in_background
@@ -38,4 +39,5 @@ def create_app(config: Config | None = None) -> Flask:
     app.extensions["postern.mails"] = mails = Mails(config.app_url or config.public_url)
     run_in_background(app, LinkWriter(mails))
     run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
+    run_in_background(app, Pruner())
     return app

@@ -6,7 +6,6 @@ import psycopg
 import pytest
 
 from services.posts.models import Category, database
-from shared.ids import new_id
 from tests.e2e.stack import wait_until
 from tests.helpers import NOBODY
 from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused

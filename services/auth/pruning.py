@@ -1,0 +1,34 @@
+"""Delete what has served: ended sessions with their refresh tokens after a day, security events after a year."""
+
+from datetime import timedelta
+from typing import Any
+
+from services.auth.models import AuditEvent, Session, database
+from shared import clock
+from shared.background import Repeated
+
+SESSIONS_KEPT = timedelta(days=1)  # after their end, so that a late refresh is told why it is refused
+EVENTS_KEPT = timedelta(days=365)
+PAUSE = 3600.0  # seconds
+BATCH = 500  # rows of one transaction: other writers wait for it
+
+
+def prune() -> None:
+    """Delete in small transactions until nothing is left to delete."""
+    now = clock.now()
+    ended = now - SESSIONS_KEPT
+    _delete(Session, (Session.revoked_at < ended) | (Session.expires_at < ended))
+    _delete(AuditEvent, AuditEvent.created_at < now - EVENTS_KEPT)
+
+
+def _delete(model: type[Session] | type[AuditEvent], condition: Any) -> None:
+    some = model.select(model.id).where(condition).limit(BATCH)
+    while model.delete().where(model.id.in_(some)).execute():
+        pass
+
+
+class Pruner(Repeated):
+    """Prune at the start and every hour."""
+
+    def __init__(self) -> None:
+        super().__init__("pruner", PAUSE, prune, database)

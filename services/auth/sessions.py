@@ -100,7 +100,10 @@ def _locked(session: Session) -> User:
 
     The user is locked before the session, as those do who suspend.
     """
-    user = accounts.by_id(session.user_id, lock=True)
+    try:
+        user = accounts.by_id(session.user_id, lock=True)
+    except Problem as error:  # a deletion was faster
+        raise Problem("TOKEN_REVOKED") from error
     if user.status == SUSPENDED:
         raise Problem("ACCOUNT_SUSPENDED")
     if Session.select().where(Session.id == session.id, Session.revoked_at.is_null(False)).exists():

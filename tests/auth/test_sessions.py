@@ -142,6 +142,26 @@ def test_a_refresh_loses_against_a_logout_in_between(
     assert RefreshToken.select().count() == 1
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_refresh_loses_against_a_deletion_in_between(
+    client: Client, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, locked = register()["refreshToken"], sessions._locked
+
+    def delete_user() -> None:
+        User.delete().execute()
+        database.close()
+
+    def delete_and_lock(*args: Any) -> User:
+        thread = threading.Thread(target=delete_user)
+        thread.start()
+        thread.join()
+        return locked(*args)
+
+    monkeypatch.setattr(sessions, "_locked", delete_and_lock)
+    assert_problem(refresh(client, token), 401, "TOKEN_REVOKED")
+
+
 def test_logout_ends_the_session_at_once(client: Client, register: Register) -> None:
     signin = register()
     answer = client.post("/api/auth/logout", headers=bearer(signin))

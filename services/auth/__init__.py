@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from services.auth import keyring, passwords, sessions, tokens
+from services.auth import keyring, sessions, tokens
 from services.auth.config import Config
 from services.auth.mail import LinkWriter, Mails
 from services.auth.models import database, feed, outbox
@@ -33,7 +33,6 @@ def create_app(config: Config | None = None) -> Flask:
     app.config["COUNT_FAILURES"] = config.ratelimit_enabled
     tokens.init_app(app, signing)
     db.init_app(app, database, config.database_url, MIGRATIONS)
-    passwords.nobodys_hash()
     with database.connection_context():
         sessions.restore_revocations(app.extensions["postern.verifier"].revocations)
     app.extensions["postern.mails"] = mails = Mails(config.app_url or config.public_url)

@@ -22,7 +22,6 @@ PASSWORD = "a long secret"
 def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     monkeypatch.setattr(passwords, "_places", passwords.Queue(places=2, max_waiting=1000))
-    passwords.nobodys_hash.cache_clear()
 
 
 @pytest.fixture

@@ -168,6 +168,7 @@ def test_a_path_in_any_bytes_is_one_line(client: FlaskClient, lines: Lines) -> N
 
 @pytest.mark.parametrize("message", ["lone \ud800 surrogate", "line\nbreak"])
 def test_any_text_can_be_logged(lines: Lines, message: str) -> None:
+    kit_logging.configure("toys", "debug")  # once more, so that pytest keeps no copy, which not every reporter can take
     logging.getLogger("postern.test").warning(message, extra={"fields": {"huge": 2**70}})
     (line,) = lines()
     assert line["message"] == message

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.gateway import freshness
 from services.gateway.fetching import BRIEF, Answer, collect, for_everybody, make_entry, renewed
+from services.gateway.freshness import OURS, Rules
 from services.gateway.headers import Headers
 from services.gateway.store import Entry, Store
 from services.gateway.target import join_target
@@ -35,13 +36,17 @@ class Flight:
 
 
 def reuse_answers(
-    app: WsgiApp, store: Store | None, note_view: NoteView, clock: Callable[[], float] = time.monotonic
+    app: WsgiApp,
+    store: Store | None,
+    note_view: NoteView,
+    rules: Rules = OURS,
+    clock: Callable[[], float] = time.monotonic,
 ) -> WsgiApp:
     """Put the cache before the proxy; without a store nothing is kept, and marks for caches still stay inside.
 
     `note_view` gets the post and the client's address for each answer that counts as a view and was not asked for.
     """
-    reader = Reader(app, store, note_view, clock) if store else None
+    reader = Reader(app, store, note_view, rules, clock) if store else None
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
@@ -49,11 +54,11 @@ def reuse_answers(
         if route is None or route.upstream is None:
             return app(environ, start_response)
         if method not in SAFE_METHODS:
-            return write(app, store, environ, start_response)
+            return write(app, store, rules, environ, start_response)
         if not route.cached or method == "OPTIONS":
             return app(environ, start_response)
         if reader is None or visit.private or is_unusual(environ):
-            return app(environ, _outward(start_response, "BYPASS", f"{NAME}; fwd=bypass"))
+            return app(environ, rewrite(start_response, rules, "BYPASS", f"{NAME}; fwd=bypass"))
         return reader.read(environ, start_response, visit)
 
     return layer
@@ -66,7 +71,9 @@ def is_unusual(environ: Environ) -> bool:
     return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or any(key in environ for key in UNUSUAL)
 
 
-def write(app: WsgiApp, store: Store | None, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def write(
+    app: WsgiApp, store: Store | None, rules: Rules, environ: Environ, start_response: StartResponse
+) -> Iterable[bytes]:
     """Purge what the write touched before its answer goes out.
 
     The service names it by Cache-Tag. A success that names nothing, and a failure that may have done something,
@@ -78,7 +85,7 @@ def write(app: WsgiApp, store: Store | None, environ: Environ, start_response: S
         named = freshness.tags(headers)
         if store and (named or status[0] in "235"):
             store.purge(named or everything)
-        return start_response(status, freshness.outward(headers), exc_info)
+        return start_response(status, rules.outward(headers), exc_info)
 
     try:
         return app(environ, start)
@@ -93,10 +100,12 @@ def all_of(upstream: str) -> str:
     return f"@{upstream}"
 
 
-def _outward(start_response: StartResponse, verdict: str, status_line: str) -> StartResponse:
+def rewrite(start_response: StartResponse, rules: Rules, verdict: str, status_line: str) -> StartResponse:
+    """Show clients what the rules let them see, and what the cache did."""
+
     def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
         said = [("X-Cache", verdict), ("Cache-Status", status_line)]
-        return start_response(status, freshness.outward(headers) + said, exc_info)
+        return start_response(status, rules.outward(headers) + said, exc_info)
 
     return start
 
@@ -104,10 +113,13 @@ def _outward(start_response: StartResponse, verdict: str, status_line: str) -> S
 class Reader:
     """Answer GET and HEAD from the store, or from the service."""
 
-    def __init__(self, app: WsgiApp, store: Store, note_view: NoteView, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, app: WsgiApp, store: Store, note_view: NoteView, rules: Rules, clock: Callable[[], float]
+    ) -> None:
         self._app = app
         self._store = store
         self._note_view = note_view
+        self._rules = rules
         self._clock = clock
         self._flights: dict[str, Flight] = {}
         self._lock = threading.Lock()
@@ -122,7 +134,7 @@ class Reader:
                 self._renew_later(environ, target, entry, now)
                 return self._serve(entry, environ, start, now, "STALE", "hit")
         if entry is None and environ["REQUEST_METHOD"] == "HEAD":
-            return self._app(environ, _outward(start, "MISS", f"{NAME}; fwd=uri-miss"))
+            return self._app(environ, rewrite(start, self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
         return self._fetch_once(environ, start, target)
 
     def _fetch_once(self, environ: Environ, start: StartResponse, target: str) -> Iterable[bytes]:
@@ -139,7 +151,7 @@ class Reader:
                 return self._serve(entry, environ, start, now, verdict, "fwd=uri-miss; collapsed")
             if flight.problem:
                 raise flight.problem
-        return self._app(environ, _outward(start, "MISS", f"{NAME}; fwd=uri-miss"))
+        return self._app(environ, rewrite(start, self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
 
     def _join(self, target: str) -> tuple[Flight, bool]:
         with self._lock:
@@ -173,7 +185,7 @@ class Reader:
             return self._serve(result, environ, start, self._clock(), "MISS", f"fwd={_why(old)}; stored")
         if old:
             self._store.discard(old)
-        return _pass_on(result, environ, _outward(start, "MISS", f"{NAME}; fwd={_why(old)}"))
+        return _pass_on(result, environ, rewrite(start, self._rules, "MISS", f"{NAME}; fwd={_why(old)}"))
 
     def _may_outlive(self, entry: Entry, now: float) -> bool:
         """Tell whether the entry may be used although it could not be renewed; a purged one may not."""
@@ -192,12 +204,12 @@ class Reader:
         if old and answer.status[:3] == "304":
             answer.close()
             answer = Answer(old.status, renewed(old, answer.headers), [old.body])
-        terms = freshness.terms(answer.status, answer.headers)
+        terms = freshness.terms(answer.status, answer.headers, self._rules.needed)
         body = collect(answer) if terms else None
         if terms is None or body is None:
             return answer
         tags = terms.tags | {all_of(environ[KEY].route.upstream)}
-        entry = make_entry(target, environ, answer, body, terms, tags, self._clock())
+        entry = make_entry(target, environ, answer, body, terms, tags, self._rules.outward, self._clock())
         self._store.put(entry, since)
         flight.shared = True
         return entry

@@ -1,6 +1,6 @@
 """Ask a service for an answer that suits everybody, and make the entry that is kept of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -41,6 +41,8 @@ def for_everybody(environ: Environ, old: Entry | None) -> Environ:
     asked["postern.shared"] = True  # others may wait for the answer, whoever asked first
     if old and old.etag:
         asked["HTTP_IF_NONE_MATCH"] = old.etag
+    elif old and (modified := freshness.value_of(old.headers, "last-modified")):
+        asked["HTTP_IF_MODIFIED_SINCE"] = modified
     return asked
 
 
@@ -83,10 +85,11 @@ def make_entry(
     body: bytes,
     terms: freshness.Terms,
     tags: frozenset[str],
+    outward: Callable[[Headers], Headers],
     now: float,
 ) -> Entry:
     """Make the entry of an answer that has just come."""
-    headers = [item for item in freshness.outward(answer.headers) if item[0].lower() != "content-length"]
+    headers = [item for item in outward(answer.headers) if item[0].lower() not in ("content-length", "age")]
     names = tuple("HTTP_" + name.upper().replace("-", "_") for name in terms.names)
     born = now - terms.age
     fresh_until = born + terms.lifetime

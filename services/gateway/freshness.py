@@ -1,6 +1,7 @@
 """Read what an answer says about being stored and shared (RFC 9111), as pure functions."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.gateway.headers import Headers, reaches_upstream
@@ -15,7 +16,15 @@ _entity_tag = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _WITHHELD = frozenset(("authorization", "cookie", "host", "origin", "range"))
 
 # What a service says to the cache, and what the cache says itself.
-_INSIDE = frozenset(("cache-tag", "view-of", "age", "x-cache", "cache-status"))
+_INSIDE = frozenset(("cache-tag", "view-of", "x-cache", "cache-status"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is ours besides RFC 9111: which directives an answer needs to be kept, and how clients see its headers."""
+
+    needed: frozenset[str]
+    outward: Callable[[Headers], Headers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +42,37 @@ class Terms:
     tags: frozenset[str]
 
 
-def terms(status: str, headers: Headers) -> Terms | None:
-    """Return the terms of an answer that everybody may share, None for any other.
+def terms(status: str, headers: Headers, needed: frozenset[str]) -> Terms | None:
+    """Return the terms of an answer that everybody may share, None for any other (RFC 9111, section 3).
 
-    Only what says `public` and `s-maxage` is shared. What is written in a way that readers could take differently
-    (a directive twice, a number that is none) is not.
+    `needed` are the directives without which nothing is shared. What is written in a way that readers could take
+    differently (a directive twice, a number that is none) is not.
     """
-    said = _values(headers, "cache-control")
-    if "s-maxage" not in said.lower() or status[:3] not in STATUSES or _values(headers, "set-cookie"):
+    said = _values(headers, "cdn-cache-control") or _values(headers, "cache-control")  # RFC 9213
+    if not said or status[:3] not in STATUSES or _values(headers, "set-cookie"):
         return None
     directives, names = parse_directives(said), _vary(headers)
-    if directives is None or names is None or "public" not in directives:
+    if directives is None or names is None or not needed <= directives.keys():
         return None
     if not directives.keys().isdisjoint(("no-store", "no-cache", "private")):
         return None
-    lifetime, age = _seconds(directives.get("s-maxage")), _seconds(_values(headers, "age") or "0")
-    if lifetime is None or age is None or lifetime <= age:
+    lifetime, age = _lifetime(directives), _age(headers)
+    if lifetime is None or lifetime <= age:
         return None
     grace = _seconds(directives.get("stale-while-revalidate", "0")) or 0
     if_error = _seconds(directives.get("stale-if-error", str(STALE_IF_ERROR))) or 0
     if not directives.keys().isdisjoint(("must-revalidate", "proxy-revalidate")):
         grace = if_error = 0
     return Terms(lifetime, grace, if_error, age, names, tags(headers))
+
+
+def _lifetime(directives: dict[str, str]) -> int | None:
+    return _seconds(directives.get("s-maxage", directives.get("max-age")))
+
+
+def _age(headers: Headers) -> int:
+    """Return the age of an answer when it came; of several the first, and none for what is no number."""
+    return _seconds(_values(headers, "age").partition(",")[0].strip()) or 0
 
 
 def parse_directives(value: str) -> dict[str, str] | None:
@@ -85,12 +103,15 @@ def matches(condition: str, etag: str) -> bool:
 
 
 def outward(headers: Headers) -> Headers:
-    """Return an answer's headers for clients: no tags, no age, and no leave for caches that we cannot purge."""
+    """Return an answer's headers for clients: nothing that is for us, and no leave for caches that we cannot purge."""
     return [
         (name, for_clients(value)) if name.lower() == "cache-control" else (name, value)
         for name, value in headers
         if name.lower() not in _INSIDE
     ]
+
+
+OURS = Rules(frozenset(("public", "s-maxage")), outward)
 
 
 def for_clients(cache_control: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.gateway import cache as cache_module
+from services.gateway.freshness import OURS
 from services.gateway.store import MAX_OBJECT
 from tests.gateway.conftest import StartGateway, as_user, make_token
 from tests.gateway.upstreams import Behaviour, Line, Upstream, response, say
@@ -30,7 +31,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(cache_module.reuse_answers, "__defaults__", (clock,))
+    monkeypatch.setattr(cache_module.reuse_answers, "__defaults__", (OURS, clock))
     return clock
 
 
@@ -336,6 +337,15 @@ def test_it_is_renewed_by_its_entity_tag(client: WsgiClient, posts: Upstream, cl
     assert [request.header("if-none-match") for request in posts.received] == [None, '"one"']
     clock.passed = 120
     assert seen(client.get(URL)) == (b"1", "HIT")
+
+
+def test_without_an_entity_tag_it_is_renewed_by_its_date(client: WsgiClient, posts: Upstream, clock: Clock) -> None:
+    date = "Thu, 01 Jan 2026 00:00:00 GMT"
+    posts.behaviour = numbered(SHARED, f"Last-Modified: {date}")
+    client.get(URL)
+    clock.passed = 61
+    client.get(URL)
+    assert [request.header("if-modified-since") for request in posts.received] == [None, date]
 
 
 def test_a_304_that_says_nothing_new_leaves_the_terms_as_they_were(

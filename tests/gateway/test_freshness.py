@@ -1,13 +1,13 @@
 import pytest
 
-from services.gateway.freshness import Terms, for_clients, matches, outward, parse_directives, tags, terms
+from services.gateway.freshness import OURS, Terms, for_clients, matches, outward, parse_directives, tags, terms
 from services.gateway.headers import Headers
 
 SHARED = ("Cache-Control", "public, s-maxage=60")
 
 
-def about(*headers: tuple[str, str], status: str = "200 OK") -> Terms | None:
-    return terms(status, [*headers])
+def about(*headers: tuple[str, str], status: str = "200 OK", needed: frozenset[str] = OURS.needed) -> Terms | None:
+    return terms(status, [*headers], needed)
 
 
 def test_what_says_public_and_s_maxage_is_shared() -> None:
@@ -43,6 +43,25 @@ def test_directives_are_read_as_they_may_be_written(said: str, lifetime: int) ->
     assert known.lifetime == lifetime
 
 
+@pytest.mark.parametrize(
+    "said, lifetime",
+    [
+        ("max-age=60", 60), ("max-age=60, s-maxage=5", 5), ("s-maxage=60, max-age=5", 60), ("public", None),
+        ("max-age=60, private", None), ("max-age=60, no-store", None), ("s-maxage=x, max-age=60", None),
+    ],
+)  # fmt: skip
+def test_without_rules_of_ours_those_of_http_hold(said: str, lifetime: int | None) -> None:
+    known = about(("Cache-Control", said), needed=frozenset())
+    assert (known and known.lifetime) == lifetime
+
+
+@pytest.mark.parametrize("age", ["soon", "-7", "7.0", "0, 7", "", "\u0667"])
+def test_an_age_that_is_none_is_passed_over_and_the_first_counts(age: str) -> None:
+    known = about(SHARED, ("Age", age))
+    assert known is not None
+    assert known.age == 0
+
+
 def test_several_lines_are_one_list() -> None:
     assert about(("Cache-Control", "public"), ("cache-control", "s-maxage=60")) is not None
     assert about(SHARED, ("cache-control", "private")) is None
@@ -53,7 +72,8 @@ def test_several_lines_are_one_list() -> None:
     [
         ("Set-Cookie", "a=b"), ("Vary", "*"), ("Vary", "Accept, *"), ("Vary", "Cookie"), ("Vary", "Authorization"),
         ("Vary", "X-Forwarded-For"), ("Vary", "X-User-Id"), ("Vary", "Host"), ("Vary", "If-None-Match"),
-        ("Vary", "Range"), ("Age", "60"), ("Age", "soon"),
+        ("Vary", "Range"), ("Age", "60"), ("Age", "99999999999"),
+        ("CDN-Cache-Control", "private"), ("CDN-Cache-Control", "max-age=60"),
     ],
 )  # fmt: skip
 def test_what_is_one_clients_or_too_old_is_never_shared(header: tuple[str, str]) -> None:
@@ -104,7 +124,7 @@ def test_tags_are_a_list() -> None:
 
 
 def test_clients_see_neither_tags_nor_leave_for_caches_that_cannot_be_purged() -> None:
-    assert outward([SHARED, ("Cache-Tag", "a"), ("Age", "5"), ("ETag", '"1"')]) == [
+    assert outward([SHARED, ("Cache-Tag", "a"), ("View-Of", "b"), ("ETag", '"1"')]) == [
         ("Cache-Control", "public, no-cache"),
         ("ETag", '"1"'),
     ]

@@ -2,10 +2,6 @@
 
 import os
 import secrets
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -14,11 +10,11 @@ from typing import Any
 import jwt
 import psycopg
 import pytest
-import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared import clock, tokens
 from shared.ids import new_id
+from tests.redis_server import RedisServer
 
 POSTGRES = os.environ.get("POSTERN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432").rstrip("/")
 KEY_ID = "test-key"
@@ -122,29 +118,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         connection.execute("CREATE SCHEMA public")
 
 
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("needs redis-server")
-    path = tmp_path_factory.mktemp("redis")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(path)]
-    with Path(path / "log").open("wb") as log, subprocess.Popen([server, *arguments], stdout=log) as process:
-        url = f"redis://127.0.0.1:{port}"
-        wait_for_redis(url)
-        yield url
-        process.terminate()
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
 
 
-def wait_for_redis(url: str) -> None:
-    deadline = time.monotonic() + 5
-    with redis.Redis.from_url(url) as connection:
-        while time.monotonic() < deadline:
-            try:
-                connection.ping()
-                return
-            except redis.ConnectionError:
-                time.sleep(0.02)
-    raise TimeoutError(url)
+@pytest.fixture(scope="module")
+def redis_url(redis_server: RedisServer) -> str:
+    return redis_server.url

@@ -75,7 +75,7 @@ def chain(
     app = layers.pass_on(own_pages, pools, breakers, trusted)
     app = reuse_answers(app, store, views.note)
     app = layers.check_rights(app)
-    app = layers.count(app, window if config.ratelimit_enabled else None)
+    app = layers.count(app, window if config.ratelimit_enabled else None, observe=config.ratelimit_observe)
     app = layers.identify(app, verifier.verify, csrf)
     app = layers.answer_preflights(app, cors)
     app = layers.limit_size(app)

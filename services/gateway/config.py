@@ -74,6 +74,9 @@ class Config(BaseConfig):
     ratelimit_enabled: bool = setting(
         "RATELIMIT_ENABLED", boolean, "true", "Whether requests are counted; always in production"
     )
+    ratelimit_observe: bool = setting(
+        "RATELIMIT_OBSERVE", boolean, "false", "Whether those beyond a limit are counted and let pass"
+    )
     proxy_allowed_hosts: tuple[str, ...] = setting(
         "PROXY_ALLOWED_HOSTS",
         items(_outside_host),

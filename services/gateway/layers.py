@@ -16,7 +16,7 @@ from services.gateway.breaker import Breaker
 from services.gateway.cors import Cors
 from services.gateway.forward import Request
 from services.gateway.limits import CLASSES, Window
-from services.gateway.measures import REFUSALS, forward, told
+from services.gateway.measures import forward, note_excess, told
 from services.gateway.pool import ClientGone, Pool
 from services.gateway.routes import Route, RouteTable
 from services.gateway.target import join_target, split_target
@@ -153,8 +153,8 @@ def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: 
     return layer
 
 
-def count(app: WsgiApp, window: Window | None) -> WsgiApp:
-    """Count the request against its user, else its address, and refuse it when the window is full."""
+def count(app: WsgiApp, window: Window | None, *, observe: bool) -> WsgiApp:
+    """Count the request against its user, else its address, and refuse it when the window is full, or only note it."""
     if window is None:
         return app
 
@@ -162,12 +162,13 @@ def count(app: WsgiApp, window: Window | None) -> WsgiApp:
         visit: Visit = environ[KEY]
         name = visit.route.limit if visit.route else "general"
         if name is not None:
-            who = visit.somebody
-            verdict = window.hit(CLASSES[name], who.user_id if who else client.limiter_key(visit.address))
+            key = visit.somebody.user_id if visit.somebody else client.limiter_key(visit.address)
+            verdict = window.hit(CLASSES[name], key)
             visit.extra += verdict.headers()
             if not verdict.allowed:
-                REFUSALS.add(name)
-                raise verdict.problem()
+                note_excess(environ, name, key, "observed" if observe else "refused")
+                if not observe:
+                    raise verdict.problem()
         return app(environ, start_response)
 
     return layer

@@ -1,6 +1,7 @@
 """What the gateway counts besides requests, and what it tells of a single one: how long it took, and why so."""
 
 import json
+import logging
 import time
 from typing import Any
 
@@ -13,10 +14,21 @@ from services.gateway.visit import Environ, Visit
 from shared.metrics import Counter, Histogram
 from shared.problems import Problem
 
-REFUSALS = Counter("gateway_rate_limited_total", "Requests refused by a limit.", "limit")
+EXCESS = Counter("gateway_rate_limited_total", "Requests beyond a limit.", "limit", "action")
 UPSTREAMS = Histogram(
     "gateway_upstream_duration_seconds", "Time until an upstream's answer could be passed on.", "upstream", "outcome"
 )
+
+
+_logger = logging.getLogger("postern.limits")
+
+
+def note_excess(environ: Environ, limit: str, key: str, action: str) -> None:
+    """Count a request beyond a limit, and tell of one that is let pass whom it would have met."""
+    EXCESS.add(limit, action)
+    if action == "observed":
+        fields = {"limit": limit, "countedBy": key, "requestId": environ["postern.request_id"]}
+        _logger.info("over the limit", extra={"fields": fields})
 
 
 def forward(breaker: Breaker, pool: Pool, request: Request, visit: Visit) -> Answer:

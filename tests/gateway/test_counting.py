@@ -1,8 +1,11 @@
 """Rate limits as a client meets them."""
 
+import json
+
 import pytest
 
 from tests.gateway.conftest import StartGateway, as_user, make_token
+from tests.gateway.test_measures import told
 from tests.gateway.upstreams import Upstream
 from tests.gateway.wsgi_client import WsgiClient
 
@@ -103,3 +106,20 @@ def test_limits_can_be_switched_off_outside_production(start_gateway: StartGatew
     client = start_gateway(RATELIMIT_ENABLED="false")
     responses = [client.get("/api/hello") for _ in range(120)]
     assert {(response.status, response.header("RateLimit")) for response in responses} == {(200, None)}
+
+
+def test_an_observed_limit_refuses_nobody_and_tells_who_is_beyond_it(
+    start_gateway: StartGateway, posts: Upstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = 'gateway_rate_limited_total{limit="general",action="observed"}'
+    before = told(sample)
+    client = start_gateway(RATELIMIT_OBSERVE="true")
+    answers = [client.get("/api/tags") for _ in range(103)]
+    assert {answer.status for answer in answers} == {200}
+    assert [answer.header("X-RateLimit-Remaining") for answer in answers[98:]] == ["1", "0", "0", "0", "0"]
+    assert len(posts.received) == 103
+    assert told(sample) == before + 3
+    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    beyond = [line for line in logged if line["message"] == "over the limit"]
+    assert [(line["limit"], line["countedBy"]) for line in beyond] == [("general", "192.0.2.1")] * 3
+    assert {line["requestId"] for line in beyond} == {str(answer.header("X-Request-ID")) for answer in answers[100:]}

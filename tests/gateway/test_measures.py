@@ -16,7 +16,7 @@ def told(sample: str) -> float:
 
 
 def test_a_refusal_of_the_limits_is_counted(start_gateway: StartGateway) -> None:
-    sample = 'gateway_rate_limited_total{limit="login"}'
+    sample = 'gateway_rate_limited_total{limit="login",action="refused"}'
     before = told(sample)
     client = start_gateway()
     for _ in range(CLASSES["login"].quota + 2):

@@ -66,10 +66,10 @@ class Gateway:
         """Wait until the log has this."""
         wait_until(lambda: text in self.log.read_text())
 
-    def get(self, target: str) -> tuple[int, bytes]:
+    def get(self, target: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         connection = self.connect()
         try:
-            connection.request("GET", target)
+            connection.request(method, target, headers=headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:

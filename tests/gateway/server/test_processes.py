@@ -1,0 +1,55 @@
+"""Several gateway processes with one Redis are one gateway, and go on by themselves without it."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from services.gateway.limits import CLASSES, FallbackWindow
+from tests.gateway.server.running import Gateway, running_gateway, wait_until
+from tests.gateway.upstreams import Upstream
+from tests.redis_server import RedisServer
+
+PROCESSES = 3
+QUOTA = CLASSES["login"].quota
+
+
+@pytest.fixture
+def gateway(
+    services: dict[str, Upstream], redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    settings = {"GATEWAY_WORKERS": str(PROCESSES), "REDIS_URL": redis_server.url, "TRUSTED_PROXIES": "127.0.0.0/8"}
+    folder = tmp_path_factory.mktemp("processes")
+    with running_gateway(folder, services, **settings, RATELIMIT_ENABLED="true") as gateway:
+        yield gateway
+
+
+def log_in(gateway: Gateway, address: str) -> int:
+    return gateway.get("/api/auth/login", "POST", {"X-Forwarded-For": address})[0]
+
+
+def tries(gateway: Gateway, address: str, count: int = 4 * QUOTA) -> Counter[int]:
+    """Return how often which status was answered to tries at the same time, each on a connection of its own."""
+    with ThreadPoolExecutor(8) as at_once:
+        return Counter(at_once.map(lambda _: log_in(gateway, address), range(count)))
+
+
+def test_limits_are_exact_and_outlive_the_store(gateway: Gateway, redis_server: RedisServer) -> None:
+    assert tries(gateway, "203.0.113.1") == {200: QUOTA, 429: 3 * QUOTA}
+    redis_server.stop()
+    try:
+        alone = tries(gateway, "203.0.113.2")
+        assert alone[200] + alone[429] == 4 * QUOTA  # nobody sees an error
+        assert QUOTA <= alone[200] <= PROCESSES * QUOTA
+        time.sleep(FallbackWindow.PAUSE)  # after which the store is asked again
+        tries(gateway, "203.0.113.3")
+        warnings = gateway.log.read_text().count("limits are counted in this process only")
+        assert 1 <= warnings <= PROCESSES  # one a minute in each
+    finally:
+        redis_server.start()
+    assert tries(gateway, "203.0.113.4", 1)
+    wait_until(lambda: gateway.get("/api/health")[1].count(b'"redis":{"status":"ok"') == 1)
+    time.sleep(FallbackWindow.PAUSE)
+    assert tries(gateway, "203.0.113.5") == {200: QUOTA, 429: 3 * QUOTA}

@@ -138,6 +138,8 @@ UPLOADS = (
     uploads("GET", "/api/uploads", who=USER),
     uploads("GET PATCH DELETE", "/api/uploads/{id}", who=USER),
     uploads("POST", "/api/uploads/{id}/sign", who=USER),
+    uploads("POST", "/api/uploads/tus", who=USER, limit="upload", max_body=UPLOAD_LIMIT),
+    uploads("HEAD PATCH DELETE", "/api/uploads/tus/{id}", who=USER, max_body=UPLOAD_LIMIT, first_byte=30.0),
     uploads("GET", "/api/files/by-id/{id}", limit="files"),
     uploads("GET", "/api/files/{userId}/{path…}", limit="files"),
     uploads("POST PUT", "/api/files/{userId}/{path…}", who=USER, limit="upload", max_body=UPLOAD_LIMIT),

@@ -9,7 +9,9 @@ from services.uploads.config import Config
 from services.uploads.disk import LocalStorage
 from services.uploads.models import database, feed
 from services.uploads.owners import OwnerReader
-from services.uploads.resources import files, uploads
+from services.uploads.partials import Partials
+from services.uploads.resources import files, resumable, uploads
+from services.uploads.resuming import Resumer
 from services.uploads.signing import Signer
 from services.uploads.storage import Storage
 from services.uploads.sweeping import Sweeper
@@ -26,10 +28,11 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     config = config or Config.from_environment()
     storage = open_storage(config)
     variants = VariantCache(config.data_dir / "variants", config.variants_size)
+    resumer = Resumer(storage, Partials(config.data_dir / "tus"), config.quota)
     app = create_service(
         "uploads",
         config,
-        [uploads.blp, files.blp],
+        [uploads.blp, resumable.blp, files.blp],
         checks={"database": check_database(database), "storage": storage.check},
         feed=feed,
         fetch_keys=fetch_keys,
@@ -37,11 +40,12 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     app.extensions |= {
         "postern.storage": storage,
         "postern.variants": variants,
+        "postern.resumer": resumer,
         "postern.signer": Signer(config.internal_token),
     }
     db.init_app(app, database, config.database_url, MIGRATIONS)
-    run_in_background(app, OwnerReader(config, storage, variants))
-    run_in_background(app, Sweeper(storage, variants))
+    run_in_background(app, OwnerReader(config, storage, variants, resumer.partials))
+    run_in_background(app, Sweeper(storage, variants, resumer))
     return app
 
 

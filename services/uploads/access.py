@@ -6,6 +6,7 @@ from flask import current_app
 
 from services.uploads.config import Config
 from services.uploads.models import Query, Upload, Usage
+from services.uploads.resuming import Resumer
 from services.uploads.signing import Link, Signer
 from services.uploads.storage import Storage
 from services.uploads.variants import VariantCache
@@ -25,6 +26,10 @@ def current_variants() -> VariantCache:
 
 def current_signer() -> Signer:
     return cast(Signer, current_app.extensions["postern.signer"])
+
+
+def current_resumer() -> Resumer:
+    return cast(Resumer, current_app.extensions["postern.resumer"])
 
 
 def current_config() -> Config:

@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import peewee
+from peewee import fn
 
 from services.uploads.inspection import KINDS, Kind
 from shared import clock
@@ -144,6 +146,50 @@ class Usage(Model):
     @classmethod
     def _ensure(cls, user_id: str) -> None:
         cls.insert(user_id=user_id, bytes=0).on_conflict_ignore().execute()
+
+
+class Resumable(Model):
+    """An upload that is sent in several requests, known until it expires; its bytes are in `partials` until it is done.
+
+    What was done is the upload with the same id. What was not counts with its whole `length` in `Usage`.
+    """
+
+    id = id_field()
+    user_id = IdField(index=True)
+    length = peewee.BigIntegerField()
+    metadata = peewee.TextField()
+    done = peewee.BooleanField(default=False)
+    expires_at = TimestampField(index=True)
+
+    @classmethod
+    def live(cls, user_id: str, upload_id: str) -> Query:
+        """Select a user's upload unless it has expired, or was completed and is deleted."""
+        is_there = ~cls.done | fn.EXISTS(Upload.select().where(Upload.id == cls.id))
+        return cls.select().where(cls.id == upload_id, cls.user_id == user_id, cls.expires_at > clock.now(), is_there)
+
+    @classmethod
+    def expired(cls, now: datetime) -> Query:
+        """Select what was not completed in time."""
+        return cls.select().where(cls.expires_at <= now, ~cls.done)
+
+    @classmethod
+    def complete(cls, upload_id: str) -> bool:
+        """Mark it as done; return False when it is already or has gone."""
+        waiting = (cls.id == upload_id) & ~cls.done
+        changed: int = cls.update(done=True).where(waiting).execute()
+        return changed == 1
+
+    @classmethod
+    def remove(cls, upload_id: str) -> bool:
+        """Delete it unless it is done; return whether it was there."""
+        removed: int = cls.delete().where(cls.id == upload_id, ~cls.done).execute()
+        return removed == 1
+
+    @classmethod
+    def known(cls, ids: Collection[str]) -> set[str]:
+        """Return those of the ids that are still under way."""
+        rows: Any = cls.select(cls.id).where(cls.id.in_(list(ids)), ~cls.done).tuples()
+        return {upload_id for (upload_id,) in rows}
 
 
 NEWEST = Order("newest", (Upload.created_at, Upload.id))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from flask import request
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from services.uploads import digests
 from services.uploads.inspection import HEAD, MAX_PDF, Kind, kind_of
@@ -36,16 +35,25 @@ def body(max_size: int) -> Iterator[bytes]:
     """Yield the request's body; raise PAYLOAD_TOO_LARGE, and BAD_REQUEST unless it is what its digest announces."""
     expected = digests.announced(request.headers)
     digest = hashlib.sha256()
-    request.max_content_length = max_size
-    try:
-        while block := request.stream.read(BLOCK):
-            if expected:
-                digest.update(block)
-            yield block
-    except RequestEntityTooLarge as error:
-        raise Problem("PAYLOAD_TOO_LARGE", maxSize=MAX_PDF) from error
+    for block in blocks(max_size):
+        if expected:
+            digest.update(block)
+        yield block
     if expected and digest.digest() != expected:
         raise Problem("BAD_REQUEST", f"The body is not the one that {digests.HEADER} announces.")
+
+
+def blocks(max_size: int) -> Iterator[bytes]:
+    """Yield the request's body; raise PAYLOAD_TOO_LARGE, before anything is read where that is announced."""
+    seen, too_large = 0, Problem("PAYLOAD_TOO_LARGE", maxSize=min(max_size, MAX_PDF))
+    if (request.content_length or 0) > max_size:
+        raise too_large
+    request.max_content_length = max_size + 1  # Werkzeug refuses to look whether anything follows the last byte
+    while block := request.stream.read(BLOCK):
+        seen += len(block)
+        if seen > max_size:
+            raise too_large
+        yield block
 
 
 def receive_raw(draft: BinaryIO, filename: str, private: bool) -> Received:

@@ -25,6 +25,14 @@ class UploadsFormSchema(Schema):
     private = Boolean(load_default=False)
 
 
+class ResumableSchema(Schema):
+    """What Upload-Metadata may say; `filetype` is what many clients add, and never believed."""
+
+    filename = Text(low=1, high=MAX_FILENAME, required=True)
+    filetype = Text(high=MAX_FILENAME)
+    private = Boolean(load_default=False)
+
+
 class UploadPatchSchema(Schema):
     """What can be changed of an upload."""
 

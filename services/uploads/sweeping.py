@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
-from services.uploads.models import Upload, database
+from services.uploads.models import Resumable, Upload, database
+from services.uploads.resuming import Resumer
 from services.uploads.storage import Storage
 from services.uploads.variants import VariantCache
 from shared import clock
@@ -34,6 +35,16 @@ def sweep(storage: Storage, before: datetime) -> int:
     return removed
 
 
+def sweep_partials(resumer: Resumer, now: datetime) -> None:
+    """Remove uploads that were not completed in time, and parts of files that no upload knows."""
+    for row in Resumable.expired(now):
+        resumer.drop(row)
+    Resumable.delete().where(Resumable.done, Resumable.expires_at <= now).execute()
+    for ids in _batches(stored.key for stored in resumer.partials.list() if stored.modified < now - GRACE):
+        for upload_id in set(ids) - Resumable.known(ids):
+            resumer.partials.discard(upload_id)
+
+
 def sweep_variants(variants: VariantCache) -> None:
     """Remove what was made of images that are gone, and count the rest."""
     for keys in _batches(iter(variants.keys())):
@@ -50,7 +61,8 @@ def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
 class Sweeper:
     """Sweep at the start and every hour, in a thread of its own."""
 
-    def __init__(self, storage: Storage, variants: VariantCache) -> None:
+    def __init__(self, storage: Storage, variants: VariantCache, resumer: Resumer) -> None:
+        self._resumer = resumer
         self._storage = storage
         self._variants = variants
         self._stopping = threading.Event()
@@ -65,6 +77,7 @@ class Sweeper:
         while not self._stopping.is_set():
             try:
                 with database.connection_context():
+                    sweep_partials(self._resumer, clock.now())
                     sweep_variants(self._variants)
                     if removed := sweep(self._storage, clock.now() - GRACE):
                         _logger.info("removed %d files that no upload knows", removed)

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from services.uploads import create_app
 from services.uploads.config import Config
-from services.uploads.models import Upload, Usage, database
+from services.uploads.models import Resumable, Upload, Usage, database
 from shared.tokens import Jwks
 from tests.conftest import MakeToken
 from tests.uploads.samples import MULTIPART, form, form_of_many
@@ -49,16 +49,20 @@ def app(config: Config, jwks: Jwks) -> Iterator[Flask]:
     yield app
     rows = {upload.key for upload in Upload.select()}
     used, counted = used_bytes(), {usage.user_id: usage.bytes for usage in Usage.select() if usage.bytes}
+    begun = {row.id for row in Resumable.select().where(~Resumable.done)}
     database.close()
     assert kept_files(config) == rows
     assert used == counted
     assert not drafts(config)
+    assert {path.name for path in (config.data_dir / "tus").iterdir()} <= begun
 
 
 def used_bytes() -> dict[str, int]:
     used: dict[str, int] = {}
     for upload in Upload.select():
         used[upload.user_id] = used.get(upload.user_id, 0) + upload.size
+    for begun in Resumable.select().where(~Resumable.done):
+        used[begun.user_id] = used.get(begun.user_id, 0) + begun.length
     return used
 
 

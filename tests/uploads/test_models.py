@@ -3,12 +3,12 @@ from pathlib import Path
 from playhouse.migrations import Runner
 
 from services.uploads import MIGRATIONS
-from services.uploads.models import Fact, FeedPosition, IdempotencyKey, Upload, Usage
+from services.uploads.models import Fact, FeedPosition, IdempotencyKey, Resumable, Upload, Usage
 from shared.db import connect
 from shared.ids import new_id
 from tests.helpers import assert_models_match_migrations
 
-TABLES = (Fact, FeedPosition, IdempotencyKey, Upload, Usage)
+TABLES = (Fact, FeedPosition, IdempotencyKey, Resumable, Upload, Usage)
 
 
 def test_models_and_migrations_agree(database_url: str) -> None:

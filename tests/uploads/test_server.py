@@ -1,5 +1,6 @@
 """The service as it runs: real sockets, the real server, clients that go away."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ import pytest
 from shared.tokens import Jwks
 from tests.uploads import samples
 from tests.uploads.conftest import AsUser, Headers
+from tests.uploads.tus_client import PART, PATH, SPEAKS, metadata
 
 ROOT = Path(__file__).parent.parent.parent
 BOOT = """
@@ -76,6 +78,15 @@ class Served:
             return answer.status, orjson.loads(answer.read() or b"null")
         finally:
             connection.close()
+
+    def answer(self, method: str, path: str, headers: Headers, body: bytes | None = None) -> Any:
+        """Return the headers of an answer that is a success."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        assert answer.status < 300, answer.read()
+        connection.close()
+        return answer.headers
 
     def files(self) -> list[Path]:
         return [path for path in (self.folder / "uploads").rglob("*") if path.is_file()]
@@ -225,5 +236,28 @@ def test_what_was_answered_with_201_outlives_a_kill(tmp_path: Path, auth: str, a
             connection.request("GET", path)
             assert connection.getresponse().read() == samples.png()
         connection.close()
+    finally:
+        served.stop()
+
+
+def test_a_resumable_upload_outlives_a_kill(tmp_path: Path, auth: str, as_user: AsUser) -> None:
+    served, ann, data = Served(tmp_path, auth), as_user() | SPEAKS, samples.pdf(3_000_000)
+    try:
+        about = {"Upload-Length": str(len(data)), "Upload-Metadata": metadata(filename="a.pdf")}
+        url = served.answer("POST", PATH, ann | about)["Location"]
+        part = ann | {"Content-Type": PART, "Content-Length": str(len(data)), "Upload-Offset": "0"}
+        lines = [f"PATCH {url} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in part.items())]
+        half_way = begin(served, "\r\n".join([*lines, "", ""]).encode() + data[:1_000_000])
+        begun = tmp_path / "tus" / url.rsplit("/")[-1]
+        wait_until(lambda: begun.exists() and begun.stat().st_size >= 900_000)
+        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        half_way.close()
+        offset = int(served.answer("HEAD", url, ann)["Upload-Offset"])
+        assert 900_000 <= offset == begun.stat().st_size <= 1_000_000
+        rest = part | {"Upload-Offset": str(offset), "Content-Length": str(len(data) - offset)}
+        assert served.answer("PATCH", url, rest, data[offset:])["Upload-Offset"] == str(len(data))
+        [known] = served.ask("GET", "/api/uploads", ann)[1]["data"]
+        assert known["sha256"] == hashlib.sha256(data).hexdigest()
     finally:
         served.stop()

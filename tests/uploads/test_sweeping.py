@@ -80,7 +80,7 @@ def test_the_service_sweeps_when_it_starts(app: Flask, upload: UploadFile, stora
     upload()
     path = orphan(config)
     age(path, 20)
-    sweeper = Sweeper(storage, app.extensions["postern.variants"])
+    sweeper = Sweeper(storage, app.extensions["postern.variants"], app.extensions["postern.resumer"])
     sweeper.start()
     until = clock.now() + timedelta(seconds=10)
     while path.exists():
@@ -90,7 +90,8 @@ def test_the_service_sweeps_when_it_starts(app: Flask, upload: UploadFile, stora
 
 @pytest.fixture
 def reader(app: Flask, config: Config) -> OwnerReader:
-    reader = OwnerReader(config, app.extensions["postern.storage"], app.extensions["postern.variants"])
+    parts = app.extensions["postern.resumer"].partials
+    reader = OwnerReader(config, app.extensions["postern.storage"], app.extensions["postern.variants"], parts)
     reader.last_event_id = None
     return reader
 

@@ -206,7 +206,8 @@ def test_variants_go_with_their_original(
     client.get(f"{image['path']}?w=5")
     assert kept(config) == ["5x4.png"]
     if how == "user":
-        reader = OwnerReader(config, app.extensions["postern.storage"], app.extensions["postern.variants"])
+        parts = app.extensions["postern.resumer"].partials
+        reader = OwnerReader(config, app.extensions["postern.storage"], app.extensions["postern.variants"], parts)
         reader._apply([{"id": "0-1", "type": "user.deleted", "subject": image["userId"], "data": {}}])
     elif how == "PUT":
         client.put(image["path"], data=samples.png(300, 300), headers=ann)

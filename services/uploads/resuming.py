@@ -1,0 +1,119 @@
+"""Uploads that are sent in several requests: begun, continued, completed like any other, or given up."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from services.uploads import keeping, tus
+from services.uploads.inspection import HEAD, kind_of
+from services.uploads.models import Resumable, Upload, Usage, database
+from services.uploads.partials import Partials
+from services.uploads.receiving import Incoming
+from services.uploads.storage import Storage
+from shared.problems import Problem
+
+
+@dataclass(frozen=True)
+class Resumer:
+    """What belongs together to continue an upload; `quota` in bytes."""
+
+    storage: Storage
+    partials: Partials
+    quota: int
+
+    def begin(self, row: Resumable) -> None:
+        """Write the row and count the bytes that are to come; raise QUOTA_EXCEEDED."""
+        with database.atomic():
+            keeping.count(row.user_id, row.length, self.quota)
+            row.save(force_insert=True)
+
+    def offset(self, row: Resumable) -> int:
+        """Return how many bytes are there, all of them only when the upload has been completed."""
+        return row.length if row.done else self.partials.size(row.id)
+
+    def add(self, row: Resumable, offset: int, blocks: Iterable[bytes]) -> int:
+        """Add the blocks, which end at the end of the file at the latest, and return where they end.
+
+        The last block of the file is kept back until the whole is looked into and recorded: a crash before that
+        leaves an upload that can be continued, never one that has all its bytes and is not there. Raises CONFLICT,
+        NOT_FOUND, and whatever is wrong with the file.
+        """
+        last, start = b"", offset
+        for block in blocks:
+            if not offset:
+                self._check_start(row, block)
+            if offset + len(block) == row.length:
+                last = block
+            else:
+                offset = self.partials.append(row.id, offset, block)
+        if last:
+            with self._given_up_when_refused(row):
+                self._complete(row, last)
+            return row.length
+        if offset > start:
+            self.partials.sync(row.id)
+            self._check_wanted(row)
+        return offset
+
+    def _check_start(self, row: Resumable, block: bytes) -> None:
+        """Refuse what cannot become a file that is taken before more of it is sent."""
+        if len(block) < HEAD:
+            return
+        with self._given_up_when_refused(row):
+            kind = kind_of(block[:HEAD])
+            if row.length > kind.max_size:
+                detail = f"A file of this type must have at most {kind.max_size} bytes."
+                raise Problem("PAYLOAD_TOO_LARGE", detail, maxSize=kind.max_size)
+
+    def _check_wanted(self, row: Resumable) -> None:
+        """Keep no bytes of an upload that was given up meanwhile: raise NOT_FOUND."""
+        if not Resumable.known([row.id]):
+            self.partials.discard(row.id)
+            raise Problem("NOT_FOUND")
+
+    def _complete(self, row: Resumable, last: bytes) -> None:
+        """Make an upload with the same id of it."""
+        about, start = tus.metadata(row.metadata), row.length - len(last)
+        if self.partials.size(row.id) < start:
+            raise _gone()
+        with self.storage.draft() as draft:
+            file = Incoming(draft, "body")
+            for block in self.partials.blocks(row.id, start):
+                file.write(block)
+            file.write(last)
+            received = file.end(about["filename"], about["private"])
+            upload = keeping.prepare(row.user_id, received)
+            upload.id, upload.name = row.id, f"{row.id}.{received.kind.extension}"
+            with keeping.stored(self.storage, draft, upload):
+                self._record(row, upload)
+        self.partials.discard(row.id)
+
+    def _record(self, row: Resumable, upload: Upload) -> None:
+        with database.atomic():
+            Usage.lock(row.user_id)
+            if not Resumable.complete(row.id):
+                raise _gone()
+            Usage.remove(row.user_id, row.length)
+            keeping.record(upload, self.quota)
+
+    @contextmanager
+    def _given_up_when_refused(self, row: Resumable) -> Iterator[None]:
+        """Keep nothing of a file that will never be taken."""
+        try:
+            yield
+        except Problem as problem:
+            if problem.status < 500:
+                self.drop(row)
+            raise
+
+    def drop(self, row: Resumable) -> None:
+        """Forget an upload and the bytes that have come; one that was completed stays."""
+        with database.atomic():
+            Usage.lock(row.user_id)
+            if Resumable.remove(row.id):
+                Usage.remove(row.user_id, row.length)
+        self.partials.discard(row.id)
+
+
+def _gone() -> Problem:
+    return Problem("CONFLICT", "The upload was completed or given up by another request.")

@@ -192,7 +192,7 @@ class Blueprint(flask_smorest.Blueprint):
             return None
         members: dict[str, Any] = {"success": ma.fields.Boolean(), "data": ma.fields.Nested(schema)}
         if schema.many:
-            members["pagination"] = ma.fields.Nested(PaginationSchema)
+            members |= {"pagination": ma.fields.Nested(PaginationSchema), **getattr(schema, "beside_list", {})}
         name = type(schema).__name__.removesuffix("Schema") + ("List" if schema.many else "") + "Envelope"
         return _envelopes.setdefault((type(schema), schema.many), type(name, (Schema,), members))
 
@@ -205,9 +205,9 @@ def envelope(data: Any) -> dict[str, Any]:
     return body
 
 
-def respond(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Answer with data that is ready to serialise, past marshmallow."""
-    return Response(orjson.dumps(envelope(data), option=_DUMP), status, headers, content_type=JSON)
+def respond(data: Any, status: int = 200, headers: dict[str, str] | None = None, **beside: Any) -> Response:
+    """Answer with data that is ready to serialise, past marshmallow; `beside` stands next to it in the envelope."""
+    return Response(orjson.dumps(envelope(data) | beside, option=_DUMP), status, headers, content_type=JSON)
 
 
 def no_content() -> Response:

@@ -1,5 +1,6 @@
 """The documents say what the code does: a setting, route or code that is not documented fails here."""
 
+import ast
 import importlib
 import re
 from dataclasses import fields
@@ -56,6 +57,23 @@ def test_links_lead_to_files(page: str) -> None:
     folder = (ROOT / page).parent
     broken = [target for target in LINK.findall((ROOT / page).read_text()) if not (folder / target).exists()]
     assert not broken
+
+
+def published_facts() -> set[str]:
+    """Return the types of all facts that the code publishes."""
+    calls = [
+        node
+        for path in ROOT.glob("services/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("feed.publish")
+    ]
+    return {part.value for call in calls for part in ast.walk(call.args[0]) if isinstance(part, ast.Constant)}  # type: ignore[misc]
+
+
+def test_every_fact_is_in_the_architecture_and_nothing_else() -> None:
+    text = (ROOT / "docs/architecture.md").read_text().partition("### Facts")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE)
+    assert {kind for row in rows for kind in re.findall(r"`(.*?)`", row)} == published_facts()
 
 
 def test_every_decision_is_numbered_and_has_its_three_parts() -> None:

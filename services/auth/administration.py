@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import peewee
 
 from services.auth import accounts, notices
-from services.auth.auditing import audit
+from services.auth.auditing import actor_id, audit
 from services.auth.folding import fold_name
 from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, Session, User, database, feed
 from shared.db import is_postgres
@@ -109,7 +109,7 @@ def _tell(user: User, changed: dict[str, Any], email_before: str, now: datetime,
         audit("email_changed", user.id)
         notices.email_changed(user, email_before)
     if "role" in changed:
-        feed.publish("user.role_changed", user.id, {"role": user.role})
+        feed.publish("user.role_changed", user.id, {"role": user.role, "actorId": actor_id()})
         audit("role_changed", user.id, role=user.role)
     if "status" in changed:
         return _tell_status(user, now)

@@ -15,19 +15,23 @@ def audit(kind: str, user_id: str | None, **detail: Any) -> None:
     The actor is whoever is signed in to the request: nobody for a login, or for a command.
     """
     if has_request_context():
-        caller = g.get("postern_claims")
-        actor_id = caller.user_id if caller else None
         address, request_id = client_address(), request.environ.get("postern.request_id", "")
     else:
-        actor_id, address, request_id = None, "", ""
+        address, request_id = "", ""
     AuditEvent.create(
         kind=kind,
         user_id=user_id,
-        actor_id=actor_id,
+        actor_id=actor_id(),
         address=address,
         request_id=request_id,
         detail=orjson.dumps(detail).decode(),
     )
+
+
+def actor_id() -> str | None:
+    """Return whoever is signed in to the request, None for a stranger and for a command."""
+    caller = g.get("postern_claims") if has_request_context() else None
+    return str(caller.user_id) if caller else None
 
 
 def client_address() -> str:

@@ -150,6 +150,9 @@ MESSAGES = (
     messages("POST", "/api/contact", limit="contact", max_body=FORM_LIMIT, form=True),
     messages("GET", "/api/admin/contact", who=MODERATOR, limit="admin"),
     messages("PATCH", "/api/admin/contact/{id}", who=MODERATOR, limit="admin"),
+    messages("GET", "/api/notifications", who=USER),
+    messages("PATCH", "/api/notifications/{id}", who=USER),
+    messages("POST", "/api/notifications/read-all", who=USER),
 )
 
 SERVICES: dict[str, tuple[int, tuple[Route, ...]]] = {  # the port that each has by default, and its rows

@@ -1,11 +1,12 @@
 """Tables of the messages service and the named queries on them."""
 
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import peewee
 
 from shared import clock
-from shared.db import Database, TimestampField, id_field
+from shared.db import Database, IdField, TimestampField, id_field
 from shared.emails import MAX_EMAIL
 from shared.feed import PositionColumns
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
@@ -14,6 +15,8 @@ from shared.pagination import Order
 
 NEW, READ, ARCHIVED = "new", "read", "archived"  # what a contact message is
 STATUSES = (NEW, READ, ARCHIVED)
+WELCOME, COMMENT, REPLY, LIKE, ROLE = "welcome", "comment", "reply", "like", "role"  # what a notification is about
+TYPES = (WELCOME, COMMENT, REPLY, LIKE, ROLE)
 
 database = Database()
 Query: TypeAlias = "peewee.ModelSelect[Any]"
@@ -80,3 +83,122 @@ class ContactMessage(Model):
 
 
 NEWEST_MESSAGE = Order("newest", (ContactMessage.created_at, ContactMessage.id))
+
+
+class Person(Model):
+    """Whom notifications name; `told_at` is the time of auth's last word, NULL while only a fact of posts named them.
+
+    Who is deleted stays as an id, so that a fact of posts that is read later makes nothing for them or of them.
+    """
+
+    id = IdField(primary_key=True)
+    name = peewee.CharField(max_length=200, null=True)
+    avatar = peewee.TextField(null=True)
+    deleted = peewee.BooleanField(default=False)
+    told_at = TimestampField(null=True)
+
+    @classmethod
+    def introduce(cls, user_id: str, name: str | None) -> None:
+        """Add somebody of whom auth's feed has not told yet; what is known already stays."""
+        cls.insert(id=user_id, name=name).on_conflict_ignore().execute()
+
+    @classmethod
+    def remember(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:
+        """Keep what auth said at that moment, unless it has said something newer."""
+        known = {"name": name, "avatar": avatar, "told_at": moment}
+        is_news = cls.told_at.is_null() | (cls.told_at <= moment)
+        cls.insert(id=user_id, **known).on_conflict(
+            conflict_target=[cls.id], update=known, where=is_news & ~cls.deleted
+        ).execute()
+
+    @classmethod
+    def forget(cls, user_id: str) -> None:
+        nothing = {"name": None, "avatar": None, "deleted": True}
+        cls.insert(id=user_id, **nothing).on_conflict(conflict_target=[cls.id], update=nothing).execute()
+
+    @classmethod
+    def are_gone(cls, *user_ids: str) -> bool:
+        """Tell whether one of them is deleted."""
+        return bool(cls.select().where(cls.id.in_(user_ids), cls.deleted).exists())
+
+
+class Notification(Model):
+    """What a user is told; `key` names the fact that it comes from, so that each becomes one notification.
+
+    Likes of a post are one notification, in `likes` their number; while that is 0 it is not to be seen.
+    """
+
+    id = id_field()
+    user_id = IdField()
+    key = peewee.CharField(max_length=64)
+    type = peewee.CharField(max_length=8)
+    actor_id = IdField(null=True, index=True)
+    post_id = IdField(null=True, index=True)
+    post_title = peewee.CharField(max_length=200, null=True)
+    comment_id = IdField(null=True, index=True)
+    role = peewee.CharField(max_length=9, null=True)
+    likes = peewee.IntegerField(null=True)
+    read = peewee.BooleanField(default=False)
+    version = peewee.IntegerField(default=1)
+    created_at = TimestampField()
+
+    class Meta:
+        indexes = (
+            (("user_id", "key"), True),
+            (("user_id", "created_at", "id"), False),
+            (("user_id", "read"), False),
+        )
+
+    @classmethod
+    def of(cls, user_id: str) -> Query:
+        """Select what a user is told, with whom it names; sort by NEWEST_NOTIFICATION."""
+        actor = (Person.name.alias("actor_name"), Person.avatar.alias("actor_avatar"))
+        return (
+            cls.select(cls, *actor)
+            .join(Person, peewee.JOIN.LEFT_OUTER, on=(Person.id == cls.actor_id))
+            .where(cls.user_id == user_id, cls._is_shown())
+            .objects()
+        )
+
+    @classmethod
+    def count(cls, user_id: str, *conditions: Any) -> int:
+        """Count what a user is told, under these conditions besides."""
+        number: int = cls.select().where(cls.user_id == user_id, cls._is_shown(), *conditions).count()
+        return number
+
+    @classmethod
+    def _is_shown(cls) -> Any:
+        return cls.likes.is_null() | (cls.likes > 0)
+
+
+class Liker(Model):
+    """Who likes a post, or did: who likes it again is no news."""
+
+    post_id = IdField()
+    user_id = IdField(index=True)
+    likes = peewee.BooleanField(default=True)
+    liked_at = TimestampField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("post_id", "user_id")
+        indexes = ((("post_id", "liked_at"), False),)
+
+    @classmethod
+    def add(cls, post_id: str, user_id: str, moment: datetime) -> tuple[bool, bool]:
+        """Note a like; return whether it is the user's first of the post, and whether it changes anything."""
+        row = cls.insert(post_id=post_id, user_id=user_id, liked_at=moment).on_conflict_ignore()
+        first = bool(row.as_rowcount().execute())
+        return first, first or cls._set(post_id, user_id, likes=True)
+
+    @classmethod
+    def remove(cls, post_id: str, user_id: str) -> bool:
+        """Take a like back; return whether there was one."""
+        return cls._set(post_id, user_id, likes=False)
+
+    @classmethod
+    def _set(cls, post_id: str, user_id: str, *, likes: bool) -> bool:
+        row = (cls.post_id == post_id) & (cls.user_id == user_id) & (cls.likes != likes)
+        return bool(cls.update(likes=likes).where(row).execute())
+
+
+NEWEST_NOTIFICATION = Order("newest", (Notification.created_at, Notification.id))

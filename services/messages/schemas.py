@@ -1,11 +1,12 @@
 """What comes in and what goes out, named by use."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import marshmallow as ma
 
-from services.messages.models import STATUSES
-from shared.api import Schema, Text, Timestamp
+from services.messages.models import STATUSES, TYPES
+from shared.api import Boolean, Schema, Text, Timestamp
+from shared.clock import rfc3339
 from shared.emails import Email
 from shared.mail_transport import header_text
 from shared.pagination import PageQuerySchema
@@ -67,6 +68,52 @@ class ContactMessageSchema(Schema):
     created_at = Timestamp()
 
 
+class NotificationChangeSchema(Schema):
+    """What can be changed of a notification."""
+
+    read = Boolean(required=True)
+
+
+class NothingSchema(Schema):
+    """A body that may be missing, and says nothing."""
+
+    body_required = False
+
+
+class ActorSchema(Schema):
+    """Who did what a notification is about; the name is null until auth has told it."""
+
+    id = ma.fields.String()
+    name = ma.fields.String(allow_none=True)
+    avatar = ma.fields.String(allow_none=True)
+
+
+class PostSchema(Schema):
+    """The post that a notification is about."""
+
+    id = ma.fields.String()
+    title = ma.fields.String(allow_none=True)
+
+
+class NotificationSchema(Schema):
+    """What a user is told; what a type lacks is left out.
+
+    `comment` and `reply` have actor, post and commentId; `like` has actor (the latest), post and likes (how many);
+    `role` has role.
+    """
+
+    beside_list: ClassVar[dict[str, ma.fields.Field[Any]]] = {"unread": ma.fields.Integer()}
+    id = ma.fields.String()
+    type = ma.fields.String(validate=ma.validate.OneOf(TYPES))
+    actor = ma.fields.Nested(ActorSchema)
+    post = ma.fields.Nested(PostSchema)
+    comment_id = ma.fields.String()
+    likes = ma.fields.Integer()
+    role = ma.fields.String()
+    read = ma.fields.Boolean()
+    created_at = Timestamp()
+
+
 _contact_message = ContactMessageSchema()
 
 
@@ -74,3 +121,17 @@ def contact_item(row: Any) -> dict[str, Any]:
     """Return what moderators see of a message."""
     item: dict[str, Any] = _contact_message.dump(row)
     return item
+
+
+def notification_item(row: Any) -> dict[str, Any]:
+    """Return a row of `Notification.of` as NotificationSchema documents it."""
+    actor = {"id": row.actor_id, "name": row.actor_name, "avatar": row.actor_avatar}
+    about = {
+        "actor": actor if row.actor_id else None,
+        "post": {"id": row.post_id, "title": row.post_title} if row.post_id else None,
+        "commentId": row.comment_id,
+        "likes": row.likes,
+        "role": row.role,
+    }
+    item = {"id": row.id, "type": row.type, "read": row.read, "createdAt": rfc3339(row.created_at)}
+    return item | {name: value for name, value in about.items() if value is not None}

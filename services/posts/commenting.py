@@ -42,7 +42,7 @@ def create(claims: Claims, post: Row, data: dict[str, Any], *, limited: bool) ->
             updated_at=now,
         )
         if post.listed_at:
-            _tell_created(comment, post, parent)
+            feed.publish("comment.created", comment.id, _fact(comment, post))
     return str(comment.id)
 
 
@@ -85,14 +85,32 @@ def change(comment: Comment, content: str, status: str) -> None:
     _add_to_count(comment.post_id, int(status == VISIBLE) - int(comment.status == VISIBLE))
     if content != comment.content:
         comment.updated_at = clock.now()
+    was = comment.status
     comment.content, comment.status = content, status
     comment.version += 1
     comment.save()
+    _tell_change(comment, was)
+
+
+def _tell_change(comment: Comment, was: str) -> None:
+    """Tell what has changed of what everybody may see."""
+    post = Post.get_by_id(comment.post_id)
+    about = {"id": comment.id, "postId": post.id}
+    if comment.status != VISIBLE:
+        if was == VISIBLE:
+            feed.publish("comment.hidden", comment.id, about)
+    elif post.listed_at:
+        if was == VISIBLE:
+            feed.publish("comment.updated", comment.id, about)
+        else:
+            feed.publish("comment.shown", comment.id, _fact(comment, post))
 
 
 def delete(comment: Comment) -> None:
     """Delete a locked comment; with replies it stays as a tombstone, until the last of them goes too."""
     _add_to_count(comment.post_id, -int(comment.status == VISIBLE))
+    post_id = Post.get_by_id(comment.post_id).id
+    feed.publish("comment.deleted", comment.id, {"id": comment.id, "postId": post_id})
     if _has_replies(comment):
         comment.content, comment.status = "", DELETED
         comment.version += 1
@@ -121,16 +139,15 @@ def _locked(query: Any, of: type[peewee.Model] | None = None) -> Any:
     return query.first()
 
 
-def _tell_created(comment: Comment, post: Row, parent: Comment | None) -> None:
-    feed.publish(
-        "comment.created",
-        comment.id,
-        {
-            "id": comment.id,
-            "postId": post.id,
-            "postAuthorId": post.author_id,
-            "authorId": comment.author_id,
-            "parentId": parent.id if parent else None,
-            "parentAuthorId": parent.author_id if parent else None,
-        },
-    )
+def _fact(comment: Comment, post: Any) -> dict[str, Any]:
+    """Return what others are told of a comment that is to be seen."""
+    return {
+        "id": comment.id,
+        "postId": post.id,
+        "postTitle": post.title,
+        "postAuthorId": post.author_id,
+        "authorId": comment.author_id,
+        "authorName": comment.author.name,
+        "parentId": comment.parent.id if comment.parent else None,
+        "parentAuthorId": comment.parent.author_id if comment.parent else None,
+    }

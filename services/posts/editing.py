@@ -12,7 +12,6 @@ import orjson
 import peewee
 
 from services.posts import search, slugs, text
-from services.posts.lists import Row
 from services.posts.models import (
     DRAFT,
     KEY_LENGTH,
@@ -22,7 +21,6 @@ from services.posts.models import (
     Counter,
     Post,
     PostContent,
-    PostLike,
     PostTag,
     Tag,
     database,
@@ -117,7 +115,7 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
 
 def _tell_change(post: Post, *, was_published: bool) -> None:
     if was_published:
-        feed.publish("post.updated", post.id, {"id": post.id, "authorId": post.author_id})
+        feed.publish("post.updated", post.id, {"id": post.id, "title": post.title, "authorId": post.author_id})
     elif post.published_at:
         _tell_published(post)
 
@@ -175,22 +173,6 @@ def lock_posts(condition: Any) -> None:
 def title_key(title: str) -> str:
     """Return what of a title decides its place in a list."""
     return text.fold(title)[:KEY_LENGTH]
-
-
-def set_like(user_id: str, post: Row, *, liked: bool) -> int:
-    """Add a user to those who like a post, or take them away; return how many there are."""
-    with database.atomic():
-        if liked:
-            new = PostLike.insert(post=post.number, user_id=user_id, created_at=clock.now())
-            change = new.on_conflict_ignore().as_rowcount().execute()
-        else:
-            mine = (PostLike.post == post.number, PostLike.user_id == user_id)
-            change = -PostLike.delete().where(*mine).execute()
-        if change:
-            Post.update(like_count=Post.like_count + change).where(Post.number == post.number).execute()
-        if liked and change:
-            feed.publish("post.liked", post.id, {"id": post.id, "authorId": post.author_id, "userId": user_id})
-        return int(Post.select(Post.like_count).where(Post.number == post.number).scalar())
 
 
 def _with_free_slug(post: Post, write: Callable[[], object], *former: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from services.auth import accounts, passwords, tokens
-from services.auth.models import NO_PASSWORD, AuditEvent, Session, User, database
+from services.auth.models import NO_PASSWORD, AuditEvent, Fact, Session, User, database
 from services.auth.resources import users
 from shared import clock
 from tests.auth.conftest import PASSWORD, Client, Register, bearer, facts, log_in, run_at_once, session_of
@@ -140,6 +140,8 @@ def test_another_role_ends_tokens_and_counts_from_the_next_one(
     assert facts("user.role_changed") == [("user.role_changed", user_id)]
     event = AuditEvent.get(AuditEvent.kind == "role_changed")
     assert (event.actor_id, event.detail) == (admin["user"]["id"], '{"role":"moderator"}')
+    told = Fact.get(Fact.type == "user.role_changed").data
+    assert told == f'{{"role":"moderator","actorId":"{admin["user"]["id"]}"}}'
 
 
 @pytest.mark.parametrize("continues", ["login", "refresh"])

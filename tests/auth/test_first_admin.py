@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from services.auth import admin
-from services.auth.models import AuditEvent, User, database
+from services.auth.models import AuditEvent, Fact, User, database
 from tests.auth.conftest import Client, Register, facts, log_in
 
 
@@ -29,6 +29,7 @@ def test_an_account_becomes_admin(client: Client, register: Register, capsys: py
     assert facts("user.role_changed") == [("user.role_changed", user_id)]
     event = AuditEvent.get(AuditEvent.kind == "role_changed")
     assert (event.user_id, event.actor_id) == (user_id, None)
+    assert Fact.get(Fact.type == "user.role_changed").data == '{"role":"admin","actorId":null}'
 
 
 def test_saying_it_twice_changes_nothing(

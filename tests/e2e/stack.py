@@ -22,6 +22,7 @@ OWN_PATHS = {  # what somebody signed in may read at each service
     "auth": "/api/auth/me",
     "posts": "/api/posts?status=draft",
     "uploads": "/api/uploads",
+    "messages": "/api/notifications",
 }
 
 

@@ -66,6 +66,9 @@ ALL = Who.ALL
         ("POST", "/api/contact", "messages", ALL, "contact"),
         ("GET", "/api/admin/contact", "messages", MODERATOR, "admin"),
         ("PATCH", "/api/admin/contact/1", "messages", MODERATOR, "admin"),
+        ("GET", "/api/notifications", "messages", USER, "general"),
+        ("PATCH", "/api/notifications/1", "messages", USER, "general"),
+        ("POST", "/api/notifications/read-all", "messages", USER, "general"),
     ],
 )
 def test_a_route_has_an_owner_a_right_and_a_limit(

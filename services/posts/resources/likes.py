@@ -2,7 +2,7 @@
 
 from flask import Response
 
-from services.posts import editing
+from services.posts import liking
 from services.posts.resources.posts import visible_post
 from services.posts.schemas import LikeSchema
 from services.posts.sharing import touch
@@ -34,5 +34,5 @@ def _set(post_id: str, *, liked: bool) -> Response:
     if not is_id(post_id):
         raise Problem("NOT_FOUND")
     post = visible_post(post_id)
-    count = editing.set_like(require_user().user_id, post, liked=liked)
+    count = liking.set_like(require_user(), post, liked=liked)
     return touch(respond({"liked": liked, "likeCount": count}), post_id)

@@ -1,0 +1,64 @@
+"""What a user is told."""
+
+from typing import Any
+
+from flask import Response
+
+from services.messages.models import NEWEST_NOTIFICATION, Notification, database
+from services.messages.schemas import (
+    NothingSchema,
+    NotificationChangeSchema,
+    NotificationSchema,
+    notification_item,
+)
+from shared.api import Blueprint, no_content, respond
+from shared.auth import require_user, signed_in
+from shared.db import get_or_404, is_postgres
+from shared.etag import require_match, tagged
+from shared.ids import is_id
+from shared.pagination import PageQuerySchema, paginate
+from shared.problems import Problem
+
+blp = Blueprint("notifications", __name__, url_prefix="/api/notifications", description="What a user is told")
+
+
+@blp.route("", methods=["GET"])
+@signed_in()
+@blp.arguments(PageQuerySchema, location="query")
+@blp.response(200, NotificationSchema(many=True))
+def index(args: dict[str, Any]) -> Response:
+    """List what one is told, the newest first, and count what is not read."""
+    user_id = require_user().user_id
+    rows = paginate(Notification.of(user_id), NEWEST_NOTIFICATION, args, lambda: Notification.count(user_id))
+    unread = Notification.count(user_id, ~Notification.read)
+    return respond([notification_item(row) for row in rows], unread=unread)
+
+
+@blp.route("/<notification_id>", methods=["PATCH"])
+@signed_in()
+@blp.arguments(NotificationChangeSchema)
+@blp.response(200, NotificationSchema)
+def update(changes: dict[str, Any], notification_id: str) -> Response:
+    """Note that a notification was read, or is to be read again."""
+    if not is_id(notification_id):
+        raise Problem("NOT_FOUND")
+    mine = (Notification.id == notification_id, Notification.user_id == require_user().user_id)
+    with database.atomic():
+        query = Notification.select().where(*mine)
+        locked = get_or_404(query.for_update() if is_postgres(database) else query)
+        require_match(locked.version, {"read": locked.read}, changes)
+        if locked.read != changes["read"]:
+            Notification.update(read=changes["read"], version=Notification.version + 1).where(*mine).execute()
+        row = get_or_404(Notification.of(locked.user_id), Notification.id == notification_id)
+    return tagged(row.version, notification_item(row))
+
+
+@blp.route("/read-all", methods=["POST"])
+@signed_in()
+@blp.arguments(NothingSchema)
+@blp.response(204)
+def read_all(_data: dict[str, Any]) -> Response:
+    """Note that all notifications were read."""
+    mine = (Notification.user_id == require_user().user_id) & ~Notification.read
+    Notification.update(read=True, version=Notification.version + 1).where(mine).execute()
+    return no_content()

@@ -1,0 +1,451 @@
+"""Notifications: each fact is told once to whom it concerns, and goes with what it is about."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from services.messages import create_app, notifying
+from services.messages.config import Config
+from services.messages.following import FactReader, readers
+from services.messages.models import FeedPosition, Liker, Notification, Person, database
+from shared.feed import HandlerError
+from shared.ids import is_id, new_id
+from shared.tokens import Jwks
+from tests.helpers import assert_problem
+from tests.messages.conftest import AsUser, Client
+from tests.messages.feeds import ServedFeed
+
+ANN, BOB, EVE = new_id(), new_id(), new_id()
+Told = Callable[[str], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def auth_feed() -> Iterator[ServedFeed]:
+    feed = ServedFeed("auth")
+    with feed.served():
+        yield feed
+
+
+@pytest.fixture
+def posts_feed() -> Iterator[ServedFeed]:
+    feed = ServedFeed("posts")
+    with feed.served():
+        yield feed
+
+
+@pytest.fixture
+def settings(settings: dict[str, str], auth_feed: ServedFeed, posts_feed: ServedFeed) -> dict[str, str]:
+    return settings | {"AUTH_URL": auth_feed.url, "POSTS_URL": posts_feed.url}
+
+
+@pytest.fixture
+def read(app: Flask, config: Config) -> Callable[[], None]:
+    """Read both feeds to their ends, with readers that know nothing but what the database says."""
+
+    def read() -> None:
+        for reader in readers(config):
+            while reader.read_batch():
+                pass
+
+    return read
+
+
+@pytest.fixture
+def told(client: Client, as_user: AsUser, read: Callable[[], None]) -> Told:
+    """Return what a user is told, the newest first, when the feeds have been read."""
+
+    def told(user_id: str) -> list[dict[str, Any]]:
+        read()
+        answer = client.get("/api/notifications", headers=as_user(user_id))
+        assert answer.status_code == 200, answer.text
+        data: list[dict[str, Any]] = answer.json["data"]
+        assert answer.json["unread"] == len([item for item in data if not item["read"]])
+        assert answer.json["pagination"]["total"] == len(data)
+        return data
+
+    return told
+
+
+def register(feed: ServedFeed, **names: str) -> None:
+    for name, user_id in names.items():
+        feed.tell("user.registered", user_id, id=user_id, name=name.capitalize(), avatar=None)
+
+
+def comment(author: str, owner: str, post: str, parent: tuple[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    """Return the data of a comment's fact; `parent` is the id and the author of what it answers."""
+    return {
+        "id": new_id(), "postId": post, "postTitle": "A post", "postAuthorId": owner, "authorId": author,
+        "authorName": "Whoever", "parentId": parent[0] if parent else None,
+        "parentAuthorId": parent[1] if parent else None,
+    } | more  # fmt: skip
+
+
+def tell_comment(feed: ServedFeed, data: dict[str, Any], type: str = "comment.created") -> str:
+    comment_id = str(data["id"])
+    feed.tell(type, comment_id, **data)
+    return comment_id
+
+
+def tell_like(feed: ServedFeed, post: str, owner: str, user: str, type: str = "post.liked") -> None:
+    feed.tell(type, post, id=post, title="A post", authorId=owner, userId=user, userName="Whoever")
+
+
+def kinds(items: list[dict[str, Any]]) -> list[str]:
+    return [item["type"] for item in items]
+
+
+def test_who_registers_is_welcome(auth_feed: ServedFeed, told: Told) -> None:
+    register(auth_feed, ann=ANN)
+    (welcome,) = told(ANN)
+    assert is_id(welcome.pop("id"))
+    assert welcome == {"type": "welcome", "read": False, "createdAt": "2026-01-02T00:00:01.000000Z"}
+    assert told(BOB) == []
+
+
+def test_a_comment_is_told_to_the_author_of_the_post(auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told) -> None:
+    auth_feed.tell("user.updated", BOB, id=BOB, name="Bob", avatar="some-upload")
+    post = new_id()
+    comment_id = tell_comment(posts_feed, comment(BOB, ANN, post))
+    (item,) = told(ANN)
+    assert (item["type"], item["commentId"], item["post"]) == ("comment", comment_id, {"id": post, "title": "A post"})
+    assert item["actor"] == {"id": BOB, "name": "Bob", "avatar": "some-upload"}
+    assert told(BOB) == []
+
+
+def test_a_name_is_what_auth_says_and_until_then_what_the_fact_says(
+    auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told
+) -> None:
+    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    tell_comment(posts_feed, comment(EVE, ANN, new_id(), authorName=None))
+    assert [item["actor"]["name"] for item in told(ANN)] == [None, "Whoever"]
+    register(auth_feed, bob=BOB, eve=EVE)
+    auth_feed.tell("user.updated", BOB, id=BOB, name="Robert", avatar=None)
+    assert [item["actor"]["name"] for item in told(ANN) if "actor" in item] == ["Eve", "Robert"]
+
+
+def test_a_reply_is_told_to_whom_it_answers(posts_feed: ServedFeed, told: Told) -> None:
+    tell_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), EVE)))
+    assert (kinds(told(ANN)), kinds(told(EVE)), kinds(told(BOB))) == (["comment"], ["reply"], [])
+
+
+def test_a_comment_on_my_post_that_answers_me_is_told_once(posts_feed: ServedFeed, told: Told) -> None:
+    tell_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), ANN)))
+    assert kinds(told(ANN)) == ["reply"]
+
+
+def test_nobody_is_told_of_their_own_doing(auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told) -> None:
+    post = new_id()
+    tell_comment(posts_feed, comment(ANN, ANN, post))
+    tell_comment(posts_feed, comment(ANN, ANN, post, (new_id(), ANN)))
+    tell_like(posts_feed, post, ANN, ANN)
+    auth_feed.tell("user.role_changed", ANN, role="admin", actorId=ANN)
+    assert told(ANN) == []
+
+
+@pytest.mark.parametrize("actor", [BOB, None])
+def test_a_new_role_is_told(auth_feed: ServedFeed, told: Told, actor: str | None) -> None:
+    auth_feed.tell("user.role_changed", ANN, role="moderator", actorId=actor)
+    auth_feed.tell("user.role_changed", ANN, role="user", actorId=actor)
+    assert [(item["type"], item["role"]) for item in told(ANN)] == [("role", "user"), ("role", "moderator")]
+
+
+def test_a_role_from_before_facts_named_the_actor_is_told(auth_feed: ServedFeed, told: Told) -> None:
+    auth_feed.tell("user.role_changed", ANN, role="moderator")
+    assert kinds(told(ANN)) == ["role"]
+
+
+def test_likes_of_a_post_are_one_notification(posts_feed: ServedFeed, told: Told) -> None:
+    one, other = new_id(), new_id()
+    for post, user in ((one, BOB), (other, BOB), (one, EVE)):
+        tell_like(posts_feed, post, ANN, user)
+    first, second = told(ANN)
+    assert (first["post"]["id"], first["likes"], first["actor"]["id"]) == (one, 2, EVE)
+    assert (second["post"]["id"], second["likes"], second["actor"]["id"]) == (other, 1, BOB)
+    assert first["createdAt"] == "2026-01-02T00:00:03.000000Z"
+
+
+def test_another_like_is_news_but_the_same_users_is_not(
+    client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told
+) -> None:
+    post = new_id()
+    tell_like(posts_feed, post, ANN, BOB)
+    (item,) = told(ANN)
+    client.post("/api/notifications/read-all", headers=as_user(ANN))
+    for type in ("post.unliked", "post.liked"):
+        tell_like(posts_feed, post, ANN, BOB, type)
+    (again,) = told(ANN)
+    assert (again["id"], again["likes"], again["read"], again["createdAt"]) == (item["id"], 1, True, item["createdAt"])
+    tell_like(posts_feed, post, ANN, EVE)
+    (news,) = told(ANN)
+    assert (news["id"], news["likes"], news["read"]) == (item["id"], 2, False)
+
+
+def test_a_like_taken_back_counts_no_more(posts_feed: ServedFeed, told: Told) -> None:
+    post = new_id()
+    for user in (BOB, EVE):
+        tell_like(posts_feed, post, ANN, user)
+    for _ in range(2):
+        tell_like(posts_feed, post, ANN, EVE, "post.unliked")
+    (item,) = told(ANN)
+    assert (item["likes"], item["actor"]["id"]) == (1, BOB)
+    tell_like(posts_feed, post, ANN, BOB, "post.unliked")
+    assert told(ANN) == []
+
+
+def test_a_hidden_comment_is_not_told(posts_feed: ServedFeed, told: Told) -> None:
+    early, late = (comment(BOB, ANN, new_id()) for _ in range(2))
+    tell_comment(posts_feed, early)
+    assert kinds(told(ANN)) == ["comment"]
+    tell_comment(posts_feed, early, "comment.hidden")
+    tell_comment(posts_feed, late)
+    tell_comment(posts_feed, late, "comment.hidden")
+    assert told(ANN) == []
+    tell_comment(posts_feed, late, "comment.shown")
+    assert [item["commentId"] for item in told(ANN)] == [late["id"]]
+
+
+def test_what_is_hidden_when_it_is_read_was_never_told(
+    posts_feed: ServedFeed, read: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    notify = notifying._notify
+
+    def note(user_id: str, type: str, key: str, *rest: Any, **about: Any) -> None:
+        made.append(key)
+        notify(user_id, type, key, *rest, **about)
+
+    monkeypatch.setattr(notifying, "_notify", note)
+    for last in ("comment.hidden", "comment.deleted"):
+        data = comment(BOB, ANN, new_id())
+        tell_comment(posts_feed, data)
+        tell_comment(posts_feed, data, last)
+    read()
+    assert made == []
+
+
+def test_a_deleted_comment_takes_its_notification_along(posts_feed: ServedFeed, told: Told) -> None:
+    gone, stays = (comment(BOB, ANN, new_id()) for _ in range(2))
+    tell_comment(posts_feed, gone)
+    tell_comment(posts_feed, stays)
+    assert len(told(ANN)) == 2
+    tell_comment(posts_feed, gone, "comment.deleted")
+    assert [item["commentId"] for item in told(ANN)] == [stays["id"]]
+
+
+def test_a_deleted_post_takes_its_notifications_along(posts_feed: ServedFeed, told: Told) -> None:
+    gone, stays = new_id(), new_id()
+    for post in (gone, stays):
+        tell_comment(posts_feed, comment(BOB, ANN, post, (new_id(), EVE)))
+        tell_like(posts_feed, post, ANN, BOB)
+    assert (len(told(ANN)), len(told(EVE))) == (4, 2)
+    posts_feed.tell("post.deleted", gone, id=gone, authorId=ANN)
+    assert {item["post"]["id"] for item in told(ANN) + told(EVE)} == {stays}
+    assert [liker.post_id for liker in Liker.select()] == [stays]
+
+
+def test_a_deleted_user_takes_along_what_names_them(auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told) -> None:
+    shared, bobs = new_id(), new_id()
+    tell_comment(posts_feed, comment(BOB, ANN, shared))
+    tell_comment(posts_feed, comment(EVE, ANN, shared))
+    for post, user in ((shared, EVE), (shared, BOB), (bobs, EVE), (new_id(), BOB)):
+        tell_like(posts_feed, post, BOB if post == bobs else ANN, user)
+    register(auth_feed, bob=BOB)
+    assert (len(told(ANN)), len(told(BOB))) == (4, 2)
+    auth_feed.tell("user.deleted", BOB, id=BOB)
+    like, comment_of_eve = told(ANN)
+    assert (like["likes"], like["actor"]["id"], comment_of_eve["actor"]["id"]) == (1, EVE, EVE)
+    assert Notification.select().where(Notification.user_id == BOB).count() == 0
+    assert {liker.post_id for liker in Liker.select()} == {shared}
+    person = Person.get_by_id(BOB)
+    assert (person.name, person.avatar, person.deleted) == (None, None, True)
+
+
+def test_a_fact_of_posts_that_comes_after_its_user_is_gone_makes_nothing(
+    auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told
+) -> None:
+    auth_feed.tell("user.deleted", BOB, id=BOB)
+    assert told(BOB) == []
+    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    tell_comment(posts_feed, comment(ANN, BOB, new_id()))
+    tell_like(posts_feed, new_id(), ANN, BOB)
+    tell_like(posts_feed, new_id(), BOB, ANN)
+    register(auth_feed, bob=BOB)
+    assert told(ANN) == told(BOB) == []
+    assert Notification.select().count() == 0
+
+
+def test_a_post_is_told_of_under_its_new_title(posts_feed: ServedFeed, told: Told) -> None:
+    post = new_id()
+    tell_comment(posts_feed, comment(BOB, ANN, post))
+    posts_feed.tell("post.updated", post, id=post, authorId=ANN)
+    assert told(ANN)[0]["post"]["title"] == "A post"
+    posts_feed.tell("post.updated", post, id=post, authorId=ANN, title="Another title")
+    assert told(ANN)[0]["post"]["title"] == "Another title"
+
+
+def everything(auth_feed: ServedFeed, posts_feed: ServedFeed) -> None:
+    """Tell one fact of every kind, and more."""
+    register(auth_feed, ann=ANN, bob=BOB, eve=EVE)
+    auth_feed.tell("user.role_changed", ANN, role="moderator", actorId=BOB)
+    for number in range(40):
+        post = new_id()
+        tell_comment(posts_feed, comment(BOB, ANN, post, (new_id(), EVE)))
+        for user in (BOB, EVE):
+            tell_like(posts_feed, post, ANN, user)
+        if number % 10 == 0:
+            tell_like(posts_feed, post, ANN, BOB, "post.unliked")
+
+
+EVERYTHING = {ANN: 82, BOB: 1, EVE: 41}
+
+
+def counted() -> dict[str, int]:
+    return {user: Notification.select().where(Notification.user_id == user).count() for user in (ANN, BOB, EVE)}
+
+
+def test_facts_read_twice_are_told_once(
+    auth_feed: ServedFeed, posts_feed: ServedFeed, read: Callable[[], None]
+) -> None:
+    everything(auth_feed, posts_feed)
+    read()
+    before = sorted((row.user_id, row.key, row.likes) for row in Notification.select())
+    FeedPosition.delete().execute()
+    auth_feed.double = posts_feed.double = True
+    read()
+    assert counted() == EVERYTHING
+    assert sorted((row.user_id, row.key, row.likes) for row in Notification.select()) == before
+
+
+def test_a_batch_that_fails_at_its_end_is_told_once(
+    auth_feed: ServedFeed, posts_feed: ServedFeed, read: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever breaks between two facts, the position and what was told stand together."""
+    everything(auth_feed, posts_feed)
+    notify, calls = notifying._notify, 0
+
+    def break_down(*args: Any, **about: Any) -> None:
+        nonlocal calls
+        calls += 1
+        notify(*args, **about)
+        if calls % 7 == 0:
+            raise ConnectionError("the database is away")
+
+    monkeypatch.setattr(notifying, "_notify", break_down)
+    failures = 0
+    while failures < 200:
+        try:
+            read()
+            break
+        except HandlerError:
+            failures += 1
+    assert failures > 0
+    assert counted() == EVERYTHING
+
+
+def test_several_processes_that_read_at_once_tell_each_fact_once(
+    app: Flask, config: Config, auth_feed: ServedFeed, posts_feed: ServedFeed
+) -> None:
+    everything(auth_feed, posts_feed)
+    together = threading.Barrier(8)
+
+    def follow(reader: FactReader) -> None:
+        together.wait()
+        try:
+            while reader.read_batch():
+                pass
+        finally:
+            database.close()
+
+    threads = [
+        threading.Thread(target=follow, args=(reader,)) for _ in range(4) for reader in readers(config)
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert counted() == EVERYTHING
+    assert {row.likes for row in Notification.select().where(Notification.type == "like")} == {1, 2}
+
+
+def test_notifications_are_listed_by_page_and_cursor(
+    client: Client, as_user: AsUser, auth_feed: ServedFeed, posts_feed: ServedFeed, read: Callable[[], None]
+) -> None:
+    everything(auth_feed, posts_feed)
+    read()
+    ids, path = [], "/api/notifications?limit=30"
+    while path:
+        answer = client.get(path, headers=as_user(ANN)).json
+        assert (answer["pagination"]["total"], answer["unread"]) == (82, 82)
+        ids += [item["id"] for item in answer["data"]]
+        cursor = answer["pagination"]["nextCursor"]
+        path = f"/api/notifications?limit=30&cursor={cursor}" if cursor else ""
+    assert len(ids) == len(set(ids)) == 82
+    second = client.get("/api/notifications?limit=30&page=2", headers=as_user(ANN)).json["data"]
+    assert [item["id"] for item in second] == ids[30:60]
+    assert_problem(client.get("/api/notifications?limit=101", headers=as_user(ANN)), 400, "VALIDATION_ERROR")
+
+
+def test_reading_one_and_reading_all(client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told) -> None:
+    for _ in range(3):
+        tell_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), EVE)))
+    items = told(ANN)
+    path = f"/api/notifications/{items[1]['id']}"
+    answer = client.patch(path, json={"read": True}, headers=as_user(ANN))
+    assert (answer.status_code, answer.json["data"]) == (200, items[1] | {"read": True})
+    assert answer.headers["ETag"].startswith('"2.')
+    assert [item["read"] for item in told(ANN)] == [False, True, False]
+    assert client.patch(path, json={"read": False}, headers=as_user(ANN)).json["data"]["read"] is False
+    read_all = client.post("/api/notifications/read-all", headers=as_user(ANN))
+    assert (read_all.status_code, read_all.data) == (204, b"")
+    assert [item["read"] for item in told(ANN)] == [True] * 3
+    assert [item["read"] for item in told(EVE)] == [False] * 3
+
+
+def test_two_pages_do_not_undo_each_other(client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told) -> None:
+    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    path = f"/api/notifications/{told(ANN)[0]['id']}"
+    first = client.patch(path, json={"read": True}, headers=as_user(ANN))
+    stale = client.patch(path, json={"read": False}, headers=as_user(ANN) | {"If-Match": '"1"'})
+    assert_problem(stale, 412, "PRECONDITION_FAILED")
+    fresh = as_user(ANN) | {"If-Match": first.headers["ETag"]}
+    assert client.patch(path, json={"read": False}, headers=fresh).status_code == 200
+
+
+def test_somebody_elses_notification_is_not_there(
+    client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told
+) -> None:
+    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    path = f"/api/notifications/{told(ANN)[0]['id']}"
+    assert_problem(client.patch(path, json={"read": True}), 401, "UNAUTHORIZED")
+    assert_problem(client.patch(path, json={"read": True}, headers=as_user(BOB)), 404, "NOT_FOUND")
+    assert told(ANN)[0]["read"] is False
+
+
+@pytest.mark.parametrize("path", [new_id(), "1", "%00", "x" * 500])
+def test_what_is_no_notification_is_not_found(client: Client, as_user: AsUser, path: str) -> None:
+    assert_problem(client.patch(f"/api/notifications/{path}", json={"read": True}, headers=as_user()), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("body", [{}, {"read": 1}, {"read": "true"}, {"read": None}, {"read": True, "more": 1}, []])
+def test_what_is_no_change_is_refused(client: Client, as_user: AsUser, body: Any) -> None:
+    assert_problem(
+        client.patch(f"/api/notifications/{new_id()}", json=body, headers=as_user()), 400, "VALIDATION_ERROR"
+    )
+
+
+def test_a_service_that_starts_again_goes_on_where_it_was(
+    jwks: Jwks, config: Config, auth_feed: ServedFeed, tmp_path: Path, read: Callable[[], None]
+) -> None:
+    register(auth_feed, ann=ANN)
+    read()
+    database.close()
+    create_app(config, lambda: jwks)
+    register(auth_feed, bob=BOB)
+    read()
+    assert [(row.user_id, row.type) for row in Notification.select().order_by(Notification.created_at)] == [
+        (ANN, "welcome"), (BOB, "welcome"),
+    ]  # fmt: skip

@@ -18,6 +18,7 @@ from services.gateway.pool import Pool
 from services.gateway.purging import PurgingReader
 from services.gateway.resources import docs, errors, health, hello, links, proxy
 from services.gateway.routes import RouteTable
+from services.gateway.shared_store import SharedStore
 from services.gateway.store import Store
 from services.gateway.views import Views
 from shared.app import create_service, run_in_background
@@ -35,10 +36,11 @@ def create_app(config: Config | None = None) -> Flask:
     app = create_service("gateway", config, blueprints)
     pools = {name: Pool(name, url) for name, url in config.upstreams.items()}
     breakers = {name: Breaker(name) for name in pools}
-    store = Store(config.cache_bytes) if config.cache_bytes else None
+    store = make_store(config)
     views = Views(config)
     if store:
         run_in_background(app, PurgingReader(config, store))
+        app.extensions["postern.shutdown"].append(store.close)
         run_in_background(app, views)
     shared_window = RedisWindow(config.redis_url) if config.redis_url else None
     extra = {"redis": shared_window.works} if shared_window else {}
@@ -56,6 +58,13 @@ def create_app(config: Config | None = None) -> Flask:
     csrf = app.extensions["postern.csrf"]
     app.wsgi_app = chain(own_pages, pools, breakers, store, views, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
     return app
+
+
+def make_store(config: Config) -> Store | None:
+    """Return where answers are kept; with Redis it hears of what other gateways purge."""
+    if not config.cache_bytes:
+        return None
+    return SharedStore(config.cache_bytes, config.redis_url) if config.redis_url else Store(config.cache_bytes)
 
 
 def chain(

@@ -10,7 +10,7 @@ from services.gateway import freshness
 from services.gateway.fetching import BRIEF, Answer, collect, for_everybody, make_entry, renewed
 from services.gateway.freshness import OURS, Rules
 from services.gateway.headers import Headers
-from services.gateway.store import Entry, Store
+from services.gateway.store import Entry, Store, StoreUnavailable
 from services.gateway.target import join_target
 from services.gateway.visit import KEY, Environ, StartResponse, Visit
 from shared.csrf import SAFE_METHODS
@@ -24,6 +24,7 @@ ERRORS = frozenset(("500", "502", "503", "504"))
 UNUSUAL = ("HTTP_RANGE", "HTTP_IF_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_TRANSFER_ENCODING")
 NoteView = Callable[[str, str], None]
 NAME = "Postern"  # of this cache in Cache-Status (RFC 9211)
+PASSED_BY = ("BYPASS", f"{NAME}; fwd=bypass")
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ def reuse_answers(
         if not route.cached or method == "OPTIONS":
             return app(environ, start_response)
         if reader is None or visit.private or is_unusual(environ):
-            return app(environ, rewrite(start_response, rules, "BYPASS", f"{NAME}; fwd=bypass"))
+            return app(environ, rewrite(start_response, rules, *PASSED_BY))
         return reader.read(environ, start_response, visit)
 
     return layer
@@ -125,7 +126,12 @@ class Reader:
         self._lock = threading.Lock()
 
     def read(self, environ: Environ, start: StartResponse, visit: Visit) -> Iterable[bytes]:
-        target = join_target(visit.path, visit.query)
+        try:
+            return self._read(environ, start, join_target(visit.path, visit.query))
+        except StoreUnavailable:
+            return self._app(environ, rewrite(start, self._rules, *PASSED_BY))
+
+    def _read(self, environ: Environ, start: StartResponse, target: str) -> Iterable[bytes]:
         entry, now = self._store.find(target, environ), self._clock()
         if entry is not None:
             if now < entry.fresh_until:
@@ -166,8 +172,9 @@ class Reader:
         flight.done.set()
 
     def _fetch(self, environ: Environ, start: StartResponse, target: str, flight: Flight) -> Iterable[bytes]:
-        old = self._store.find(target, environ)
+        old = None
         try:
+            old = self._store.find(target, environ)
             if old and self._clock() < old.fresh_until:  # another flight has just landed
                 flight.shared = True
                 return self._serve(old, environ, start, self._clock(), "HIT", "hit")
@@ -231,7 +238,7 @@ class Reader:
     def _renew(self, environ: Environ, target: str, flight: Flight) -> None:
         try:
             body = self._fetch(environ, lambda *_: None, target, flight)
-        except Problem:
+        except (Problem, StoreUnavailable):
             return  # until its grace is over, the old answer is good enough
         if close := getattr(body, "close", None):
             close()

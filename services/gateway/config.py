@@ -83,7 +83,9 @@ class Config(BaseConfig):
         "jsonplaceholder.typicode.com,api.github.com,httpbin.org",
         "Outside hosts that signed-in users may ask at /api/proxy",
     )
-    cache_mib: int = setting("CACHE_MIB", integer(0, 65536), "32", "MiB for answers that are kept; 0 keeps none")
+    cache_mib: int = setting(
+        "CACHE_MIB", integer(0, 65536), "32", "MiB of each process for answers that are kept; 0 keeps none"
+    )
 
     @classmethod
     def contradictions(cls, known: Mapping[str, Any]) -> list[str]:
@@ -101,5 +103,5 @@ class Config(BaseConfig):
 
     @property
     def cache_bytes(self) -> int:
-        """Return how much may be kept; nothing where another gateway's writes would not be heard of in time."""
-        return 0 if self.redis_url or self.workers > 1 else self.cache_mib * 1024 * 1024
+        """Return how much a process may keep."""
+        return self.cache_mib * 1024 * 1024

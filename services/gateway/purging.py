@@ -1,24 +1,34 @@
 """Forget cached answers when the feed of the posts service tells of a change, whoever made it."""
 
+from contextlib import suppress
 from typing import Any
 
 from services.gateway.cache import all_of
 from services.gateway.config import Config
-from services.gateway.store import Store
+from services.gateway.store import Store, StoreUnavailable
 from shared.feed import MemoryReader
 
 LOOK_BACK = 5.0  # seconds; at the start nothing is cached yet
 
 
 class PurgingReader(MemoryReader):
-    """Purge by every fact of the feed; one of a kind that is not known here touches all of the service's answers."""
+    """Purge by every fact of the feed; one of a kind that is not known here touches all of the service's answers.
+
+    Each gateway process reads for itself. Every few moments it also hears of other gateways, and they of it: what was
+    purged while Redis was away reaches them without waiting for a request.
+    """
 
     def __init__(self, config: Config, store: Store) -> None:
         super().__init__("posts", config.upstreams["posts"], config.internal_token, {}, look_back=LOOK_BACK)
         self._store = store
 
+    def read_batch(self) -> int:
+        with suppress(StoreUnavailable):
+            self._store.catch_up()
+        return super().read_batch()
+
     def _handle(self, event: dict[str, Any]) -> None:
-        self._store.purge(touched(event) or {all_of(self.source)})
+        self._store.forget(touched(event) or {all_of(self.source)})
 
 
 def touched(event: dict[str, Any]) -> set[str]:

@@ -46,6 +46,10 @@ class Entry:
         return OVERHEAD + len(self.body) + texts + len(self.key[0]) + sum(map(len, self.key[1]))
 
 
+class StoreUnavailable(Exception):
+    """What is kept cannot be trusted at the moment."""
+
+
 @dataclass(slots=True)
 class Page:
     """The variants of one target, told apart by these request headers."""
@@ -106,6 +110,25 @@ class Store:
             return True
 
     def purge(self, tags: Iterable[str]) -> None:
+        """Forget what a write here has touched, before its writer gets the answer."""
+        self.forget(tags)
+
+    def catch_up(self) -> None:
+        """Hear of what others have purged; there is nobody else here."""
+
+    def close(self) -> None:
+        """Give back what is not memory."""
+
+    def clear(self) -> None:
+        """Forget every answer, also those that are still on their way."""
+        with self._lock:
+            self.epoch += 1
+            self._forgotten = self.epoch
+            self._purged.clear()
+            for entry in list(self._used.values()):
+                self._drop(entry)
+
+    def forget(self, tags: Iterable[str]) -> None:
         """Forget every answer that has one of the tags, also those that are still on their way."""
         with self._lock:
             self.epoch += 1

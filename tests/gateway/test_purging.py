@@ -146,13 +146,14 @@ class Counting:
             line.send(response(body, "200 OK", f"Cache-Tag: page-{page}", *marks))
 
 
-def write_and_read_back(client: WsgiClient, writer: int) -> list[tuple[int, int]]:
-    """Return what was written and read after it, each time that this was older."""
+def write_and_read_back(client: WsgiClient, writer: int, elsewhere: WsgiClient | None = None) -> list[tuple[int, int]]:
+    """Return what was written and read after it, perhaps elsewhere, each time that this was older."""
     page, mistakes = f"/api/posts/{writer % 2 + 1}", []
     for turn in range(30):
         mine = WsgiClient(client.app, f"198.51.{writer}.{turn}")
         written = int(mine.request("PATCH", page, as_user(), b"{}").body)
-        read = int(mine.get(page).body)
+        own = WsgiClient((elsewhere or client).app, mine.address)
+        read = int(own.get(page).body)
         mistakes += [(written, read)] * (read < written)
     return mistakes
 

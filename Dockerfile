@@ -13,7 +13,6 @@ COPY --from=packages /venv /venv
 COPY . .
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    MALLOC_ARENA_MAX=1 \
     HOST=0.0.0.0 \
     DATA_DIR=/data
 # Bytecode is made now, so that nothing but /data and /tmp has to be writable later.

@@ -28,8 +28,9 @@ def children(pid: int) -> list[int]:
     ]
 
 
-def command(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+def service(pid: int) -> str:
+    """Return which service a process serves, by its title."""
+    return Path(f"/proc/{pid}/cmdline").read_text().partition("[")[2].partition("]")[0]
 
 
 def _stat(pid: int) -> list[str]:

@@ -85,7 +85,7 @@ def _measure(stack: Stack, rounds: int, seconds: float) -> None:
         rate, gateway, whole = (statistics.median(values) for values in zip(*measured, strict=True))
         print(f"{name:34}{rate:12.0f}{gateway:12.0f}{whole:12.0f}")
     print(f"decoding that PNG alone: {_decoding() * 1e6:.0f} µs")
-    parts = {processes.command(child)[-2]: processes.memory(child) for child in processes.children(pid)}
+    parts = {processes.service(child): processes.memory(child) for child in processes.children(pid)}
     print(f"after the load: {processes.memory(pid):.0f} MiB PSS", {name: round(size) for name, size in parts.items()})
 
 
@@ -112,7 +112,7 @@ def _works(stack: Stack) -> list[Work]:
 def _cost(stack: Stack, work: Work, seconds: float) -> Cost:
     """Measure one round, after enough requests to fill caches and open connections."""
     whole = stack.process.pid if stack.process else 0
-    gateway = next(pid for pid in processes.children(whole) if "gateway" in processes.command(pid))
+    gateway = next(pid for pid in processes.children(whole) if processes.service(pid) == "gateway")
     load(stack.ports["gateway"], work.request, seconds / 8, work.connections)
     before, began = (processes.cpu(gateway), processes.cpu(whole)), time.monotonic()
     answered = load(stack.ports["gateway"], work.request, seconds, work.connections)

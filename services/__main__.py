@@ -2,18 +2,25 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.errors import StartError
 
+if TYPE_CHECKING:
+    from services.procfile import Program
+
 WRONG = 2  # exit code when the fault is in the settings or the command
+ON_EVENT_LOOP = ("gateway",)
 COMMANDS = {
     "admin": "services.auth.admin",
     "rotate-keys": "services.auth.rotate_keys",
     "seed": "services.seed",
 }
 
-# What a command needs is imported by it, because the supervisor lives as long as the services and is to stay small.
+# What a command needs is imported by it: the supervisor imports nothing that gevent would have to patch before it has
+# started what runs on an event loop, and nothing at all that its forks do not need.
 
 
 def main(arguments: list[str], package: str = "services") -> int:
@@ -56,6 +63,8 @@ def _start_all(package: str, reload: bool) -> int:
     from shared.sockets import PortError
 
     programs = read_procfile(Path("Procfile"), ["--reload"] if reload else [])
+    if not reload:
+        _share_memory(programs, package)
     places = _ask_child(package, [program.name for program in programs])
     try:
         for program in programs:
@@ -64,6 +73,15 @@ def _start_all(package: str, reload: bool) -> int:
     except PortError as error:
         return _say(error, "Nothing was started.")
     return Supervisor(programs).run()
+
+
+def _share_memory(programs: "list[Program]", package: str) -> None:
+    """Let services be forks of this process, after those that are not: gevent patches before the first import."""
+    for program in programs:
+        name = program.name
+        if name not in ON_EVENT_LOOP and program.command == [sys.executable, "-m", package, name]:
+            program.serve = partial(main, [name], package)
+    programs.sort(key=lambda program: program.serve is not None)
 
 
 def _ask_child(package: str, names: list[str]) -> dict[str, tuple[str, int]]:
@@ -120,7 +138,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
             lambda: import_module(f"{package}.{name}.wsgi").app,
             config,
             port=port_of(config, name),
-            events=name == "gateway",
+            events=name in ON_EVENT_LOOP,
             processes=value_of(config, f"{name.upper()}_WORKERS", 1),
             threads=value_of(config, f"{name.upper()}_THREADS", THREADS),
             reload=reload,

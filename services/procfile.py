@@ -6,24 +6,28 @@ import shlex
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
 from services.errors import StartError
 from shared.sockets import listen
 
 INHERITED = 3  # the file descriptor of a socket that is handed down, as systemd does it
-
-# One pool of freed memory for all threads: in pools of their own, each would keep the 19 MiB of a password hash.
-ARENAS = {"MALLOC_ARENA_MAX": "1"}
+MAX_OURS = 1024  # no descriptor of the supervisor is higher
 
 
 class Program:
-    """One line of the Procfile, and the process that runs it now."""
+    """One line of the Procfile, and the process that runs it now.
 
-    def __init__(self, name: str, command: list[str]) -> None:
+    With `serve`, which does the same as the command and returns its exit code, that process is a fork of this one.
+    """
+
+    def __init__(self, name: str, command: list[str], serve: Callable[[], int] | None = None) -> None:
         self.name = name
         self.command = command
+        self.serve = serve
         self.listener: socket.socket | None = None
         self.pid = 0
         self._group = 0
@@ -34,6 +38,8 @@ class Program:
 
     def start(self) -> None:
         """Run the command in a process group of its own, so that Ctrl-C in the terminal does not reach it."""
+        if self.serve:
+            import services.preloaded  # noqa: F401 (once, and not before the first that needs it)
         parent = os.getpid()
         self.pid = self._group = os.fork()
         if not self.pid:
@@ -53,12 +59,31 @@ class Program:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setpgid(0, 0)
         end_with_parent(parent)
-        environment = ARENAS | dict(os.environ)
         if self.listener:
             os.dup2(self.listener.fileno(), INHERITED)
             os.set_inheritable(INHERITED, True)
-            environment |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
-        os.execvpe(self.command[0], self.command, environment)  # noqa: S606 (the command is the owner's)
+            os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+        if self.serve:
+            self._serve(self.serve)
+        os.execvp(self.command[0], self.command)  # noqa: S606 (the command is the owner's)
+
+    def _serve(self, serve: Callable[[], int]) -> NoReturn:
+        """Leave behind what a new process would not have: the other descriptors and the handlers of signals."""
+        os.closerange(INHERITED + 1, MAX_OURS)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        code: Any = 1
+        try:
+            code = serve()
+        except SystemExit as end:
+            code = end.code
+        except BaseException:  # noqa: BLE001 (told, and the exit code is 1)
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else int(code is not None))
 
     def signal(self, number: int) -> None:
         if self.pid:

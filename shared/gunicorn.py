@@ -17,7 +17,7 @@ from gunicorn.http import wsgi
 
 from shared import logging as kit_logging
 from shared.env import BaseConfig
-from shared.processes import end_with_parent
+from shared.processes import end_with_parent, share_freed_memory
 from shared.sockets import BACKLOG, listen
 from shared.workers.reading import MAX_HEADER, MAX_HEADERS, MAX_LINE, Patience
 
@@ -93,6 +93,7 @@ def serve(
     kit_logging.configure(name, config.log_level)
     wsgi.SERVER = SERVER_NAME
     _raise_file_limit()
+    share_freed_memory()
     settings = _settings(name, config, events=events, processes=processes, reload=reload)
     if not events:
         settings["threads"] = threads

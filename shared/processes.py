@@ -1,4 +1,4 @@
-"""End a process when the one that started it is gone, however that ended."""
+"""What the C library and the kernel are asked to do for a process of ours."""
 
 import ctypes
 import os
@@ -6,6 +6,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+_M_ARENA_MAX = -8
 _libc = ctypes.CDLL(None)
 
 
@@ -15,3 +16,9 @@ def end_with_parent(parent: int) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(0)
+
+
+def share_freed_memory() -> None:
+    """Have all threads share one pool of freed memory (glibc): each would keep 19 MiB of a password hash in its own."""
+    if hasattr(_libc, "mallopt"):
+        _libc.mallopt(_M_ARENA_MAX, 1)

@@ -202,3 +202,21 @@ def test_a_second_ctrl_c_kills_what_does_not_end(toys: ToyStack) -> None:
     assert Path(f"/proc/{pid}").exists()
     assert toys.stop(signal.SIGINT) < 2
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_service_is_a_fork_that_has_its_own_socket_and_nothing_else_of_the_supervisor(toys: ToyStack) -> None:
+    toys.start()
+    assert toys.process is not None
+    inherited = descriptors(toys.process.pid) & descriptors(toys.processes("alpha")[0])
+    assert len([name for name in inherited if name.startswith(("socket:", "pipe:"))]) == 1
+
+
+def descriptors(pid: int) -> set[str]:
+    """Return what the open descriptors of a process are."""
+    return {os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def test_ps_tells_which_process_serves_what(toys: ToyStack) -> None:
+    toys.start()
+    titles = [Path(f"/proc/{pid}/cmdline").read_text().strip("\0") for pid in toys.processes("alpha")]
+    assert titles == ["gunicorn: master [alpha]", "gunicorn: worker [alpha]"]

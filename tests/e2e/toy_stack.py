@@ -87,7 +87,8 @@ class ToyStack:
             command, state = Path(f"/proc/{pid}/cmdline").read_text(), Path(f"/proc/{pid}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
             return False
-        return MODULE in command and state.rsplit(")", 1)[1].split()[0] != "Z"
+        ours = MODULE in command or command.startswith("gunicorn: ")
+        return ours and state.rsplit(")", 1)[1].split()[0] != "Z"
 
     def survivors(self) -> list[int]:
         return [pid for pid in self.seen if self.alive(pid)]

@@ -1,0 +1,43 @@
+"""What is asked of the C library."""
+
+import subprocess
+import sys
+
+import pytest
+
+HASHING = """
+import sys, threading
+from argon2 import PasswordHasher
+from shared.processes import share_freed_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+
+if "shared" in sys.argv:
+    share_freed_memory()
+before = resident()
+hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+places, together = threading.Semaphore(2), threading.Barrier(8)
+
+def hash_password():
+    together.wait()
+    with places:
+        hasher.hash("secret")
+    together.wait()
+
+threads = [threading.Thread(target=hash_password) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
+def test_the_memory_of_password_hashes_is_not_kept_by_every_thread() -> None:
+    def kept(*arguments: str) -> int:
+        ran = subprocess.run([sys.executable, "-c", HASHING, *arguments], capture_output=True, text=True, check=True)
+        return int(ran.stdout)
+
+    assert kept("shared") < kept() / 2

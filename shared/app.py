@@ -10,7 +10,7 @@ from shared import api, auth, db, errors, forms, health, logging, pagination
 from shared.env import BaseConfig
 from shared.feed import DatabaseReader, Feed, MemoryReader, Reader
 from shared.internal import InternalClient, document_blueprint
-from shared.metrics import OFFSET, MetricsServer
+from shared.metrics_server import OFFSET, MetricsServer
 from shared.request_id import with_request_id
 from shared.tokens import Jwks
 

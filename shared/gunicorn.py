@@ -16,6 +16,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.http import wsgi
 
 from shared import logging as kit_logging
+from shared import metrics
 from shared.env import BaseConfig
 from shared.processes import end_with_parent, share_freed_memory
 from shared.sockets import BACKLOG, listen
@@ -91,6 +92,7 @@ def serve(
     `events` a gevent loop serves it, which loads the application in each process after its patches.
     """
     kit_logging.configure(name, config.log_level)
+    metrics.share(_parts(processes))
     wsgi.SERVER = SERVER_NAME
     _raise_file_limit()
     share_freed_memory()
@@ -141,14 +143,22 @@ _THREADS = {
 _EVENTS = {"worker_class": "shared.workers.events.EventWorker", "worker_connections": 4000, "keepalive": 65}
 
 
-def _before_fork(_master: Arbiter, _worker: Any) -> None:
+def _before_fork(master: Arbiter, worker: Any) -> None:
     """Keep what is loaded out of the collector's sight, so that the workers go on sharing its pages."""
     gc.freeze()
+    taken = {known.metrics_part for known in master.WORKERS.values()}
+    worker.metrics_part = next((n for n in range(_parts(master.cfg.workers)) if n not in taken), None)
 
 
 def _after_fork(_master: Arbiter, worker: Any) -> None:
     """Stop the worker when its master is killed; gunicorn's own look comes once a second."""
     end_with_parent(worker.ppid)
+    metrics.take_part(worker.metrics_part)
+
+
+def _parts(processes: int) -> int:
+    """Return how many workers there are at most: at a reload, old ones end beside the new."""
+    return 3 * processes
 
 
 def _start_background(worker: Any) -> None:

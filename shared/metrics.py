@@ -1,76 +1,118 @@
-"""Count and time what a process does, and tell it in the Prometheus text format on loopback."""
+"""Count and time what the processes of a service do, and tell it in the Prometheus text format."""
 
-import logging
-import socket
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import suppress
 
-HOST = "127.0.0.1"
-OFFSET = 1000  # from a service's port to that of its metrics
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+import orjson
+
+from shared import tally
+
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BOUNDS = (*map(str, BOUNDS), "+Inf")
-TRY_AGAIN = 5.0  # seconds until a port that is taken, perhaps by a worker that is ending, is tried again
-PATIENCE = 2.0
-MAX_HEAD = 8192
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_logger = logging.getLogger("postern.metrics")
-_metrics: "list[Counter | Histogram]" = []
+_metrics: "list[Metric]" = []
+_tallies = [tally.private()]
+_own = _tallies[0]
+Labels = tuple[str | int, ...]
 
 
-class Counter:
-    """A number for each combination of labels, which only grows; the values of labels must be few."""
+def share(processes: int) -> None:
+    """Let the processes that this one forks, at most so many at the same time, tell their figures together."""
+    global _tallies
+    _tallies = tally.shared(processes)
+
+
+def take_part(number: int | None) -> None:
+    """Go on counting where the process that had this number before has stopped; None is one too many."""
+    global _own
+    if number is None:
+        return
+    _own = tally.Tally(_tallies[number].memory)
+    for metric in _metrics:
+        metric.begin()
+
+
+class Metric:
+    """Numbers for each combination of labels; the values of labels must be few."""
+
+    kind = ""
+    size = 1
 
     def __init__(self, name: str, help: str, *labels: str) -> None:
         self.name, self.help, self.labels = name, help, labels
-        self._values: dict[tuple[str | int, ...], int] = {}
+        self._places: dict[Labels, int] = {}
         self._lock = threading.Lock()
         _metrics.append(self)
+
+    def begin(self) -> None:
+        self._places.clear()
+
+    def _place(self, values: Labels) -> int:
+        """Return where the numbers of these labels are; called with the lock."""
+        place = self._places.get(values)
+        if place is None:
+            place = self._places[values] = _own.place(orjson.dumps([self.name, *map(str, values)]), self.size)
+        return place
+
+    def lines(self, values: list[str], numbers: list[float]) -> Iterator[str]:
+        yield f"{self.name}{_labels(self.labels, values)} {_number(numbers[0])}"
+
+
+class Counter(Metric):
+    """A number that only grows."""
+
+    kind = "counter"
 
     def add(self, *values: str | int) -> None:
         with self._lock:
-            self._values[values] = self._values.get(values, 0) + 1
-
-    def lines(self) -> Iterator[str]:
-        yield from (f"# HELP {self.name} {self.help}", f"# TYPE {self.name} counter")
-        for values, number in sorted(self._values.copy().items(), key=str):
-            yield f"{self.name}{_labels(self.labels, values)} {number}"
+            _own.numbers[self._place(values)] += 1
 
 
-class Histogram:
-    """How often something took how many seconds, for each combination of labels."""
+class Gauge(Metric):
+    """A number that goes up and down; of several processes the sum is told."""
 
-    def __init__(self, name: str, help: str, *labels: str) -> None:
-        self.name, self.help, self.labels = name, help, labels
-        self._series: dict[tuple[str | int, ...], tuple[list[int], list[float]]] = {}
-        self._lock = threading.Lock()
-        _metrics.append(self)
+    kind = "gauge"
+
+    def begin(self) -> None:
+        """Forget what a process before this one has left behind."""
+        super().begin()
+        for key, place in _own.places():
+            if orjson.loads(key)[0] == self.name:
+                _own.numbers[place] = 0
+
+    def set(self, number: float, *values: str | int) -> None:
+        with self._lock:
+            _own.numbers[self._place(values)] = number
+
+
+class Histogram(Metric):
+    """How often something took how many seconds."""
+
+    kind = "histogram"
+    size = len(_BOUNDS) + 1  # a number for each bound, and the sum
 
     def observe(self, seconds: float, *values: str | int) -> None:
         with self._lock:
-            series = self._series.get(values)
-            if series is None:
-                series = self._series[values] = ([0] * (len(BOUNDS) + 1), [0.0])
-            series[0][bisect_left(BOUNDS, seconds)] += 1
-            series[1][0] += seconds
+            place = self._place(values)
+            _own.numbers[place + bisect_left(BOUNDS, seconds)] += 1
+            _own.numbers[place + len(_BOUNDS)] += seconds
 
-    def lines(self) -> Iterator[str]:
-        yield from (f"# HELP {self.name} {self.help}", f"# TYPE {self.name} histogram")
-        with self._lock:
-            known = [(values, counts.copy(), total[0]) for values, (counts, total) in self._series.items()]
-        for values, counts, total in sorted(known, key=str):
-            so_far = 0
-            for bound, number in zip(_BOUNDS, counts, strict=True):
-                so_far += number
-                yield f"{self.name}_bucket{_labels((*self.labels, 'le'), (*values, bound))} {so_far}"
-            yield f"{self.name}_sum{_labels(self.labels, values)} {total:.6f}"
-            yield f"{self.name}_count{_labels(self.labels, values)} {so_far}"
+    def lines(self, values: list[str], numbers: list[float]) -> Iterator[str]:
+        so_far = 0.0
+        for bound, number in zip(_BOUNDS, numbers, strict=False):
+            so_far += number
+            yield f"{self.name}_bucket{_labels((*self.labels, 'le'), [*values, bound])} {_number(so_far)}"
+        yield f"{self.name}_sum{_labels(self.labels, values)} {numbers[-1]:.6f}"
+        yield f"{self.name}_count{_labels(self.labels, values)} {_number(so_far)}"
 
 
-def _labels(names: tuple[str, ...], values: tuple[str | int, ...]) -> str:
-    pairs = (f'{name}="{_escaped(str(value))}"' for name, value in zip(names, values, strict=True))
+def _number(number: float) -> str:
+    return str(int(number)) if number.is_integer() else str(number)
+
+
+def _labels(names: tuple[str, ...], values: list[str]) -> str:
+    pairs = (f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
     return f"{{{','.join(pairs)}}}"
 
 
@@ -89,67 +131,19 @@ def note_request(route: str | None, method: str, status: int, milliseconds: floa
 
 
 def render() -> bytes:
-    """Return all that this process has counted."""
-    return "".join(f"{line}\n" for metric in _metrics for line in metric.lines()).encode()
-
-
-class MetricsServer:
-    """Answer `GET /metrics` on loopback, in a thread of each process that runs the app.
-
-    Of several processes one has the port, and tells of itself only; another takes it when that one ends.
-    """
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._listener: socket.socket | None = None
-        self._stopped = threading.Event()
-
-    def start(self) -> None:
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        if self._listener:
-            with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._listener = socket.create_server((HOST, self._port))
-            except (OSError, OverflowError) as error:
-                _logger.debug("no metrics on port %s: %s", self._port, error)
-                self._stopped.wait(TRY_AGAIN)
-            else:
-                with self._listener:
-                    self._serve(self._listener)
-
-    def _serve(self, listener: socket.socket) -> None:
-        while not self._stopped.is_set():
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            with client, suppress(OSError):
-                client.settimeout(PATIENCE)
-                client.sendall(_answer(_read_line(client)))
-
-
-def _read_line(client: socket.socket) -> bytes:
-    """Return the request line, when the whole head has come."""
-    head = b""
-    while b"\r\n\r\n" not in head and len(head) < MAX_HEAD:
-        if not (data := client.recv(MAX_HEAD)):
-            break
-        head += data
-    return head.partition(b"\r\n")[0]
-
-
-def _answer(line: bytes) -> bytes:
-    found = line.split(b" ")[:2] == [b"GET", b"/metrics"]
-    status, body = ("200 OK", render()) if found else ("404 Not Found", b"")
-    head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    """Return all that the processes of the service have counted, those that have ended too."""
+    sums: dict[bytes, list[float]] = {}
+    for part in _tallies:
+        for key, numbers in part.rows():
+            known = sums.get(key)
+            sums[key] = [a + b for a, b in zip(known, numbers, strict=True)] if known else numbers
+    found: dict[str, list[tuple[list[str], list[float]]]] = {}
+    for key, numbers in sorted(sums.items()):
+        name, *values = orjson.loads(key)
+        found.setdefault(name, []).append((values, numbers))
+    lines = []
+    for metric in _metrics:
+        lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}"]
+        for values, numbers in found.get(metric.name, ()):
+            lines += metric.lines(values, numbers)
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -8,12 +8,15 @@ from collections.abc import Callable
 
 from services.gateway.forward import Answer, Request, forward
 from services.gateway.pool import Lost, Pool
+from shared.metrics import Counter, Gauge
 from shared.problems import Problem
 
 THRESHOLD = 5  # failures in a row
 PAUSE = 5.0  # seconds
 LONGEST_PAUSE = 30.0
 FAILURES = frozenset(("BAD_GATEWAY", "GATEWAY_TIMEOUT"))
+OPEN = Gauge("gateway_breaker_open", "Gateway processes that leave this service alone.", "upstream")
+OPENINGS = Counter("gateway_breaker_openings_total", "Times that a service was left alone.", "upstream")
 _logger = logging.getLogger("postern.breaker")
 
 
@@ -34,6 +37,7 @@ class Breaker:
         self._probing = False
         self._pause = PAUSE
         self._until = 0.0
+        OPEN.set(0, name)
 
     @property
     def state(self) -> str:
@@ -62,6 +66,7 @@ class Breaker:
                 self._period += 1
                 self._open = self._probing = False
                 self._pause = PAUSE
+                OPEN.set(0, self._name)
                 _logger.warning("the %s service answers again", self._name)
 
     def fail(self, ticket: int) -> None:
@@ -86,6 +91,8 @@ class Breaker:
         self._open, self._probing = True, False
         self._failures = 0
         self._until = self._clock() + self._pause
+        OPEN.set(1, self._name)
+        OPENINGS.add(self._name)
         _logger.warning("the %s service fails; it is left alone for %d s", self._name, self._pause)
 
     def _refusal(self, left: float) -> Problem:

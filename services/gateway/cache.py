@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.gateway import freshness
@@ -59,7 +59,7 @@ def reuse_answers(
         if not route.cached or method == "OPTIONS":
             return app(environ, start_response)
         if reader is None or visit.private or is_unusual(environ):
-            return app(environ, rewrite(start_response, rules, *PASSED_BY))
+            return app(environ, rewrite(start_response, visit, rules, *PASSED_BY))
         return reader.read(environ, start_response, visit)
 
     return layer
@@ -101,10 +101,11 @@ def all_of(upstream: str) -> str:
     return f"@{upstream}"
 
 
-def rewrite(start_response: StartResponse, rules: Rules, verdict: str, status_line: str) -> StartResponse:
+def rewrite(start_response: StartResponse, visit: Visit, rules: Rules, verdict: str, status_line: str) -> StartResponse:
     """Show clients what the rules let them see, and what the cache did."""
 
     def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+        visit.verdict = verdict
         said = [("X-Cache", verdict), ("Cache-Status", status_line)]
         return start_response(status, rules.outward(headers) + said, exc_info)
 
@@ -129,7 +130,7 @@ class Reader:
         try:
             return self._read(environ, start, join_target(visit.path, visit.query))
         except StoreUnavailable:
-            return self._app(environ, rewrite(start, self._rules, *PASSED_BY))
+            return self._app(environ, rewrite(start, visit, self._rules, *PASSED_BY))
 
     def _read(self, environ: Environ, start: StartResponse, target: str) -> Iterable[bytes]:
         entry, now = self._store.find(target, environ), self._clock()
@@ -140,7 +141,7 @@ class Reader:
                 self._renew_later(environ, target, entry, now)
                 return self._serve(entry, environ, start, now, "STALE", "hit")
         if entry is None and environ["REQUEST_METHOD"] == "HEAD":
-            return self._app(environ, rewrite(start, self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
+            return self._app(environ, rewrite(start, environ[KEY], self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
         return self._fetch_once(environ, start, target)
 
     def _fetch_once(self, environ: Environ, start: StartResponse, target: str) -> Iterable[bytes]:
@@ -157,7 +158,7 @@ class Reader:
                 return self._serve(entry, environ, start, now, verdict, "fwd=uri-miss; collapsed")
             if flight.problem:
                 raise flight.problem
-        return self._app(environ, rewrite(start, self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
+        return self._app(environ, rewrite(start, environ[KEY], self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
 
     def _join(self, target: str) -> tuple[Flight, bool]:
         with self._lock:
@@ -192,7 +193,7 @@ class Reader:
             return self._serve(result, environ, start, self._clock(), "MISS", f"fwd={_why(old)}; stored")
         if old:
             self._store.discard(old)
-        return _pass_on(result, environ, rewrite(start, self._rules, "MISS", f"{NAME}; fwd={_why(old)}"))
+        return _pass_on(result, environ, rewrite(start, environ[KEY], self._rules, "MISS", f"{NAME}; fwd={_why(old)}"))
 
     def _may_outlive(self, entry: Entry, now: float) -> bool:
         """Tell whether the entry may be used although it could not be renewed; a purged one may not."""
@@ -233,6 +234,7 @@ class Reader:
         flight, is_first = self._join(target)
         if is_first:
             alone = {key: value for key, value in environ.items() if key != "gunicorn.socket"}
+            alone[KEY] = replace(environ[KEY])
             threading.Thread(target=self._renew, args=(alone, target, flight), daemon=True).start()
 
     def _renew(self, environ: Environ, target: str, flight: Flight) -> None:
@@ -249,6 +251,7 @@ class Reader:
         """Answer with the entry, or say that the client has it already; what is no miss, only we know to be seen."""
         if entry.viewed and verdict != "MISS":
             self._note_view(entry.viewed, environ[KEY].address)
+        environ[KEY].verdict = verdict
         said = [
             ("Age", str(int(now - entry.born))),
             ("X-Cache", verdict),

@@ -51,7 +51,7 @@ def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: 
         started = time.perf_counter()
 
         def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
-            extra = visit.extra + told(environ, visit, answered, time.perf_counter() - started)
+            extra = visit.extra + told(environ, visit, time.perf_counter() - started)
             ours = headers.with_policies(answered, extra, private=visit.private)
             return start_response(status, ours, exc_info)
 

@@ -15,8 +15,13 @@ from shared.metrics import Counter, Histogram
 from shared.problems import Problem
 
 EXCESS = Counter("gateway_rate_limited_total", "Requests beyond a limit.", "limit", "action")
+VERDICTS = Counter("gateway_cache_total", "Reads of what may be kept, by X-Cache.", "verdict")
 UPSTREAMS = Histogram(
-    "gateway_upstream_duration_seconds", "Time until an upstream's answer could be passed on.", "upstream", "outcome"
+    "gateway_upstream_duration_seconds",
+    "Time until an upstream's answer could be passed on.",
+    "upstream",
+    "route",
+    "outcome",
 )
 
 
@@ -47,22 +52,23 @@ def forward(breaker: Breaker, pool: Pool, request: Request, visit: Visit) -> Ans
         raise
     finally:
         visit.waited = time.perf_counter() - started
-        UPSTREAMS.observe(visit.waited, pool.name, outcome)
+        UPSTREAMS.observe(visit.waited, pool.name, visit.route.pattern if visit.route else "", outcome)
 
 
-def told(environ: Environ, visit: Visit, answered: Headers, elapsed: float) -> Headers:
+def told(environ: Environ, visit: Visit, elapsed: float) -> Headers:
     """Return Server-Timing in milliseconds until the answer began, and to an admin who asks what was decided."""
+    if visit.verdict:
+        VERDICTS.add(visit.verdict)
     timing = f"gateway;dur={(elapsed - visit.waited) * 1000:.1f}"
     if visit.waited:
         timing += f", upstream;dur={visit.waited * 1000:.1f}"
     if "HTTP_X_EXPLAIN" not in environ or visit.somebody is None or visit.somebody.role != "admin":
         return [("Server-Timing", timing)]
-    return [("Server-Timing", timing), ("X-Explain", json.dumps(_decisions(environ, visit, answered)))]
+    return [("Server-Timing", timing), ("X-Explain", json.dumps(_decisions(environ, visit)))]
 
 
-def _decisions(environ: Environ, visit: Visit, answered: Headers) -> dict[str, Any]:
+def _decisions(environ: Environ, visit: Visit) -> dict[str, Any]:
     route = visit.route
-    given = {name.lower(): value for name, value in answered}
     return {
         "client": visit.address,
         "user": visit.somebody.user_id if visit.somebody else None,
@@ -73,7 +79,7 @@ def _decisions(environ: Environ, visit: Visit, answered: Headers) -> dict[str, A
         "limit": route.limit if route else "general",
         "countedBy": visit.somebody.user_id if visit.somebody else limiter_key(visit.address),
         "refusal": visit.refusal.code if visit.refusal else None,
-        "cache": given.get("x-cache"),
+        "cache": visit.verdict or None,
         "upstreamMs": round(visit.waited * 1000, 1),
         "requestId": environ["postern.request_id"],
     }

@@ -22,7 +22,7 @@ KEY = "postern.visit"
 class Visit:
     """What is known about a request; `refusal` is why it will be refused, `extra` goes on its answer.
 
-    `waited` are the seconds until an upstream's answer began.
+    `waited` are the seconds until an upstream's answer began; `verdict` is what the cache did.
     """
 
     address: str
@@ -35,6 +35,7 @@ class Visit:
     somebody: Identity | None = None
     refusal: Problem | None = None
     waited: float = 0.0
+    verdict: str = ""
 
     def refuse(self, problem: Problem) -> None:
         """Note a refusal; the first one is the answer."""

@@ -39,7 +39,7 @@ def test_a_request_is_counted_in_the_gateway_and_in_its_service(stack: Stack) ->
         "posts": 'http_request_duration_seconds_count{route="/api/posts/<key>",method="GET",status="404"}',
     }
     before = {service: number(stack, service, sample) for service, sample in samples.items()}
-    upstream = 'gateway_upstream_duration_seconds_count{upstream="posts",outcome="4xx"}'
+    upstream = 'gateway_upstream_duration_seconds_count{upstream="posts",route="/api/posts/{id}",outcome="4xx"}'
     passed = number(stack, "gateway", upstream)
     for name in ("a", "b", "c"):
         assert stack.get(f"/api/posts/not-there-{name}")[0] == 404

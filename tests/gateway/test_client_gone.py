@@ -53,8 +53,9 @@ def test_it_is_no_error_and_counted_by_itself(
     start_gateway: StartGateway, uploads: Upstream, gone: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uploads.behaviour = hold
-    sample = 'gateway_upstream_duration_seconds_count{upstream="uploads",outcome="CLIENT_GONE"}'
-    lost = 'http_request_duration_seconds_count{route="/api/files/by-id/{id}",method="GET",status="499"}'
+    route = "/api/files/by-id/{id}"
+    sample = f'gateway_upstream_duration_seconds_count{{upstream="uploads",route="{route}",outcome="CLIENT_GONE"}}'
+    lost = f'http_request_duration_seconds_count{{route="{route}",method="GET",status="499"}}'
     before = told(sample), told(lost)
     with pytest.raises(ClientGone):
         ask(start_gateway(), "/api/files/by-id/x", gone)

@@ -3,11 +3,14 @@ import re
 
 import pytest
 
+from services.gateway.breaker import THRESHOLD
 from services.gateway.limits import CLASSES
 from shared.metrics import render
 from tests.gateway.conftest import StartGateway, as_user
-from tests.gateway.upstreams import Upstream
+from tests.gateway.upstreams import Upstream, response
 from tests.gateway.wsgi_client import WsgiClient
+
+SHARED = "Cache-Control: public, s-maxage=60"
 
 
 def told(sample: str) -> float:
@@ -25,14 +28,36 @@ def test_a_refusal_of_the_limits_is_counted(start_gateway: StartGateway) -> None
 
 
 def test_an_upstream_is_timed_by_how_it_went(client: WsgiClient, posts: Upstream) -> None:
-    well = 'gateway_upstream_duration_seconds_count{upstream="posts",outcome="2xx"}'
-    badly = 'gateway_upstream_duration_seconds_count{upstream="posts",outcome="BAD_GATEWAY"}'
+    well = 'gateway_upstream_duration_seconds_count{upstream="posts",route="/api/posts",outcome="2xx"}'
+    badly = 'gateway_upstream_duration_seconds_count{upstream="posts",route="/api/posts",outcome="BAD_GATEWAY"}'
     before = told(well), told(badly)
     assert client.get("/api/posts").status == 200
     posts.behaviour = lambda line: line.send(b"garbage\r\n\r\n") if line.read() else None
     posts.hang_up()
     assert client.get("/api/posts").status == 502
     assert (told(well), told(badly)) == (before[0] + 1, before[1] + 1)
+
+
+def test_what_the_cache_did_is_counted(client: WsgiClient, posts: Upstream) -> None:
+    def figures() -> dict[str, float]:
+        return {verdict: told(f'gateway_cache_total{{verdict="{verdict}"}}') for verdict in ("HIT", "MISS", "BYPASS")}
+
+    posts.behaviour = lambda line: line.send(response(b"x", "200 OK", SHARED)) if line.read() else None
+    before = figures()
+    answers = [client.get("/api/tags"), client.get("/api/tags"), client.get("/api/tags", as_user())]
+    assert [answer.header("X-Cache") for answer in answers] == ["MISS", "HIT", "BYPASS"]
+    client.get("/api/hello")
+    assert figures() == {verdict: number + 1 for verdict, number in before.items()}
+
+
+def test_an_open_breaker_is_told(client: WsgiClient, posts: Upstream) -> None:
+    is_open, openings = 'gateway_breaker_open{upstream="posts"}', 'gateway_breaker_openings_total{upstream="posts"}'
+    before = told(openings)
+    assert told(is_open) == 0
+    posts.behaviour = lambda line: None
+    for _ in range(THRESHOLD):
+        client.get("/api/posts")
+    assert (told(is_open), told(openings)) == (1, before + 1)
 
 
 def test_every_answer_tells_where_its_time_went(client: WsgiClient) -> None:

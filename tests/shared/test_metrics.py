@@ -1,24 +1,31 @@
 """What a process counts, and how it tells it."""
 
+import os
 import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from shared import metrics
-from shared.metrics import BOUNDS, Counter, Histogram, MetricsServer, note_request, render
+from shared import metrics, metrics_server
+from shared.metrics import BOUNDS, Counter, Gauge, Histogram, note_request, render
+from shared.metrics_server import MetricsServer
 from shared.request_id import with_request_id
+from shared.tally import Tally
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)*)\})? ([0-9.]+|\+Inf)')
 
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the metrics of the test are known."""
+    """Only the metrics of the test are known; this process is one of four that count together."""
     monkeypatch.setattr(metrics, "_metrics", [])
+    monkeypatch.setattr(metrics, "_tallies", metrics._tallies)
+    monkeypatch.setattr(metrics, "_own", metrics._own)
+    metrics.share(4)
+    metrics.take_part(3)
 
 
 def samples() -> dict[str, float]:
@@ -26,7 +33,7 @@ def samples() -> dict[str, float]:
     found = {}
     for line in render().decode().splitlines():
         if line.startswith("#"):
-            assert re.fullmatch(r"# (HELP [a-z_]+ .+|TYPE [a-z_]+ (counter|histogram))", line)
+            assert re.fullmatch(r"# (HELP [a-z_]+ .+|TYPE [a-z_]+ (counter|gauge|histogram))", line)
             continue
         match = SAMPLE.fullmatch(line)
         assert match, line
@@ -61,6 +68,59 @@ def test_a_histogram_counts_each_time_in_every_larger_bucket() -> None:
 def test_a_label_holds_any_text(value: str) -> None:
     Counter("told_total", "Told.", "what").add(value)
     assert list(samples().values()) == [1]
+
+
+def in_a_process(part: int, work: Callable[[], None]) -> None:
+    """Do the work in a forked process that has this part and ends without a farewell."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            metrics.take_part(part)
+            work()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+@pytest.mark.usefixtures("alone")
+def test_processes_are_told_together_and_none_that_has_ended_is_forgotten() -> None:
+    counter, histogram = Counter("asked_total", "Asked.", "x"), Histogram("took_seconds", "Took.", "x")
+
+    def work() -> None:
+        for label in ("a", "b", "a"):
+            counter.add(label)
+            histogram.observe(0.2, label)
+
+    for part in (0, 1, 0, 2):  # the third one in the place of the first
+        in_a_process(part, work)
+    told = samples()
+    assert (told['asked_total{x="a"}'], told['asked_total{x="b"}']) == (8, 4)
+    assert told['took_seconds_count{x="a"}'] == 8
+    assert told['took_seconds_sum{x="a"}'] == pytest.approx(1.6)
+    assert told['took_seconds_bucket{x="a",le="0.1"}'] == 0
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_gauge_is_the_sum_of_the_processes_and_forgets_one_that_was_replaced() -> None:
+    gauge = Gauge("open", "Open.", "x")
+    in_a_process(0, lambda: gauge.set(1, "a"))
+    in_a_process(1, lambda: gauge.set(1, "a"))
+    assert samples() == {'open{x="a"}': 2}
+    in_a_process(1, lambda: None)
+    assert samples() == {'open{x="a"}': 1}
+    in_a_process(0, lambda: gauge.set(0, "a"))
+    assert samples() == {'open{x="a"}': 0}
+
+
+def test_more_series_than_fit_are_left_out_and_the_others_still_count(caplog: pytest.LogCaptureFixture) -> None:
+    full = Tally(memoryview(bytearray(1024)))
+    places = [full.place(f"key {number}".encode(), 15) for number in range(20)]
+    for place in places:
+        full.numbers[place + 14] += 1
+    rows = dict(full.rows())
+    assert 0 < len(rows) < 20
+    assert all(numbers == [0] * 14 + [1] for numbers in rows.values())
+    assert len(caplog.records) == 1
 
 
 def test_no_count_is_lost_between_threads() -> None:
@@ -140,14 +200,14 @@ def test_it_is_served_at_metrics_and_nowhere_else(server: int) -> None:
 
 
 def test_a_silent_client_ends_and_the_next_is_served(server: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "PATIENCE", 0.1)
+    monkeypatch.setattr(metrics_server, "PATIENCE", 0.1)
     ask(server, b"GET /metrics HTTP/1.1\r\n\r\n")
     with socket.create_connection(("127.0.0.1", server)):
         assert ask(server, b"GET /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
 def test_a_taken_port_is_taken_over_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "TRY_AGAIN", 0.05)
+    monkeypatch.setattr(metrics_server, "TRY_AGAIN", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = int(holder.getsockname()[1])
         running = MetricsServer(port)

@@ -54,9 +54,14 @@ class Gateway:
         return len(list(Path(f"/proc/{self.worker}/fd").iterdir()))
 
     @property
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    @property
     def worker(self) -> int:
-        [pid] = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(pid)
+        [pid] = self.workers
+        return pid
 
     def _status(self, name: str) -> int:
         lines = Path(f"/proc/{self.worker}/status").read_text().splitlines()

@@ -1,6 +1,10 @@
 """Several gateway processes with one Redis are one gateway, and go on by themselves without it."""
 
+import os
+import re
+import signal
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from services.gateway.limits import CLASSES, FallbackWindow
+from shared.metrics_server import OFFSET
 from tests.gateway.server.running import Gateway, running_gateway, wait_until
 from tests.gateway.upstreams import Upstream
 from tests.redis_server import RedisServer
@@ -22,8 +27,29 @@ def gateway(
 ) -> Iterator[Gateway]:
     settings = {"GATEWAY_WORKERS": str(PROCESSES), "REDIS_URL": redis_server.url, "TRUSTED_PROXIES": "127.0.0.0/8"}
     folder = tmp_path_factory.mktemp("processes")
-    with running_gateway(folder, services, **settings, RATELIMIT_ENABLED="true") as gateway:
+    with running_gateway(folder, services, **settings, APP_ENV="development", RATELIMIT_ENABLED="true") as gateway:
         yield gateway
+
+
+def test_their_figures_are_told_together_also_those_of_one_that_was_killed(gateway: Gateway) -> None:
+    for number in (1, 2, 3):
+        with ThreadPoolExecutor(8) as at_once:
+            list(at_once.map(lambda _: gateway.get("/api/hello"), range(20)))
+        wait_until(lambda expected=20 * number: greetings(gateway) == expected, 15)  # type: ignore[misc]
+        victim = gateway.workers[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda gone=victim: gone not in gateway.workers and len(gateway.workers) == PROCESSES)  # type: ignore[misc]
+
+
+def greetings(gateway: Gateway) -> int:
+    """Return how many requests for /api/hello the metrics tell, -1 while nobody tells them."""
+    try:
+        answer = urllib.request.urlopen(f"http://127.0.0.1:{gateway.port + OFFSET}/metrics", timeout=5)
+    except OSError:
+        return -1
+    sample = rb'^http_request_duration_seconds_count{route="/api/hello",method="GET",status="200"} (\d+)$'
+    found = re.search(sample, answer.read(), re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def log_in(gateway: Gateway, address: str) -> int:

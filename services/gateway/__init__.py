@@ -1,6 +1,6 @@
 """The gateway: the one public port, with the policies that every request meets before a service sees it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from flask import Flask
@@ -12,13 +12,12 @@ from services.gateway.config import Config
 from services.gateway.cors import Cors
 from services.gateway.external import Outside
 from services.gateway.health import Health
-from services.gateway.limits import FallbackWindow, MemoryWindow, RedisWindow, Window
+from services.gateway.limits import MemoryWindow, Window
 from services.gateway.openapi import Documents
 from services.gateway.pool import Pool
 from services.gateway.purging import PurgingReader
 from services.gateway.resources import docs, errors, health, hello, links, proxy
 from services.gateway.routes import RouteTable
-from services.gateway.shared_store import SharedStore
 from services.gateway.store import Store
 from services.gateway.views import Views
 from shared.app import create_service, run_in_background
@@ -42,8 +41,7 @@ def create_app(config: Config | None = None) -> Flask:
         run_in_background(app, PurgingReader(config, store))
         app.extensions["postern.shutdown"].append(store.close)
         run_in_background(app, views)
-    shared_window = RedisWindow(config.redis_url) if config.redis_url else None
-    extra = {"redis": shared_window.works} if shared_window else {}
+    window, extra = make_window(config)
     app.extensions["postern.pools"] = pools
     app.extensions["postern.gateway_health"] = Health(pools, breakers, extra)
     app.extensions["postern.documents"] = Documents(
@@ -53,7 +51,6 @@ def create_app(config: Config | None = None) -> Flask:
     app.extensions["postern.stopping"] += [pool.end_streams for pool in pools.values()]
     app.extensions["postern.shutdown"] += [pool.close for pool in pools.values()]
     own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
-    window = FallbackWindow(shared_window, MemoryWindow()) if shared_window else MemoryWindow()
     verifier = app.extensions["postern.verifier"]
     csrf = app.extensions["postern.csrf"]
     app.wsgi_app = chain(own_pages, pools, breakers, store, views, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
@@ -64,7 +61,21 @@ def make_store(config: Config) -> Store | None:
     """Return where answers are kept; with Redis it hears of what other gateways purge."""
     if not config.cache_bytes:
         return None
-    return SharedStore(config.cache_bytes, config.redis_url) if config.redis_url else Store(config.cache_bytes)
+    if not config.redis_url:
+        return Store(config.cache_bytes)
+    from services.gateway.shared_store import SharedStore  # only now: the client of Redis takes 7 MiB
+
+    return SharedStore(config.cache_bytes, config.redis_url)
+
+
+def make_window(config: Config) -> tuple[Window, dict[str, Callable[[], bool]]]:
+    """Return where requests are counted, and what health has to look at for it."""
+    if not config.redis_url:
+        return MemoryWindow(), {}
+    from services.gateway.shared_window import FallbackWindow, RedisWindow
+
+    shared = RedisWindow(config.redis_url)
+    return FallbackWindow(shared, MemoryWindow()), {"redis": shared.works}
 
 
 def chain(

@@ -5,7 +5,8 @@ import threading
 import pytest
 import redis
 
-from services.gateway.limits import CLASSES, FallbackWindow, LimitClass, MemoryWindow, RedisWindow, Verdict
+from services.gateway.limits import CLASSES, LimitClass, MemoryWindow, Verdict
+from services.gateway.shared_window import FallbackWindow, RedisWindow
 
 THREE = LimitClass("three", 3, 10)
 

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.gateway.limits import CLASSES, FallbackWindow
+from services.gateway.limits import CLASSES
+from services.gateway.shared_window import FallbackWindow
 from shared.metrics_server import OFFSET
 from tests.gateway.server.running import Gateway, running_gateway, wait_until
 from tests.gateway.upstreams import Upstream

@@ -1,9 +1,10 @@
 """Uploads: images and PDFs, taken in, made harmless and given out."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, Response
 
 from services.uploads.config import Config
 from services.uploads.disk import LocalStorage
@@ -12,15 +13,19 @@ from services.uploads.owners import OwnerReader
 from services.uploads.partials import Partials
 from services.uploads.resources import files, resumable, uploads
 from services.uploads.resuming import Resumer
+from services.uploads.s3 import S3Storage
 from services.uploads.signing import Signer
-from services.uploads.storage import Storage
+from services.uploads.sigv4 import Credentials
+from services.uploads.storage import Storage, StorageDown
 from services.uploads.sweeping import Sweeper
 from services.uploads.variants import VariantCache
-from shared import db
+from shared import db, errors
 from shared.app import check_database, create_service, run_in_background
+from shared.problems import Problem
 from shared.tokens import Jwks
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_logger = logging.getLogger("postern.uploads")
 
 
 def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | None = None) -> Flask:
@@ -43,6 +48,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
         "postern.resumer": resumer,
         "postern.signer": Signer(config.internal_token),
     }
+    app.register_error_handler(StorageDown, _storage_is_down)
     db.init_app(app, database, config.database_url, MIGRATIONS)
     run_in_background(app, OwnerReader(config, storage, variants, resumer.partials))
     run_in_background(app, Sweeper(storage, variants, resumer))
@@ -51,4 +57,12 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
 
 def open_storage(config: Config) -> Storage:
     """Return where the bytes are kept."""
-    return LocalStorage(config.storage_root)
+    if config.bucket is None:
+        return LocalStorage(config.storage_root)
+    credentials = Credentials(config.s3_key_id or "", config.s3_secret or "", config.s3_region)
+    return S3Storage(config.s3_endpoint, *config.bucket, credentials, config.data_dir / "drafts")
+
+
+def _storage_is_down(error: StorageDown) -> Response:
+    _logger.error("the storage does not work: %s", error)
+    return errors.respond(Problem("SERVICE_UNAVAILABLE", "The storage is not available."))

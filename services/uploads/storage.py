@@ -19,6 +19,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 is_key = re.compile(r"[0-9a-f-]{36}/[0-9a-f-]{36}\.[a-z]{3,4}").fullmatch
 
 
+class StorageDown(OSError):
+    """The storage cannot be reached, or does not do what it should; a client may come back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """Something that is kept."""
@@ -45,7 +49,7 @@ class Storage(Protocol):
         """Keep the draft under the key; once this returns it survives a loss of power."""
 
     def open(self, key: str, start: int, stop: int) -> Blocks:
-        """Return the bytes from start to before stop; raise FileNotFoundError now rather than half-way."""
+        """Return the bytes from start to before stop; raise FileNotFoundError and StorageDown now, not half-way."""
 
     def delete(self, key: str) -> None:
         """Remove what is kept, if it is there."""

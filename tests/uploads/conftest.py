@@ -1,7 +1,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask
@@ -12,6 +12,8 @@ from services.uploads.config import Config
 from services.uploads.models import Resumable, Upload, Usage, database
 from shared.tokens import Jwks
 from tests.conftest import MakeToken
+from tests.uploads import s3_server
+from tests.uploads.s3_server import S3Server
 from tests.uploads.samples import MULTIPART, form, form_of_many
 
 Client = Any  # Flask's, whose answers are of any shape
@@ -37,8 +39,30 @@ def database_setting() -> dict[str, str]:
 
 
 @pytest.fixture
-def config(tmp_path: Path, database_setting: dict[str, str]) -> Config:
-    return Config.load({"APP_ENV": "test", "DATA_DIR": str(tmp_path), "LOG_LEVEL": "error"} | database_setting)
+def storage_setting() -> dict[str, str]:
+    """A folder under DATA_DIR; a module may say `any_storage`."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    server = s3_server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["disk", "S3"])
+def any_storage(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Give the settings of each storage by turns, an empty one."""
+    if request.param == "disk":
+        return {}
+    return cast(S3Server, request.getfixturevalue("s3")).settings()
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_setting: dict[str, str], storage_setting: dict[str, str]) -> Config:
+    usual = {"APP_ENV": "test", "DATA_DIR": str(tmp_path), "LOG_LEVEL": "error"}
+    return Config.load(usual | database_setting | storage_setting)
 
 
 @pytest.fixture
@@ -67,12 +91,18 @@ def used_bytes() -> dict[str, int]:
 
 
 def kept_files(config: Config) -> set[str]:
+    if config.bucket:
+        return s3_server.keys(config)
     root = config.storage_root
     return {str(path.relative_to(root)) for path in root.glob("**/*") if path.is_file() and path.parent.name != "tmp"}
 
 
 def drafts(config: Config) -> list[Path]:
-    return list((config.storage_root / "tmp").iterdir())
+    return list(drafts_folder(config).iterdir())
+
+
+def drafts_folder(config: Config) -> Path:
+    return config.data_dir / "drafts" if config.bucket else config.storage_root / "tmp"
 
 
 class Reading(FlaskClient):

@@ -5,7 +5,6 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import RawIOBase
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import peewee
@@ -14,20 +13,26 @@ from flask import Flask
 
 from services.uploads import keeping
 from services.uploads.config import Config
-from services.uploads.disk import LocalStorage
 from services.uploads.inspection import MAX_PDF
 from services.uploads.models import Upload, feed, idempotency
+from services.uploads.storage import Storage
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, Send, kept_files
 
 
-class FullDisk(LocalStorage):
-    """A disk on which no byte fits any more, noticed at one step."""
+@pytest.fixture
+def storage_setting(any_storage: dict[str, str]) -> dict[str, str]:
+    return any_storage
 
-    def __init__(self, root: Path, step: str) -> None:
-        super().__init__(root)
+
+class FullStorage:
+    """A storage in which no byte fits any more, noticed at one step."""
+
+    def __init__(self, storage: Storage, step: str) -> None:
+        self._storage = storage
         self._step = step
+        self.delete = storage.delete
 
     def _fail(self, step: str) -> None:
         if self._step == step:
@@ -36,7 +41,7 @@ class FullDisk(LocalStorage):
     @contextmanager
     def draft(self) -> Iterator[BinaryIO]:
         self._fail("draft")
-        with super().draft() as file:
+        with self._storage.draft() as file:
             if self._step == "write":
                 yield FullFile(file)  # type: ignore[misc]
             else:
@@ -44,7 +49,7 @@ class FullDisk(LocalStorage):
 
     def save(self, draft: BinaryIO, key: str) -> None:
         self._fail("save")
-        super().save(draft, key)
+        self._storage.save(draft, key)
         self._fail("sync")
 
 
@@ -58,16 +63,16 @@ class FullFile:
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
 @pytest.mark.parametrize("step", ["draft", "write", "save"])
-def test_a_full_disk_is_told(app: Flask, send: Send, config: Config, ann: Headers, step: str, key: Headers) -> None:
+def test_a_full_storage_is_told(app: Flask, send: Send, ann: Headers, step: str, key: Headers) -> None:
     usual = app.extensions["postern.storage"]
-    app.extensions["postern.storage"] = FullDisk(config.storage_root, step)
+    app.extensions["postern.storage"] = FullStorage(usual, step)
     assert_problem(send(headers=ann | key), 507, "STORAGE_FULL")
     app.extensions["postern.storage"] = usual
     assert send(headers=ann | key).status_code == 201
 
 
-def test_bytes_that_were_kept_but_not_surely_are_removed(app: Flask, send: Send, config: Config) -> None:
-    app.extensions["postern.storage"] = FullDisk(config.storage_root, "sync")
+def test_bytes_that_were_kept_but_not_surely_are_removed(app: Flask, send: Send) -> None:
+    app.extensions["postern.storage"] = FullStorage(app.extensions["postern.storage"], "sync")
     assert_problem(send(), 507, "STORAGE_FULL")
 
 

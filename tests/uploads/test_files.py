@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import pytest
 from werkzeug.http import parse_options_header
 
+from services.uploads import open_storage
 from services.uploads.config import Config
 from services.uploads.disposition import disposition, safe_name
 from services.uploads.inspection import KINDS, PDF, PNG
@@ -16,6 +17,11 @@ from tests.uploads import samples
 from tests.uploads.conftest import AsUser, Client, Headers, kept_files
 
 UploadFile = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def storage_setting(any_storage: dict[str, str]) -> dict[str, str]:
+    return any_storage
 
 
 @pytest.fixture
@@ -173,7 +179,7 @@ def test_if_range_goes_on_with_the_same_file_only(client: Client, image: dict[st
 
 def test_a_file_that_has_gone_is_a_404(client: Client, image: dict[str, Any], ann: Headers, config: Config) -> None:
     [key] = kept_files(config)
-    (config.storage_root / key).unlink()
+    open_storage(config).delete(key)
     assert_problem(client.get(image["path"]), 404, "NOT_FOUND")
     assert client.delete(f"/api/uploads/{image['id']}", headers=ann).status_code == 204
 

@@ -15,6 +15,11 @@ FILES = [("one.png", samples.png()), ("two.pdf", samples.pdf()), ("three.jpg", s
 
 
 @pytest.fixture
+def storage_setting(any_storage: dict[str, str]) -> dict[str, str]:
+    return any_storage
+
+
+@pytest.fixture
 def database_setting(database_url: str) -> dict[str, str]:
     return {"UPLOADS_DATABASE_URL": database_url}
 

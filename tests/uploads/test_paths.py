@@ -18,6 +18,11 @@ PNG, OTHER = samples.png(), samples.png(50, 50)
 
 
 @pytest.fixture
+def storage_setting(any_storage: dict[str, str]) -> dict[str, str]:
+    return any_storage
+
+
+@pytest.fixture
 def database_setting(database_url: str) -> dict[str, str]:
     return {"UPLOADS_DATABASE_URL": database_url}
 

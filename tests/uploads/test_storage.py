@@ -1,11 +1,12 @@
-"""What every storage has to do; the suite that a second one must pass too."""
+"""What every storage has to do."""
 
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from services.uploads.disk import LocalStorage
+from services.uploads import open_storage
+from services.uploads.config import Config
 from services.uploads.storage import Storage
 from shared import clock
 from shared.ids import new_id
@@ -13,8 +14,13 @@ from tests.helpers import NOBODY
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return LocalStorage(tmp_path / "uploads")
+def storage_setting(any_storage: dict[str, str]) -> dict[str, str]:
+    return any_storage
+
+
+@pytest.fixture
+def storage(config: Config) -> Storage:
+    return open_storage(config)
 
 
 def key() -> str:

@@ -1,8 +1,7 @@
 """Bytes without a row go, all others stay."""
 
-import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import orjson
 import pytest
 from flask import Flask
 
+from services.uploads import sweeping
 from services.uploads.config import Config
 from services.uploads.models import Fact, FeedPosition, Upload
 from services.uploads.owners import OwnerReader
@@ -17,10 +17,15 @@ from services.uploads.storage import Storage
 from services.uploads.sweeping import GRACE, Sweeper, sweep
 from shared import clock
 from shared.ids import new_id
-from tests.uploads import samples
-from tests.uploads.conftest import Headers, Send, drafts, kept_files
+from tests.uploads import s3_server, samples
+from tests.uploads.conftest import Headers, Send, drafts, drafts_folder, kept_files
 
 UploadFile = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def storage_setting(any_storage: dict[str, str]) -> dict[str, str]:
+    return any_storage
 
 
 @pytest.fixture
@@ -29,61 +34,88 @@ def storage(app: Flask) -> Storage:
     return storage
 
 
-def orphan(config: Config, name: str = "") -> Path:
-    path = config.storage_root / (name or f"{new_id()}/{new_id()}.png")
-    path.parent.mkdir(exist_ok=True)
+def orphan(storage: Storage) -> str:
+    key = f"{new_id()}/{new_id()}.png"
+    with storage.draft() as draft:
+        draft.write(samples.png())
+        storage.save(draft, key)
+    return key
+
+
+def left_draft(config: Config) -> Path:
+    path = drafts_folder(config) / new_id()
     path.write_bytes(samples.png())
     return path
 
 
-def age(path: Path, minutes: float) -> None:
-    moment = clock.now().timestamp() - minutes * 60
-    os.utime(path, (moment, moment))
+def put_foreign(config: Config, name: str) -> None:
+    if config.bucket:
+        s3_server.put(config, name, b"x")
+    else:
+        path = config.storage_root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def remove_foreign(config: Config, name: str) -> None:
+    if config.bucket:
+        s3_server.remove(config, name)
+    else:
+        (config.storage_root / name).unlink()
+
+
+def soon() -> datetime:
+    """Return a moment before which everything was written."""
+    return clock.now() + timedelta(minutes=1)
 
 
 def test_bytes_without_a_row_and_old_drafts_go(upload: UploadFile, storage: Storage, config: Config) -> None:
     upload()
-    [kept] = kept_files(config)
-    for path in (config.storage_root / kept, orphan(config), orphan(config), orphan(config, f"tmp/{new_id()}")):
-        age(path, 20)
-    assert sweep(storage, clock.now() - GRACE) == 2
-    assert kept_files(config) == {kept}
+    kept = kept_files(config)
+    orphan(storage), orphan(storage), left_draft(config)
+    assert sweep(storage, soon()) == 2
+    assert kept_files(config) == kept
     assert not drafts(config)
 
 
 def test_what_is_under_way_stays(upload: UploadFile, storage: Storage, config: Config) -> None:
     upload()
-    young = [orphan(config), orphan(config, f"tmp/{new_id()}")]
+    key, draft = orphan(storage), left_draft(config)
     assert sweep(storage, clock.now() - GRACE) == 0
-    assert all(path.exists() for path in young)
-    for path in young:
-        path.unlink()
+    assert key in kept_files(config)
+    storage.delete(key)
+    draft.unlink()
 
 
 def test_an_empty_table_is_no_reason_to_remove_everything(app: Flask, storage: Storage, config: Config) -> None:
-    path = orphan(config)
-    assert sweep(storage, clock.now() + timedelta(minutes=1)) == 0
-    assert path.exists()
-    path.unlink()
+    key = orphan(storage)
+    assert sweep(storage, soon()) == 0
+    assert kept_files(config) == {key}
+    storage.delete(key)
 
 
 def test_what_is_not_ours_is_left_alone(upload: UploadFile, storage: Storage, config: Config) -> None:
     upload()
-    foreign = [orphan(config, "notes/readme.txt"), orphan(config, f"{new_id()}/.gitignore")]
-    sweep(storage, clock.now() + timedelta(minutes=1))
-    assert all(path.exists() for path in foreign)
-    for path in foreign:
-        path.unlink()
+    kept = kept_files(config)
+    foreign = {"notes/readme.txt", f"{new_id()}/.gitignore"}
+    for name in foreign:
+        put_foreign(config, name)
+    sweep(storage, soon())
+    assert kept_files(config) == kept | foreign
+    for name in foreign:
+        remove_foreign(config, name)
 
 
-def test_the_service_sweeps_when_it_starts(app: Flask, upload: UploadFile, storage: Storage, config: Config) -> None:
+def test_the_service_sweeps_when_it_starts(
+    app: Flask, upload: UploadFile, storage: Storage, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upload()
-    path = orphan(config)
-    age(path, 20)
+    key = orphan(storage)
+    monkeypatch.setattr(sweeping, "GRACE", timedelta(minutes=-1))
     sweeper = Sweeper(storage, app.extensions["postern.variants"], app.extensions["postern.resumer"])
     sweeper.start()
     until = clock.now() + timedelta(seconds=10)
-    while path.exists():
+    while key in kept_files(config):
         assert clock.now() < until
     sweeper.stop()
 

@@ -190,7 +190,8 @@ def _send(upload: Upload, content: shown.Content, headers: dict[str, str]) -> Re
         headers["Content-Range"] = content_range(parts[0], content.size)
     start, stop = parts[0] if parts else (0, content.size)
     headers["Content-Length"] = str(stop - start)
-    return Response(content.open(start, stop), 206 if parts else 200, headers)
+    read_to = start if request.method == "HEAD" else stop
+    return Response(content.open(start, read_to), 206 if parts else 200, headers)
 
 
 def _headers(upload: Upload, variant: Variant | None, wants_attachment: bool) -> dict[str, str]:

@@ -1,0 +1,300 @@
+"""What can go wrong between the service and its S3 store, seen from the clients of the service."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from services.uploads import open_storage, s3
+from services.uploads.config import Config
+from services.uploads.s3 import NOTHING, S3Storage
+from services.uploads.sigv4 import Credentials, query_string, signed
+from services.uploads.storage import StorageDown
+from shared import clock
+from tests.helpers import assert_problem
+from tests.uploads import s3_server, samples
+from tests.uploads.conftest import Client, Headers, Send, kept_files
+from tests.uploads.s3_server import S3Server
+from tests.uploads.test_storage import keep, key, read
+
+UploadFile = Callable[..., dict[str, Any]]
+Answer = Callable[[bytes], bytes | None]
+
+
+def refusal(status: int, code: str) -> bytes:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>inside 10.0.0.7</Message></Error>".encode()
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(body), body)
+
+
+class Line:
+    """A line to the real store, on which things go wrong as a test tells it.
+
+    `answers` are given to the next requests in place of the store's: whole answers, an empty one to hang up, a number
+    of bytes after which the store's answer is cut off, None for what the store says. The rest goes through.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._store = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.answers: list[bytes | int | None] = []
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.hangs = threading.Event()
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.connections += 1
+                self._open.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError), client, socket.create_connection(("127.0.0.1", self._store)) as store:
+            while request := self._read(client):
+                if self.hangs.is_set():
+                    threading.Event().wait(5)
+                    return
+                self.requests.append(request)
+                answer = self.answers.pop(0) if self.answers else None
+                if isinstance(answer, bytes):
+                    client.sendall(answer)
+                    return
+                store.sendall(request)
+                client.sendall(self._read(store, request.startswith(b"HEAD"))[:answer])
+                if answer is not None:
+                    return
+
+    @staticmethod
+    def _read(source: socket.socket, no_body: bool = False) -> bytes:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            if not (more := source.recv(65536)):
+                return data
+            data += more
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        missing = int(length[0].split(b":")[1]) - len(body) if length and not no_body else 0
+        while missing > 0 and (more := source.recv(min(missing, 65536))):
+            data += more
+            missing -= len(more)
+        return data
+
+    def hang_up(self) -> None:
+        """Close all connections."""
+        for client in self._open:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.hang_up()
+
+
+@pytest.fixture
+def line(s3: S3Server) -> Iterator[Line]:
+    line = Line(s3.port)
+    yield line
+    line.close()
+
+
+@pytest.fixture
+def storage_setting(s3: S3Server, line: Line) -> dict[str, str]:
+    return s3.settings() | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{line.port}"}
+
+
+@pytest.fixture
+def storage(config: Config) -> S3Storage:
+    storage = open_storage(config)
+    assert isinstance(storage, S3Storage)
+    return storage
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "PATIENT", urllib3.Timeout(0.3))
+    monkeypatch.setattr(s3, "QUICK", urllib3.Timeout(0.3))
+
+
+# The examples of Amazon's page "Authenticating Requests: Using the Authorization Header".
+@pytest.mark.parametrize(
+    "path, query, headers, signature",
+    [
+        ("/test.txt", {}, {"range": "bytes=0-9"}, "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"),
+        (
+            "/",
+            {"prefix": "J", "max-keys": "2"},
+            {},
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+        ),
+    ],
+)
+def test_signatures_are_those_of_the_documentation(
+    path: str, query: dict[str, str], headers: Headers, signature: str
+) -> None:
+    example = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1")
+    moment = datetime(2013, 5, 24, tzinfo=UTC)
+    given = headers | {"host": "examplebucket.s3.amazonaws.com"}
+    sent = signed(example, "GET", path, query_string(query), given, NOTHING, moment)
+    assert sent["authorization"].endswith(f", Signature={signature}")
+
+
+def test_a_secret_does_not_show() -> None:
+    assert "hidden" not in repr(Credentials("id", "hidden", "us-east-1"))
+
+
+def test_the_server_of_these_tests_refuses_a_wrong_secret(config: Config, storage: S3Storage) -> None:
+    storage.check()
+    credentials = Credentials(config.s3_key_id or "", "wrong", config.s3_region)
+    wrong = S3Storage(config.s3_endpoint, "uploads", "", credentials, config.data_dir / "drafts")
+    with pytest.raises(StorageDown, match="403 SignatureDoesNotMatch"):
+        wrong.check()
+
+
+def test_a_long_list_comes_in_pages(storage: S3Storage, monkeypatch: pytest.MonkeyPatch, line: Line) -> None:
+    page = storage._page
+    monkeypatch.setattr(storage, "_page", lambda query: page({**query, "max-keys": "2"}))
+    places = {key() for _ in range(5)}
+    for place in places:
+        keep(storage, place, b"x")
+    listed = list(storage.list())
+    assert {stored.key for stored in listed} == places
+    assert len(listed) == 5
+    assert all(abs((clock.now() - stored.modified).total_seconds()) < 60 for stored in listed)
+    assert len([request for request in line.requests if b"list-type=2" in request]) == 3
+
+
+def test_connections_are_used_again(storage: S3Storage, line: Line) -> None:
+    place = key()
+    for _ in range(5):
+        keep(storage, place, b"x" * 300_000)
+        assert read(storage, place, 0, 300_000) == b"x" * 300_000
+        assert read(storage, place, 0, 0) == b""
+        storage.delete(place)
+    assert line.connections == 1
+
+
+def test_a_connection_that_was_closed_meanwhile_costs_nothing(storage: S3Storage, line: Line) -> None:
+    keep(storage, key(), b"x")
+    line.hang_up()
+    keep(storage, key(), b"x")
+
+
+@pytest.mark.parametrize("answer", [b"", 5, refusal(503, "SlowDown"), refusal(500, "InternalError")])
+@pytest.mark.parametrize("step", ["PUT", "GET"])
+def test_what_passes_is_not_noticed(
+    client: Client, upload: UploadFile, line: Line, answer: bytes | int, step: str
+) -> None:
+    """Also where the store has done it and only its answer was lost."""
+    if step == "PUT":
+        line.answers = [answer]
+    stored = upload()
+    if step == "GET":
+        line.answers = [answer]
+    assert client.get(stored["path"]).data == samples.png()
+
+
+LASTING = {
+    "hung up": ([b""] * 9, 503, "SERVICE_UNAVAILABLE"),
+    "overloaded": ([refusal(503, "SlowDown")] * 9, 503, "SERVICE_UNAVAILABLE"),
+    "no such bucket": ([refusal(404, "NoSuchBucket")] * 9, 503, "SERVICE_UNAVAILABLE"),
+    "wrong key": ([refusal(403, "InvalidAccessKeyId")] * 9, 503, "SERVICE_UNAVAILABLE"),
+    "wrong region": ([refusal(301, "PermanentRedirect")] * 9, 503, "SERVICE_UNAVAILABLE"),
+    "something else": ([b"HTTP/1.1 404 X\r\nContent-Length: 2\r\n\r\nNo"] * 9, 503, "SERVICE_UNAVAILABLE"),
+    "nonsense": ([b"SSH-2.0-OpenSSH\r\n"] * 9, 503, "SERVICE_UNAVAILABLE"),
+    "full": ([refusal(507, "XMinioStorageFull")] * 9, 507, "STORAGE_FULL"),
+    "over its quota": ([refusal(403, "QuotaExceeded")] * 9, 507, "STORAGE_FULL"),
+}
+
+
+@pytest.mark.parametrize("case", LASTING)
+def test_a_store_that_does_not_take_it_is_told(client: Client, send: Send, ann: Headers, line: Line, case: str) -> None:
+    answers, status, code = LASTING[case]
+    line.answers = list(answers)
+    body = assert_problem(send(), status, code)
+    assert "10.0.0.7" not in str(body)
+    line.answers = []
+    assert send().status_code == 201
+    assert client.get("/api/uploads", headers=ann).json["pagination"]["total"] == 1
+
+
+@pytest.mark.parametrize("case", [name for name in LASTING if LASTING[name][1] == 503])
+def test_a_store_that_does_not_give_it_is_told(client: Client, upload: UploadFile, line: Line, case: str) -> None:
+    path = upload()["path"]
+    for place in (path, f"{path}?w=1"):
+        line.answers = list(LASTING[case][0])
+        assert_problem(client.get(place), 503, "SERVICE_UNAVAILABLE")
+        line.answers = []
+        assert client.get(place).status_code == 200
+
+
+@pytest.mark.parametrize("ranges", ["bytes=0-3", "bytes=0-3,10-12"])
+def test_a_store_that_ignores_ranges_gives_no_wrong_bytes(
+    client: Client, upload: UploadFile, line: Line, ranges: str
+) -> None:
+    path = upload()["path"]
+    line.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd"] * 2
+    assert_problem(client.get(path, headers={"Range": ranges}), 503, "SERVICE_UNAVAILABLE")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_store_that_hangs_is_given_up(client: Client, send: Send, upload: UploadFile, line: Line) -> None:
+    path = upload()["path"]
+    line.hangs.set()
+    assert_problem(send(), 503, "SERVICE_UNAVAILABLE")
+    assert_problem(client.get(path), 503, "SERVICE_UNAVAILABLE")
+    assert client.get("/readyz").json["data"]["checks"] == {"database": "ok", "storage": "down"}
+    line.hangs.clear()
+    assert client.get(path).status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_deletion_while_the_store_is_away_is_left_for_the_sweeper(
+    client: Client, upload: UploadFile, ann: Headers, line: Line, config: Config
+) -> None:
+    stored = upload()
+    line.answers = [b""] * 2
+    assert client.delete(f"/api/uploads/{stored['id']}", headers=ann).status_code == 204
+    assert_problem(client.get(stored["path"]), 404, "NOT_FOUND")
+    [left] = kept_files(config)
+    s3_server.remove(config, left)
+
+
+def test_an_answer_that_is_cut_off_is_never_given_out_as_whole(client: Client, upload: UploadFile, line: Line) -> None:
+    stored = upload(samples.pdf(600_000), "a.pdf")
+    line.answers = [300_000]
+    answer = client.get(stored["path"], buffered=False)
+    assert (answer.status_code, answer.headers["Content-Length"]) == (200, str(stored["size"]))
+    with pytest.raises(StorageDown, match="in the middle"):
+        b"".join(answer.response)
+    answer.close()
+
+
+def test_a_list_that_cannot_be_read_removes_nothing(storage: S3Storage, line: Line) -> None:
+    place = key()
+    keep(storage, place, b"x")
+    line.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<oops"]
+    with pytest.raises(StorageDown, match="cannot be read"):
+        list(storage.list())
+    storage.delete(place)
+
+
+def test_the_service_starts_without_its_store_and_finds_it_later(
+    config: Config, storage: S3Storage, line: Line, tmp_path: Path
+) -> None:
+    line.answers = [b""] * 2
+    with pytest.raises(StorageDown):
+        storage.check()
+    storage.check()

@@ -17,7 +17,7 @@ import peewee
 from flask import Blueprint, Response, request
 
 from shared import clock
-from shared.db import Database, TimestampField, drop_broken, is_postgres
+from shared.db import Database, TimestampField, drop_broken, execute, is_postgres
 from shared.internal import InternalClient, require_internal
 from shared.problems import Problem
 
@@ -71,16 +71,16 @@ class Feed:
         self._source = f"/{name}"
         self._fact = fact
         self._database = database
+        self._insert = f'INSERT INTO {fact._meta.table_name} (type, subject, data, created_at, "transaction")'
         self.on_commit: Callable[[], None] | None = None  # called when a fact has become true
 
     def publish(self, type: str, subject: str, data: Mapping[str, Any]) -> None:
         """Write a fact; call it inside the transaction that makes it true."""
         if not self._database.in_transaction():
             raise RuntimeError("a fact is published inside the transaction that makes it true")
-        transaction = peewee.SQL(_NEWEST) if is_postgres(self._database) else 0
-        self._fact.insert(
-            type=type, subject=subject, data=orjson.dumps(data).decode(), transaction=transaction
-        ).execute()
+        transaction = _NEWEST if is_postgres(self._database) else "0"
+        values = (type, subject, orjson.dumps(data).decode(), clock.rfc3339(clock.now()))
+        execute(self._database, f"{self._insert} VALUES (?, ?, ?, ?, {transaction})", values)
         if self.on_commit:
             self._database.after_commit(self.on_commit)
 

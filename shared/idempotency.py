@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared import clock
 from shared.auth import require_user
-from shared.db import IdField, TimestampField, is_postgres
+from shared.db import IdField, TimestampField, execute, is_postgres
 from shared.problems import Problem
 
 KEPT = timedelta(hours=24)
@@ -46,7 +46,7 @@ class Idempotency:
     """The used keys of one service; `accepts_key` decorates the views that create something."""
 
     def __init__(self, model: type[IdempotencyKeyColumns], database: peewee.DatabaseProxy) -> None:
-        self._model = model
+        self._table = model._meta.table_name
         self._database = database
         self._running: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
@@ -113,24 +113,21 @@ class Idempotency:
                 raise Problem("CONFLICT", "A request with this Idempotency-Key still runs.")
 
     def _answer(self, user_id: str, key: str, fingerprint: str, run: Callable[[], Response]) -> Response:
-        model = self._model
-        model.delete().where(model.created_at < clock.now() - KEPT).execute()
-        stored = model.get_or_none(model.user_id == user_id, model.key == key)
+        db, table, now = self._database, self._table, clock.now()
+        execute(db, f"DELETE FROM {table} WHERE created_at < ?", (clock.rfc3339(now - KEPT),))  # noqa: S608 (own names)
+        find = f"SELECT fingerprint, status, headers, body FROM {table} WHERE user_id = ? AND key = ?"  # noqa: S608
+        stored = execute(db, find, (user_id, key)).fetchone()
         if stored is None:
             response = self._run(run)
-            model.insert(
-                user_id=user_id,
-                key=key,
-                fingerprint=fingerprint,
-                status=response.status_code,
-                headers=orjson.dumps([(n, response.headers[n]) for n in HEADERS if n in response.headers]).decode(),
-                body=response.get_data(),
-            ).execute()
+            headers = orjson.dumps([(n, response.headers[n]) for n in HEADERS if n in response.headers]).decode()
+            values = (user_id, key, fingerprint, response.status_code, headers, response.get_data(), clock.rfc3339(now))
+            columns = "user_id, key, fingerprint, status, headers, body, created_at"
+            execute(db, f"INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
             return response
-        if stored.fingerprint != fingerprint:
+        made_for, status, headers, body = stored
+        if made_for != fingerprint:
             raise Problem("IDEMPOTENCY_KEY_REUSED")
-        headers = [*orjson.loads(stored.headers), ("Idempotency-Replayed", "true")]
-        return Response(bytes(stored.body), stored.status, headers)
+        return Response(bytes(body), status, [*orjson.loads(headers), ("Idempotency-Replayed", "true")])
 
     def _run(self, run: Callable[[], Response]) -> Response:
         """Run the view in a savepoint, so that a refusal undoes its writes and is still remembered."""

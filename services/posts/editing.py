@@ -4,35 +4,33 @@ Rows are always locked in the same order (author, post, tags, category, total), 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 import peewee
 
 from services.posts import search, slugs, text
+from services.posts.counting import Place, count, count_tags, names, place
 from services.posts.models import (
     DRAFT,
     KEY_LENGTH,
     PUBLISHED,
     Author,
     Category,
-    Counter,
     Post,
     PostContent,
     PostTag,
-    Tag,
     database,
     feed,
 )
 from shared import clock
-from shared.db import is_postgres
+from shared.db import execute, is_postgres
 from shared.problems import Problem
 from shared.tokens import Claims
 
 _SEARCHED = {"title", "content", "tags", "category", "status"}  # what the index of search holds or follows
-Result = TypeVar("Result")
+_NO_SLUG = "No free address was found for this title; try again."
 
 
 def create_post(claims: Claims, data: dict[str, Any]) -> str:
@@ -53,11 +51,10 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
         )
         _set_published(post, now)
         _set_excerpt(post, data["excerpt"], data["content"])
-        _with_free_slug(post, lambda: post.save(force_insert=True))
-        PostContent.insert(post=post, content=data["content"]).execute()
-        _set_tags(post, data["tags"])
-        _index(post, data["content"])
-        _count(Place(), _place(post))
+        _insert(post)
+        execute(database, "INSERT INTO post_content (post_id, content) VALUES (?, ?)", (post.number, data["content"]))
+        _index(post, data["content"], _set_tags(post, Place()))
+        count(Place(), place(post))
         if post.published_at:
             _tell_published(post)
     return str(post.id)
@@ -89,7 +86,7 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
     if not changes:
         return
     new, now = current | changes, clock.now()
-    had_title, was_published, was_listed, place = post.title, post.published_at, post.listed_at, _place(post)
+    had_title, was_published, before = post.title, post.published_at, place(post)
     if "category" in changes:
         post.category_id = category_id(new["category"])
     post.title, post.status, post.cover_image = new["title"], new["status"], new["cover_image"]
@@ -104,12 +101,13 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
         post.save()
     if "content" in changes:
         PostContent.update(content=new["content"]).where(PostContent.post == post).execute()
-    if "tags" in changes or post.listed_at != was_listed:
-        _set_tags(post, new["tags"])
+    if "tags" in changes or place(post).listed != before.listed:
+        PostTag.delete().where(PostTag.post == post).execute()
+        _set_tags(post, before)
     if post.publication and (changes.keys() & _SEARCHED):
         search.remove(post.publication)
-        _index(post, new["content"])
-    _count(place, _place(post))
+        _index(post, new["content"], _tags(post))
+    count(before, place(post))
     _tell_change(post, was_published=bool(was_published))
 
 
@@ -122,7 +120,7 @@ def _tell_change(post: Post, *, was_published: bool) -> None:
 
 def delete_post(post: Post) -> None:
     """Hide a locked post for good, and free its slug."""
-    place = _place(post)
+    before = place(post)
     post.slug = f"{post.slug}{slugs.FREED}{post.number}"
     post.deleted_at = clock.now()
     post.listed_at = None
@@ -131,7 +129,8 @@ def delete_post(post: Post) -> None:
     PostTag.update(listed_at=None).where(PostTag.post == post).execute()
     if post.publication:
         search.remove(post.publication)
-    _count(place, Place())
+    count_tags(before, Place(), {})
+    count(before, Place())
     if post.published_at:
         feed.publish("post.deleted", post.id, {"id": post.id, "authorId": post.author_id})
 
@@ -143,8 +142,9 @@ def restore_post(post: Post) -> None:
     _set_published(post, clock.now())
     _with_free_slug(post, post.save, post.slug.rpartition(slugs.FREED)[0])
     PostTag.update(listed_at=post.listed_at).where(PostTag.post == post).execute()
-    _index(post, PostContent.get_by_id(post.number).content)
-    _count(Place(), _place(post))
+    _index(post, PostContent.get_by_id(post.number).content, _tags(post))
+    count_tags(Place(), place(post), {})
+    count(Place(), place(post))
 
 
 def discard_drafts(author_id: str) -> None:
@@ -175,6 +175,22 @@ def title_key(title: str) -> str:
     return text.fold(title)[:KEY_LENGTH]
 
 
+_COLUMNS = [field for field in Post._meta.sorted_fields if field is not Post.number]
+_INSERT = f"""INSERT INTO post ({", ".join(field.column_name for field in _COLUMNS)})
+    VALUES ({", ".join("?" * len(_COLUMNS))}) ON CONFLICT (slug) DO NOTHING RETURNING number"""  # noqa: S608 (own names)
+
+
+def _insert(post: Post) -> None:
+    """Write a new post under the first slug of its title that is free."""
+    for slug in slugs.candidates(post.title):
+        post.slug = slug
+        values = [field.db_value(post.__data__.get(field.name)) for field in _COLUMNS]
+        if row := execute(database, _INSERT, values).fetchone():
+            post.number = row[0]
+            return
+    raise Problem("CONFLICT", _NO_SLUG)
+
+
 def _with_free_slug(post: Post, write: Callable[[], object], *former: str) -> None:
     """Write the post under its former slug or the first of its title that the unique index accepts."""
     for slug in (*former, *slugs.candidates(post.title)):
@@ -186,7 +202,7 @@ def _with_free_slug(post: Post, write: Callable[[], object], *former: str) -> No
         except peewee.IntegrityError as error:
             if "slug" not in str(error):
                 raise
-    raise Problem("CONFLICT", "No free address was found for this title; try again.")
+    raise Problem("CONFLICT", _NO_SLUG)
 
 
 def category_id(slug: str | None) -> str | None:
@@ -199,34 +215,9 @@ def category_id(slug: str | None) -> str | None:
     return str(category.id)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a post is counted: nowhere, unless everybody may see it."""
-
-    listed: int = 0
-    tags: frozenset[int] = frozenset()
-    category: str | None = None
-
-
-def _place(post: Post) -> Place:
-    if post.listed_at is None:
-        return Place()
-    return Place(1, frozenset(_tags(post)), post.category_id)
-
-
 def _tags(post: Post) -> list[int]:
     tags: Any = PostTag.select(PostTag.tag).where(PostTag.post == post).tuples()
     return [tag for (tag,) in tags]
-
-
-def _count(before: Place, after: Place) -> None:
-    """Keep the counts of what a change of a post has touched."""
-    Tag.count_post(set(before.tags - after.tags), -1)
-    Tag.count_post(set(after.tags - before.tags), 1)
-    if before.category != after.category:
-        Category.count_post(before.category, -1)
-        Category.count_post(after.category, 1)
-    Counter.add_listed_posts(after.listed - before.listed)
 
 
 def _set_excerpt(post: Post, own: str | None, content: str) -> None:
@@ -242,20 +233,22 @@ def _set_published(post: Post, now: datetime) -> None:
     post.listed_at = post.published_at if post.status == PUBLISHED else None
 
 
-def _set_tags(post: Post, names: list[str]) -> None:
-    PostTag.delete().where(PostTag.post == post).execute()
-    if names:
-        rows = [{"post": post, "tag": tag, "listed_at": post.listed_at} for tag in Tag.ids(names)]
-        PostTag.insert_many(rows).execute()
+def _set_tags(post: Post, before: Place) -> list[int]:
+    """Give a post without tags those that are written in it, and return their ids."""
+    ids = count_tags(before, place(post), names(post))
+    if ids:
+        listed = post.listed_at and clock.rfc3339(post.listed_at)
+        rows = ", ".join(["(?, ?, ?)"] * len(ids))
+        values = [value for tag in ids for value in (post.number, tag, listed)]
+        execute(database, f"INSERT INTO post_tag (post_id, tag_id, listed_at) VALUES {rows}", values)  # noqa: S608
+    return ids
 
 
-def _index(post: Post, content: str) -> None:
+def _index(post: Post, content: str, tags: list[int]) -> None:
     """Let a post be found, unless it is not to be seen by everybody."""
     if post.listed_at and post.publication:
-        labels: list[tuple[str, str | int]] = [
-            (search.AUTHOR, post.author_id),
-            *((search.LABEL, tag) for tag in _tags(post)),
-        ]
+        labels: list[tuple[str, str | int]] = [(search.AUTHOR, post.author_id)]
+        labels += [(search.LABEL, tag) for tag in tags]
         if post.category_id:
             labels.append((search.CATEGORY, post.category_id))
         found_by = search.lexemes(post.publication, post.title, orjson.loads(post.tags), content, labels)

@@ -11,7 +11,7 @@ from typing import Any
 from services.posts import lists
 from services.posts.lists import COLUMNS, Row
 from services.posts.models import Counter, database
-from shared.db import is_postgres
+from shared.db import execute
 from shared.ids import is_id
 from shared.pagination import Order, set_place
 from shared.problems import Problem
@@ -65,5 +65,4 @@ def one_post(key: str) -> Row:
 
 
 def _run(row: Any, sql: str, values: Sequence[Any]) -> list[Row]:
-    statement = sql.replace("?", "%s") if is_postgres(database) else sql
-    return list(map(row._make, database.execute_sql(statement, values).fetchall()))
+    return list(map(row._make, execute(database, sql, values).fetchall()))

@@ -10,7 +10,7 @@ from datetime import datetime
 import peewee
 
 from services.posts import slugs, text
-from shared.db import Database, IdField, TimestampField
+from shared.db import Database, IdField, TimestampField, execute
 from shared.feed import FactColumns, Feed, PositionColumns
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.ids import new_id
@@ -70,7 +70,7 @@ class Counter(Model):
     @classmethod
     def add_listed_posts(cls, amount: int) -> None:
         if amount:
-            cls.update(value=cls.value + amount).where(cls.name == "listed posts").execute()
+            execute(database, "UPDATE counter SET value = value + ? WHERE name = 'listed posts'", (amount,))
 
     @classmethod
     def listed_posts(cls) -> int:
@@ -90,7 +90,8 @@ class Author(Model):
     @classmethod
     def introduce(cls, user_id: str, name: str) -> None:
         """Add an author of whom auth's feed has not told yet; what is known already stays."""
-        cls.insert(id=user_id, name=name, folded=text.fold(name)).on_conflict_ignore().execute()
+        insert = "INSERT INTO author (id, name, folded, deleted) VALUES (?, ?, ?, false) ON CONFLICT DO NOTHING"
+        execute(database, insert, (user_id, name, text.fold(name)))
 
     @classmethod
     def remember(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:
@@ -119,9 +120,9 @@ class Category(Model):
     version = peewee.IntegerField(default=1)
 
     @classmethod
-    def count_post(cls, category_id: str | None, change: int) -> None:
-        if category_id:
-            cls.update(post_count=cls.post_count + change).where(cls.id == category_id).execute()
+    def count(cls, category_id: str, change: int) -> None:
+        """Count posts more, or fewer."""
+        execute(database, "UPDATE category SET post_count = post_count + ? WHERE id = ?", (change, category_id))
 
 
 class Post(Model):
@@ -185,17 +186,18 @@ class Tag(Model):
         indexes = ((("post_count", "id"), False),)
 
     @classmethod
-    def count_post(cls, tag_ids: set[int], change: int) -> None:
-        for tag_id in sorted(tag_ids):  # one order: no deadlock
-            cls.update(post_count=cls.post_count + change).where(cls.id == tag_id).execute()
+    def count(cls, changes: dict[str, int], names: dict[str, str]) -> dict[str, int]:
+        """Count posts more, or fewer, for tags in their folded form, which are made where they are new; return the ids.
 
-    @classmethod
-    def ids(cls, names: list[str]) -> list[int]:
-        """Return the ids of tags, which are made where they are new."""
-        written = {text.fold(name): name for name in reversed(names)}
-        rows = [{"folded": folded, "name": written[folded]} for folded in sorted(written)]  # one order: no deadlock
-        cls.insert_many(rows).on_conflict_ignore().execute()
-        return [tag.id for tag in cls.select(cls.id).where(cls.folded.in_(list(written)))]
+        `names` are those that new ones get. The rows are locked in the order of the folded forms.
+        """
+        if not changes:
+            return {}
+        values = [value for folded in sorted(changes) for value in (folded, names.get(folded, folded), changes[folded])]
+        upsert = f"""INSERT INTO tag (folded, name, post_count) VALUES {", ".join(["(?, ?, ?)"] * len(changes))}
+            ON CONFLICT (folded) DO UPDATE SET post_count = tag.post_count + excluded.post_count
+            RETURNING folded, id"""  # noqa: S608 (own names)
+        return dict(execute(database, upsert, values).fetchall())
 
 
 class PostTag(Model):

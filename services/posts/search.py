@@ -12,7 +12,7 @@ from itertools import chain
 
 from services.posts.models import database
 from services.posts.words import Term, limited, terms, words
-from shared.db import is_postgres
+from shared.db import execute, is_postgres
 
 PART = 16_384  # publications
 MAX_FOUND = 10_000  # matches that are ranked and counted
@@ -59,17 +59,13 @@ def stored(found_by: list[str]) -> str:
 
 def put(publication: int, found_by: list[str]) -> None:
     """Let a post be found; call it in the transaction that lists it, and after `remove` for a change."""
-    places = "%s, %s" if is_postgres(database) else "?, ?"
-    statement = f"INSERT INTO post_search ({', '.join(columns())}) VALUES ({places})"  # noqa: S608 (own names)
-    database.execute_sql(statement, (publication, stored(found_by)))
+    insert = f"INSERT INTO post_search ({', '.join(columns())}) VALUES (?, ?)"  # noqa: S608 (own names)
+    execute(database, insert, (publication, stored(found_by)))
 
 
 def remove(publication: int) -> None:
     """Let a post no longer be found."""
-    if is_postgres(database):
-        database.execute_sql("DELETE FROM post_search WHERE publication = %s", (publication,))
-    else:
-        database.execute_sql("DELETE FROM post_search WHERE rowid = ?", (publication,))
+    execute(database, f"DELETE FROM post_search WHERE {columns()[0]} = ?", (publication,))  # noqa: S608 (own names)
 
 
 def next_publication() -> int:

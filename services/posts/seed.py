@@ -107,7 +107,8 @@ _COMMENT = (
 
 def _write_posts(prose: Prose, authors: list[str], missing: int) -> Iterator[int]:
     """Write posts in batches, from the oldest to the newest; give the number that is done."""
-    tag_ids = {text.fold(tag.name): tag.id for tag in Tag.select()} if Tag.ids(list(TAGS)) else {}
+    names = {text.fold(name): name for name in TAGS}
+    tag_ids = Tag.count(dict.fromkeys(names, 0), names)
     start = clock.now() - SPAN
     for done in range(0, missing, BATCH):
         size = min(BATCH, missing - done)
@@ -121,7 +122,7 @@ def _write_posts(prose: Prose, authors: list[str], missing: int) -> Iterator[int
             _insert((PostTag.post, PostTag.tag, PostTag.listed_at), rows.tags)
             _insert_rows("post_search", search.columns(), rows.search)
             for tag, count in sorted(Tally(tag for _, tag, listed in rows.tags if listed).items()):
-                Tag.count_post({tag}, count)
+                Tag.update(post_count=Tag.post_count + count).where(Tag.id == tag).execute()
             Counter.add_listed_posts(sum(row[7] == PUBLISHED for row in rows.posts))
         yield done + size
 

@@ -37,7 +37,8 @@ def _marks() -> str:
 
 _MARKS = _marks()
 _drop = re.compile(f"[{_ACCENTS}{_INVISIBLE}]+").sub
-_find_words = re.compile(f"(?:[^\\W_]|[{_MARKS}{_PICTURES}])+").findall
+_find_words = re.compile(f"[\\w{_MARKS}{_PICTURES}]+").findall  # of a text without underscores
+_find_ascii_words = re.compile("[a-z0-9]+").findall
 _split_dense = re.compile(f"([{_DENSE}]+)").split
 has_dense = re.compile(f"[{_DENSE}]").search
 
@@ -53,7 +54,10 @@ def fold(text: str) -> str:
 
 def words(text: str) -> set[str]:
     """Return the words of a text that is to be found."""
-    return {word for run in _runs(text) for word in (_pairs(run, end=True) if has_dense(run) else [run])}
+    runs = set(_runs(text))
+    if text.isascii():
+        return runs
+    return {word for run in runs for word in (_pairs(run, end=True) if has_dense(run) else [run])}
 
 
 def limited(found: set[str]) -> list[str]:
@@ -90,8 +94,10 @@ def terms(question: str) -> list[Term]:
 def _runs(text: str) -> list[str]:
     """Return what stands between spaces and signs, and apart what is of a script without spaces."""
     folded = fold(text)
-    found: list[str] = _find_words(folded)
-    if not folded.isascii() and has_dense(folded):
+    if folded.isascii():
+        return [run[:MAX_WORD] for run in _find_ascii_words(folded)]
+    found: list[str] = _find_words(folded.replace("_", " "))
+    if has_dense(folded):
         return [run if has_dense(run) else run[:MAX_WORD] for word in found for run in _split_dense(word) if run]
     return [run[:MAX_WORD] for run in found]
 

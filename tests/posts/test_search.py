@@ -196,7 +196,7 @@ def test_a_failed_write_leaves_nothing_to_be_found(
     client: Client, ann: Headers, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post = write(title="Lantern")
-    monkeypatch.setattr("services.posts.editing.Counter.add_listed_posts", lambda _: 1 / 0)
+    monkeypatch.setattr("services.posts.counting.Counter.add_listed_posts", lambda _: 1 / 0)
     client.patch(f"{URL}/{post['id']}", json={"title": "Changed"}, headers=ann)
     client.post(URL, json={"title": "Another lantern", "content": "Long enough", "status": "published"}, headers=ann)
     assert titles(client, "lantern") == ["Lantern"]

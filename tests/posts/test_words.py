@@ -37,6 +37,7 @@ def test_case_accents_and_forms_make_no_difference(text: str, folded: str) -> No
         ("Red, red lanterns!", {"red", "lanterns"}),
         ("don't", {"don", "t"}),
         ("snake_case a-b C++", {"snake", "case", "a", "b", "c"}),
+        ("größe_klein _ Ä_", {"grosse", "klein", "a"}),
         ("日本語", {"日本", "本語", "語"}),
         ("ABC日本", {"abc", "日本", "本"}),
         ("水", {"水"}),

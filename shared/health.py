@@ -1,6 +1,8 @@
 """Say whether a service is alive (`/healthz`) and whether it can work (`/readyz`), on its own port only."""
 
+import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from flask import Blueprint, Response
 
@@ -19,12 +21,17 @@ def blueprint(checks: Mapping[str, Check]) -> Blueprint:
 
     @blp.get("/readyz")
     def ready() -> Response:
-        results = {name: _works(check) for name, check in checks.items()}
-        healthy = all(results.values())
-        states = {name: "ok" if works else "down" for name, works in results.items()}
-        return respond({"status": "ok" if healthy else "down", "checks": states}, 200 if healthy else 503)
+        results = {name: _measure(check) for name, check in checks.items()}
+        healthy = all(result["status"] == "ok" for result in results.values())
+        return respond({"status": "ok" if healthy else "down", "checks": results}, 200 if healthy else 503)
 
     return blp
+
+
+def _measure(check: Check) -> dict[str, Any]:
+    started = time.perf_counter()
+    status = "ok" if _works(check) else "down"
+    return {"status": status, "latencyMs": round((time.perf_counter() - started) * 1000, 1)}
 
 
 def _works(check: Check) -> bool:

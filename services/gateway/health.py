@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 from services.gateway.breaker import Breaker
 from services.gateway.forward import Request, forward
 from services.gateway.pool import Pool
@@ -15,6 +17,7 @@ VERSION = "0.1.0"
 ESSENTIAL = frozenset(("auth", "posts"))
 KEEP = 2.0
 TIMEOUT = 2.0
+TOLD = ("storage",)  # parts of services that are shown beside them
 
 
 class Health:
@@ -28,7 +31,8 @@ class Health:
         self, pools: Mapping[str, Pool], breakers: Mapping[str, Breaker], extra: Mapping[str, Callable[[], bool]]
     ) -> None:
         self._breakers = breakers
-        self._checks = {name: _ready(pool) for name, pool in pools.items()} | dict(extra)
+        self._told: dict[str, Any] = {}
+        self._checks = {name: _ready(pool, self._told) for name, pool in pools.items()} | dict(extra)
         self._started = time.monotonic()
         self._asked_at = float("-inf")
         self._known: dict[str, Any] = {}
@@ -44,6 +48,7 @@ class Health:
 
     def _ask(self) -> dict[str, Any]:
         results: dict[str, dict[str, Any]] = {}
+        self._told.clear()
         askers = [threading.Thread(target=_measure, args=(results, *check)) for check in self._checks.items()]
         for asker in askers:
             asker.start()
@@ -56,7 +61,7 @@ class Health:
             "timestamp": clock.rfc3339(clock.now()),
             "version": VERSION,
             "uptime": round(time.monotonic() - self._started, 1),
-            "checks": {name: results[name] for name in self._checks},
+            "checks": {name: results[name] for name in self._checks} | self._told,
         }
 
 
@@ -67,7 +72,7 @@ def _measure(results: dict[str, dict[str, Any]], name: str, check: Callable[[], 
     results[name] = {"status": "ok" if works else "down", "latencyMs": elapsed}
 
 
-def _ready(pool: Pool) -> Callable[[], bool]:
+def _ready(pool: Pool, told: dict[str, Any]) -> Callable[[], bool]:
     def check() -> bool:
         try:
             answer = forward(pool, Request("GET", "/readyz", [], None, TIMEOUT, lambda: None))
@@ -75,9 +80,20 @@ def _ready(pool: Pool) -> Callable[[], bool]:
             return False
         if close := getattr(answer.body, "close", None):
             close()
+        else:
+            told.update(_parts(b"".join(answer.body)))
         return answer.status.startswith("200")
 
     return check
+
+
+def _parts(body: bytes) -> dict[str, Any]:
+    """Return those of the parts that a service tells about at `/readyz` that are shown."""
+    try:
+        checks = orjson.loads(body)["data"]["checks"]
+        return {name: checks[name] for name in TOLD if name in checks}
+    except (ValueError, LookupError, TypeError):
+        return {}
 
 
 def _overall(down: set[str]) -> str:

@@ -10,7 +10,7 @@ from services.gateway.health import VERSION
 from services.gateway.routes import SERVICES
 from shared.problems import CODES
 from tests.gateway.conftest import StartGateway
-from tests.gateway.upstreams import Upstream, response
+from tests.gateway.upstreams import Upstream, json_response, response
 from tests.gateway.wsgi_client import WsgiClient
 
 JSON = {"Content-Type": "application/json"}
@@ -92,6 +92,22 @@ def test_a_service_that_is_down_shows(
     assert (answer.status, answer.json["data"]["status"]) == (status, word)
     states = {name: check["status"] for name, check in answer.json["data"]["checks"].items()}
     assert states == dict.fromkeys(SERVICES, "ok") | {broken: "down"}
+
+
+@pytest.mark.parametrize("status", ["200 OK", "503 Service Unavailable"])
+def test_the_storage_is_shown_as_uploads_tells_it(client: WsgiClient, uploads: Upstream, status: str) -> None:
+    storage = {"status": "ok" if status == "200 OK" else "down", "latencyMs": 1.5}
+    told = json_response({"data": {"checks": {"database": {"status": "ok"}, "storage": storage}}}, status)
+    uploads.behaviour = lambda line: line.send(told) if line.read() else None
+    checks = client.get("/api/health").json["data"]["checks"]
+    assert list(checks) == [*SERVICES, "storage"]
+    assert checks["storage"] == storage
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"data": 1}', b'{"data": {"checks": []}}', b"no JSON", b""])
+def test_what_a_service_does_not_tell_is_not_shown(client: WsgiClient, uploads: Upstream, body: bytes) -> None:
+    uploads.behaviour = lambda line: line.send(response(body)) if line.read() else None
+    assert list(client.get("/api/health").json["data"]["checks"]) == list(SERVICES)
 
 
 def test_health_is_asked_once_however_many_want_to_know(client: WsgiClient, posts: Upstream) -> None:

@@ -215,7 +215,8 @@ def test_the_document_describes_every_route(app: Flask, client: Client) -> None:
 
 def test_the_service_is_alive_and_ready(client: Client) -> None:
     assert client.get("/healthz").status_code == 200
-    assert client.get("/readyz").json["data"]["checks"] == {"database": "ok"}
+    checks = client.get("/readyz").json["data"]["checks"]
+    assert {name: check["status"] for name, check in checks.items()} == {"database": "ok"}
 
 
 def test_answers_to_credentials_are_private(client: Client, ann: Headers, write: Write) -> None:

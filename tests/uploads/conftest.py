@@ -112,6 +112,11 @@ class Reading(FlaskClient):
         return super().open(*args, **{"buffered": True} | options)
 
 
+def parts(client: Client) -> dict[str, str]:
+    """Return the states of the service's parts."""
+    return {name: check["status"] for name, check in client.get("/readyz").json["data"]["checks"].items()}
+
+
 @pytest.fixture
 def client(app: Flask) -> Client:
     return app.test_client()

@@ -1,7 +1,6 @@
 """The headers of tus 1.0 (https://tus.io/protocols/resumable-upload), read strictly."""
 
 import base64
-import binascii
 import hashlib
 import re
 from typing import Any
@@ -88,7 +87,7 @@ class Checksum:
         self.digest = hashlib.new(algorithm, usedforsecurity=False)
         try:
             self._expected = base64.b64decode(value, validate=True)
-        except binascii.Error:
+        except ValueError:
             self._expected = b""
         if len(self._expected) != self.digest.digest_size:
             raise Problem("BAD_REQUEST", f"Upload-Checksum must have the {algorithm} in Base64.")

@@ -224,7 +224,9 @@ def test_a_checksum_that_does_not_fit_keeps_nothing_of_the_part(tus: Tus) -> Non
     assert Resumable.select().count() == 1
 
 
-@pytest.mark.parametrize("value", ["", "sha1", "sha1 x", "sha1 YQ==", "md5 1B2M2Y8AsgTpgAmY7PhCfg==", "crc32 AAAAAA=="])
+@pytest.mark.parametrize(
+    "value", ["", "sha1", "sha1 x", "sha1 é", "sha1 YQ==", "md5 1B2M2Y8AsgTpgAmY7PhCfg==", "crc32 AAAAAA=="]
+)
 def test_a_checksum_that_cannot_be_read_is_refused(tus: Tus, value: str) -> None:
     url = tus.begin(len(LONG))
     assert_problem(tus.patch(url, 0, LONG, Upload_Checksum=value), 400, "BAD_REQUEST")

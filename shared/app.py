@@ -8,9 +8,10 @@ from flask_cors import CORS
 
 from shared import api, auth, db, errors, forms, health, logging, pagination
 from shared.env import BaseConfig
-from shared.feed import DatabaseReader, Feed, MemoryReader, Reader
+from shared.feed import Feed
 from shared.internal import InternalClient, document_blueprint
 from shared.metrics_server import OFFSET, MetricsServer
+from shared.readers import DatabaseReader, MemoryReader, Reader
 from shared.request_id import with_request_id
 from shared.tokens import Jwks
 
@@ -74,6 +75,7 @@ def create_service(
     app.register_blueprint(health.blueprint(checks or {}))
     if feed:
         app.register_blueprint(feed.blueprint())
+        run_in_background(app, feed.pruning())
     return app
 
 

@@ -1,13 +1,11 @@
-"""Tell other services what became true here, and follow what became true there.
+"""Tell other services what became true here.
 
 A fact is a row written in the transaction that makes it true. `/internal/feed` serves the rows in the order
-of their commits as batches of CloudEvents (the HTTP Feeds convention), and a reader keeps its own position,
-so nothing is lost while either side is down.
+of their commits as batches of CloudEvents (the HTTP Feeds convention), and a reader (`shared.readers`) keeps its own
+position, so nothing is lost while either side is down.
 """
 
-import logging
 import re
-import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,21 +15,21 @@ import peewee
 from flask import Blueprint, Response, request
 
 from shared import clock
-from shared.db import Database, TimestampField, drop_broken, execute, is_postgres
-from shared.internal import InternalClient, require_internal
+from shared.background import Repeated
+from shared.db import Database, TimestampField, execute, is_postgres
+from shared.internal import require_internal
 from shared.problems import Problem
 
 CONTENT_TYPE = "application/cloudevents-batch+json"
 BATCH = 500
-PAUSE = 0.4  # seconds between two questions of a reader
-FOLLOWER_PAUSE = 5.0  # seconds for a reader that another one wakes
-RETRY = 2.0  # seconds after a question that failed
-REMIND = 30  # failures from one line in the log to the next
+KEPT = timedelta(days=30)
+PRUNED = "feed.pruned"  # the type of the oldest fact, once there have been older ones
+PRUNING_PAUSE = 3600.0  # seconds
+PRUNED_AT_ONCE = 1000  # facts, so that no transaction lasts long
 
 _NEWEST = "GREATEST(pg_current_xact_id()::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)"
 _OLDEST_RUNNING = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _event_id = re.compile(r"([0-9]{1,18})-([0-9]{1,18})").fullmatch
-_logger = logging.getLogger("postern.feed")
 
 
 class FactColumns(peewee.Model):
@@ -61,11 +59,16 @@ class PositionColumns(peewee.Model):
     event_id = peewee.CharField(max_length=64)
 
 
-Handler = Callable[[dict[str, Any]], None]
+class TooFarBehindError(Exception):
+    """What a reader asks for is not kept any more; `oldest` is the id of the oldest fact that is."""
+
+    def __init__(self, oldest: str) -> None:
+        super().__init__(oldest)
+        self.oldest = oldest
 
 
 class Feed:
-    """The facts of one service: `publish` writes them, `blueprint` serves them."""
+    """The facts of one service: `publish` writes them, `blueprint` serves them, `prune` forgets them."""
 
     def __init__(self, name: str, fact: type[FactColumns], database: Database) -> None:
         self._source = f"/{name}"
@@ -85,7 +88,10 @@ class Feed:
             self._database.after_commit(self.on_commit)
 
     def read(self, after: str | None, since: datetime | None, limit: int) -> list[dict[str, Any]]:
-        """Return the next facts as CloudEvents: those after an event id, else those since a moment, else all."""
+        """Return the next facts as CloudEvents: those after an event id, else those since a moment, else all.
+
+        Raises TooFarBehindError where some of them have been forgotten.
+        """
         fact = self._fact
         query = fact.select().order_by(fact.transaction, fact.id).limit(limit)
         if is_postgres(self._database):
@@ -95,7 +101,46 @@ class Feed:
         elif since:
             # The sum has no index: SQLite would go through all facts in their order to find the few recent ones.
             query = query.where(fact.created_at >= since).order_by(fact.transaction + 0, fact.id)
-        return [self._event(row) for row in query]
+        rows = list(query)
+        if rows and (after or not since):  # who has read the newest fact has missed nothing
+            self._check_reach(rows[0], after)
+        return [self._event(row) for row in rows]
+
+    def _check_reach(self, first: FactColumns, after: str | None) -> None:
+        fact = self._fact
+        oldest = fact.select().order_by(fact.transaction, fact.id).first() if after else first
+        place = (oldest.transaction, oldest.id)
+        if (oldest.type == PRUNED) if after is None else (_parse_event_id(after) < place):
+            raise TooFarBehindError(f"{place[0]}-{place[1]}")
+
+    def prune(self) -> None:
+        """Forget all facts older than 30 days but the newest of them.
+
+        That one stands for them all as the mark of how far the feed reaches back. So the newest fact always stays, and
+        numbers never start again; and whoever has read up to the mark has missed nothing.
+        """
+        fact = self._fact
+        old = fact.select().where(fact.created_at < clock.now() - KEPT)
+        last = old.order_by(fact.created_at.desc(), fact.id.desc()).first()
+        while last and self._prune_some(last):
+            pass
+
+    def _prune_some(self, last: FactColumns) -> bool:
+        """Forget some facts before the last that is to go; return whether there were any."""
+        fact = self._fact
+        place = peewee.Tuple(fact.transaction, fact.id)
+        until = peewee.Tuple(last.transaction, last.id)
+        before = fact.select().where(place <= until).order_by(fact.transaction, fact.id)
+        with self._database.atomic():
+            mark = before.offset(PRUNED_AT_ONCE).first() or last
+            gone = fact.delete().where(place < peewee.Tuple(mark.transaction, mark.id)).execute()
+            if gone:
+                fact.update(type=PRUNED, data="{}").where(fact.id == mark.id).execute()
+        return bool(gone)
+
+    def pruning(self) -> Repeated:
+        """Return the task that prunes every hour."""
+        return Repeated("pruning of the feed", PRUNING_PAUSE, self.prune, self._database)
 
     def _event(self, row: FactColumns) -> dict[str, Any]:
         return {
@@ -120,6 +165,8 @@ class Feed:
             try:
                 moment = datetime.fromisoformat(since) if since else None
                 events = self.read(request.args.get("lastEventId"), moment, _parse_limit(limit))
+            except TooFarBehindError as error:
+                return Response(orjson.dumps({"oldest": error.oldest}), 410, content_type="application/json")
             except (ValueError, OverflowError) as error:
                 raise Problem("BAD_REQUEST", "The position or the limit is not valid.") from error
             return Response(orjson.dumps(events, option=orjson.OPT_UTC_Z), content_type=CONTENT_TYPE)
@@ -137,157 +184,3 @@ def _parse_event_id(text: str) -> tuple[int, int]:
     if not (numbers := _event_id(text)):
         raise ValueError("not an event id")
     return int(numbers[1]), int(numbers[2])
-
-
-class HandlerError(Exception):
-    """A handler failed on an event."""
-
-
-class Reader:
-    """Follow the feed of another service in a thread of its own, for as long as the process lives."""
-
-    def __init__(self, source: str, url: str, token: str, handlers: Mapping[str, Handler]) -> None:
-        self.source = source
-        self.last_event_id: str | None = None
-        self._handlers = handlers
-        self._client = InternalClient(url, token)
-        self._stopping = threading.Event()
-        self._news = threading.Event()
-        self._pause = PAUSE
-        self._retry = RETRY
-
-    def start(self) -> None:
-        threading.Thread(target=self._run, name=f"feed-{self.source}", daemon=True).start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._news.set()
-
-    def wake(self) -> None:
-        """Ask again at once."""
-        self._news.set()
-
-    def _run(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            try:
-                while self.read_batch() == BATCH and not self._stopping.is_set():
-                    pass
-                failures = 0
-            except Exception as error:  # noqa: BLE001 (a reader never dies)
-                if failures % REMIND == 0:
-                    self._complain(error)
-                failures += 1
-            self._news.wait(self._retry if failures else self._pause)
-            self._news.clear()
-
-    def _complain(self, error: Exception) -> None:
-        if isinstance(error, OSError):
-            _logger.warning("feed of %s cannot be read: %s", self.source, error)
-        else:
-            _logger.error("feed of %s stands still and is tried again: %s", self.source, error, exc_info=error)
-
-    def read_batch(self) -> int:
-        """Read one batch, hand each event to its handler, keep the position; return the number of events."""
-        events = self._client.get_json("/internal/feed", self._position())
-        if events:
-            self._apply(events)
-        return len(events)
-
-    def _position(self) -> dict[str, str]:
-        raise NotImplementedError
-
-    def _apply(self, events: list[dict[str, Any]]) -> None:
-        raise NotImplementedError
-
-    def _handle(self, event: dict[str, Any]) -> None:
-        if handler := self._handlers.get(event["type"]):
-            try:
-                handler(event)
-            except Exception as error:
-                raise HandlerError(f"{event['type']} {event['id']}") from error
-
-
-class MemoryReader(Reader):
-    """Fill the memory of this process; at the start it reads back `look_back` seconds."""
-
-    def __init__(self, *details: Any, look_back: float) -> None:
-        super().__init__(*details)
-        self._look_back = look_back
-        self._followers: list[Reader] = []
-
-    def lead(self, reader: Reader) -> None:
-        """Wake a reader of the same feed when there is news, so that it need not ask all the time itself."""
-        self._followers.append(reader)
-        reader._pause = FOLLOWER_PAUSE
-
-    def _position(self) -> dict[str, str]:
-        if self.last_event_id:
-            return {"lastEventId": self.last_event_id}
-        return {"since": clock.rfc3339(clock.now() - timedelta(seconds=self._look_back))}
-
-    def _apply(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            self._handle(event)
-            self.last_event_id = event["id"]
-        for follower in self._followers:
-            follower.wake()
-
-
-class DatabaseReader(Reader):
-    """Change this service's database: each batch and the new position are one transaction.
-
-    Several processes may read the same feed: whoever moves the position first has applied the batch, and the
-    others' transaction is undone.
-    """
-
-    def __init__(self, *details: Any, database: Database, position: type[PositionColumns]) -> None:
-        super().__init__(*details)
-        self._database = database
-        self._positions = position
-
-    def _run(self) -> None:
-        try:
-            super()._run()
-        finally:
-            self._database.close()
-
-    def read_batch(self) -> int:
-        try:
-            return super().read_batch()
-        finally:
-            drop_broken(self._database)
-
-    def _position(self) -> dict[str, str]:
-        row = self._positions.get_or_none(self._positions.source == self.source)
-        self.last_event_id = row.event_id if row else None
-        return {"lastEventId": self.last_event_id} if self.last_event_id else {}
-
-    def _apply(self, events: list[dict[str, Any]]) -> None:
-        try:
-            self._commit(events)
-        except HandlerError:
-            if len(events) == 1:
-                raise
-            for event in events:
-                self._commit([event])
-
-    def _commit(self, events: list[dict[str, Any]]) -> None:
-        """Apply the events, unless another process was faster; several of them all or none."""
-        last = events[-1]["id"]
-        with self._database.atomic():
-            if self._move_position(last):
-                for event in events:
-                    self._handle(event)
-        self.last_event_id = last
-
-    def _move_position(self, event_id: str) -> bool:
-        positions = self._positions
-        if self.last_event_id is None:
-            row = positions.insert(source=self.source, event_id=event_id).on_conflict_ignore()
-            return bool(row.as_rowcount().execute())
-        return bool(
-            positions.update(event_id=event_id)
-            .where(positions.source == self.source, positions.event_id == self.last_event_id)
-            .execute()
-        )

@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from datetime import datetime
 
 from shared import clock
 
@@ -12,6 +13,11 @@ def new_id() -> str:
     value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64
     value |= 0b10 << 62 | secrets.randbits(62)
     return str(uuid.UUID(int=value))
+
+
+def first_id(moment: datetime) -> str:
+    """Return what ids made at the moment, or later, are not smaller than."""
+    return str(uuid.UUID(int=int(moment.timestamp() * 1000) << 80 | 0x7 << 76 | 0b10 << 62))
 
 
 def is_id(text: str) -> bool:

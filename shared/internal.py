@@ -13,6 +13,14 @@ from shared.problems import Problem
 _TIMEOUT = urllib3.Timeout(connect=1, read=5)
 
 
+class GoneError(OSError):
+    """What was asked for is not kept any more; `answer` says what is."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__("it is gone")
+        self.answer = answer
+
+
 class InternalClient:
     """Ask another service for JSON over kept connections; OSError when there is no good answer."""
 
@@ -21,11 +29,15 @@ class InternalClient:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get_json(self, path: str, query: dict[str, str] | None = None) -> Any:
+        """Return the answer; raise GoneError for a 410."""
         answer = self._ask("GET", path, fields=query, headers=self._headers)
         try:
-            return orjson.loads(answer.data)
+            content = orjson.loads(answer.data)
         except ValueError as error:
             raise OSError(f"{self._pool.host}:{self._pool.port}{path} answered no JSON") from error
+        if answer.status == 410:
+            raise GoneError(content)
+        return content
 
     def post_json(self, path: str, data: Any) -> None:
         headers = self._headers | {"Content-Type": "application/json"}
@@ -36,7 +48,7 @@ class InternalClient:
             answer = self._pool.request(method, path, **details)
         except urllib3.exceptions.HTTPError as error:
             raise OSError(f"{self._pool.host}:{self._pool.port} did not answer: {type(error).__name__}") from error
-        if answer.status not in (200, 204):
+        if answer.status not in (200, 204, 410):
             raise OSError(f"{self._pool.host}:{self._pool.port}{path} answered {answer.status}")
         return answer
 
@@ -57,5 +69,17 @@ def document_blueprint(make_document: Callable[[], dict[str, Any]]) -> Blueprint
     def show() -> Response:
         require_internal()
         return Response(orjson.dumps(make_document()), content_type="application/json")
+
+    return blp
+
+
+def table_blueprint(name: str, rows_after: Callable[[str], list[dict[str, Any]]]) -> Blueprint:
+    """Return the route where other services read a table, some rows at a time, in the order of their ids."""
+    blp = Blueprint(f"table of {name}", __name__)
+
+    @blp.get(f"/internal/{name}")
+    def page() -> Response:
+        require_internal()
+        return Response(orjson.dumps(rows_after(request.args.get("after", ""))), content_type="application/json")
 
     return blp

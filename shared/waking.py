@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import redis
 
-from shared.feed import Reader
+from shared.readers import Reader
 
 CHANNEL = "postern:feed:"
 RETRY = 5.0  # seconds after a failure

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from services.auth import keyring, sessions, tokens
+from services.auth import accounts, keyring, sessions, tokens
 from services.auth.config import Config
 from services.auth.mail import LinkWriter, Mails
 from services.auth.models import database, feed, outbox
@@ -12,6 +12,7 @@ from services.auth.pruning import Pruner
 from services.auth.resources import admins, keys, links, me, own_sessions, signin, users
 from shared import db
 from shared.app import check_database, create_service, run_in_background
+from shared.internal import table_blueprint
 from shared.mail import MailWorker
 from shared.mail_transport import transport_of
 
@@ -30,6 +31,7 @@ def create_app(config: Config | None = None) -> Flask:
         feed=feed,
         fetch_keys=signing.jwks,
     )
+    app.register_blueprint(table_blueprint("users", accounts.profiles_after))
     app.config["COUNT_FAILURES"] = config.ratelimit_enabled
     tokens.init_app(app, signing)
     db.init_app(app, database, config.database_url, MIGRATIONS)

@@ -14,6 +14,8 @@ from shared.db import is_postgres
 from shared.emails import fold_email
 from shared.problems import Problem
 
+PAGE = 500
+
 
 def register(name: str, email: str, password: str, *, role: str = "user", verified: bool = False) -> User:
     """Make an account; raise EMAIL_TAKEN. Call it inside a transaction, with the password hashed before."""
@@ -153,3 +155,9 @@ def update_profile(user: User, changes: dict[str, Any]) -> User:
 def public_profile(user: User) -> dict[str, Any]:
     """Return what a fact tells of a user."""
     return {"id": user.id, "name": user.name, "avatar": user.profile.avatar}
+
+
+def profiles_after(user_id: str) -> list[dict[str, Any]]:
+    """Return what facts tell of the next users, in the order of their ids."""
+    users = User.with_profile().where(User.id > user_id).order_by(User.id).limit(PAGE)
+    return [public_profile(user) for user in users]

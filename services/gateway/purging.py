@@ -6,7 +6,7 @@ from typing import Any
 from services.gateway.cache import all_of
 from services.gateway.config import Config
 from services.gateway.store import Store, StoreUnavailable
-from shared.feed import MemoryReader
+from shared.readers import MemoryReader
 
 LOOK_BACK = 5.0  # seconds; at the start nothing is cached yet
 
@@ -26,6 +26,10 @@ class PurgingReader(MemoryReader):
         with suppress(StoreUnavailable):
             self._store.catch_up()
         return super().read_batch()
+
+    def _start_over(self, oldest: str) -> None:
+        self._store.forget({all_of(self.source)})
+        super()._start_over(oldest)
 
     def _handle(self, event: dict[str, Any]) -> None:
         self._store.forget(touched(event) or {all_of(self.source)})

@@ -5,8 +5,9 @@ from typing import Any
 
 from services.messages import notifying
 from services.messages.config import Config
-from services.messages.models import FeedPosition, database
-from shared.feed import DatabaseReader, Handler
+from services.messages.models import FeedPosition, Person, database
+from shared import clock
+from shared.readers import SETTLED, DatabaseReader, Handler
 
 PAUSE = 0.2  # seconds between two questions: people wait for what is told here
 
@@ -46,10 +47,33 @@ class FactReader(DatabaseReader):
             super()._handle(event)
 
 
+class AuthReader(FactReader):
+    """Read the feed of auth."""
+
+    def rebuild(self) -> None:
+        """Know every user as auth does, and nobody whom it does not know; nobody is welcomed after so long."""
+        moment = clock.now() - SETTLED
+        for page in self.pages("/internal/users"):
+            with database.atomic():
+                for user in page.rows:
+                    Person.remember(user["id"], user["name"], user["avatar"], moment)
+                for user_id in Person.known(page.after, page.last) - page.ids:
+                    notifying.forget_user({"subject": user_id})
+
+
+class PostsReader(FactReader):
+    """Read the feed of posts."""
+
+    def rebuild(self) -> None:
+        """Forget what was told of posts: it is older than all that the feed keeps, which is read again."""
+        with database.atomic():
+            notifying.forget_posts()
+
+
 def readers(config: Config) -> list[FactReader]:
     """Return the readers of both feeds."""
     token = config.internal_token
     return [
-        FactReader("auth", config.auth_url, token, OF_AUTH),
-        FactReader("posts", config.posts_url, token, OF_POSTS),
+        AuthReader("auth", config.auth_url, token, OF_AUTH),
+        PostsReader("posts", config.posts_url, token, OF_POSTS),
     ]

@@ -112,6 +112,12 @@ class Person(Model):
         ).execute()
 
     @classmethod
+    def known(cls, after: str, last: str) -> set[str]:
+        """Return those with ids in this range who are not deleted."""
+        rows: Any = cls.select(cls.id).where(cls.id > after, cls.id <= last, ~cls.deleted).tuples()
+        return {user_id for (user_id,) in rows}
+
+    @classmethod
     def forget(cls, user_id: str) -> None:
         nothing = {"name": None, "avatar": None, "deleted": True}
         cls.insert(id=user_id, **nothing).on_conflict(conflict_target=[cls.id], update=nothing).execute()

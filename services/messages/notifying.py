@@ -99,6 +99,12 @@ def forget_post(fact: Fact) -> None:
     Liker.delete().where(Liker.post_id == fact["subject"]).execute()
 
 
+def forget_posts() -> None:
+    """Forget what users were told of any post."""
+    Notification.delete().where(Notification.post_id.is_null(False)).execute()
+    Liker.delete().execute()
+
+
 def _notify(user_id: str, type: str, key: str, fact: Fact, **about: Any) -> None:
     """Add a notification, unless the fact has become one, or one of those whom it is about is gone."""
     named = [about["actor_id"]] if "actor_id" in about else []

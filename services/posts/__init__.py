@@ -31,6 +31,6 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     db.init_app(app, database, config.database_url, MIGRATIONS)
     app.extensions["postern.views"] = views = Views(config.internal_token)
     run_in_background(app, views)
-    run_in_background(app, authors.reader(config))
-    run_in_background(app, covers.reader(config))
+    run_in_background(app, authors.AuthorReader(config))
+    run_in_background(app, covers.CoverReader(config))
     return app

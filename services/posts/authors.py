@@ -6,15 +6,28 @@ from typing import Any
 from services.posts.config import Config
 from services.posts.editing import discard_drafts
 from services.posts.models import Author, FeedPosition, database, feed
-from shared.feed import DatabaseReader
+from shared import clock
+from shared.readers import SETTLED, DatabaseReader
 
 
-def reader(config: Config) -> DatabaseReader:
-    """Return the reader of auth's feed that keeps the table of authors."""
-    handlers = {"user.registered": _remember, "user.updated": _rename, "user.deleted": _forget}
-    return DatabaseReader(
-        "auth", config.auth_url, config.internal_token, handlers, database=database, position=FeedPosition
-    )
+class AuthorReader(DatabaseReader):
+    """Follow auth's feed; it keeps the table of authors."""
+
+    def __init__(self, config: Config) -> None:
+        handlers = {"user.registered": _remember, "user.updated": _rename, "user.deleted": _forget}
+        super().__init__(
+            "auth", config.auth_url, config.internal_token, handlers, database=database, position=FeedPosition
+        )
+
+    def rebuild(self) -> None:
+        """Know every user as auth does, and nobody whom it does not know."""
+        moment = clock.now() - SETTLED
+        for page in self.pages("/internal/users"):
+            with database.atomic():
+                for user in page.rows:
+                    Author.remember(user["id"], user["name"], user["avatar"], moment)
+                for user_id in Author.known(page.after, page.last) - page.ids:
+                    _forget({"subject": user_id})
 
 
 def _remember(event: dict[str, Any]) -> None:

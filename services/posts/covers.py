@@ -4,16 +4,29 @@ from typing import Any
 
 from services.posts import editing
 from services.posts.config import Config
-from services.posts.models import FeedPosition, database
-from shared.feed import DatabaseReader
+from services.posts.models import FeedPosition, Post, database
+from shared.readers import DatabaseReader
 
 
-def reader(config: Config) -> DatabaseReader:
-    """Return the reader of uploads' feed."""
-    handlers = {"upload.deleted": _uncover}
-    return DatabaseReader(
-        "uploads", config.uploads_url, config.internal_token, handlers, database=database, position=FeedPosition
-    )
+class CoverReader(DatabaseReader):
+    """Follow the feed of uploads."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(
+            "uploads",
+            config.uploads_url,
+            config.internal_token,
+            {"upload.deleted": _uncover},
+            database=database,
+            position=FeedPosition,
+        )
+
+    def rebuild(self) -> None:
+        """Take from the posts what uploads does not know."""
+        for page in self.pages("/internal/uploads", may_be_empty=True):
+            with database.atomic():
+                for upload_id in Post.covers(page.after, page.last) - page.ids:
+                    editing.drop_cover(upload_id)
 
 
 def _uncover(event: dict[str, Any]) -> None:

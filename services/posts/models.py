@@ -6,6 +6,7 @@ else NULL, and is repeated in `post_tag`, so that a page costs the same at any s
 """
 
 from datetime import datetime
+from typing import Any
 
 import peewee
 
@@ -103,6 +104,12 @@ class Author(Model):
         ).execute()
 
     @classmethod
+    def known(cls, after: str, last: str) -> set[str]:
+        """Return the authors with ids in this range who are not deleted."""
+        rows: Any = cls.select(cls.id).where(cls.id > after, cls.id <= last, ~cls.deleted).tuples()
+        return {user_id for (user_id,) in rows}
+
+    @classmethod
     def forget(cls, user_id: str) -> None:
         """Keep nothing of the user but the id, which the posts hang on."""
         nothing = {"name": NOBODY, "folded": "", "avatar": None, "deleted": True}
@@ -160,6 +167,13 @@ class Post(Model):
             (("category", "listed_at", "number"), False),
             (("author", "status", "created_at", "number"), False),
         )
+
+    @classmethod
+    def covers(cls, after: str, last: str) -> set[str]:
+        """Return the cover images with ids in this range."""
+        image = cls.cover_image
+        rows: Any = cls.select(image).distinct().where(image > after, image <= last).tuples()
+        return {upload_id for (upload_id,) in rows}
 
 
 for _sorted in (Post.title_key, Post.views, Post.like_count):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flask import Flask, Response
 
+from services.uploads import keeping
 from services.uploads.config import Config
 from services.uploads.disk import LocalStorage
 from services.uploads.models import database, feed
@@ -21,6 +22,7 @@ from services.uploads.sweeping import Sweeper
 from services.uploads.variants import VariantCache
 from shared import db, errors
 from shared.app import check_database, create_service, run_in_background
+from shared.internal import table_blueprint
 from shared.problems import Problem
 from shared.tokens import Jwks
 
@@ -42,6 +44,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
         feed=feed,
         fetch_keys=fetch_keys,
     )
+    app.register_blueprint(table_blueprint("uploads", keeping.ids_after))
     app.extensions |= {
         "postern.storage": storage,
         "postern.variants": variants,

@@ -22,6 +22,7 @@ from shared import clock
 from shared.ids import new_id
 from shared.problems import Problem
 
+PAGE = 500  # rows that another service gets at once
 _OF_THE_BYTES = ("key", "mime_type", "size", "sha256", "width", "height")
 _logger = logging.getLogger("postern.uploads")
 
@@ -138,3 +139,9 @@ def drop_bytes(storage: Storage, variants: VariantCache, key: str) -> None:
 
 def _fact(upload: Upload) -> dict[str, Any]:
     return {"userId": upload.user_id, "path": upload.path, "mimeType": upload.mime_type, "private": upload.private}
+
+
+def ids_after(upload_id: str) -> list[dict[str, Any]]:
+    """Return the next uploads, in the order of their ids."""
+    uploads = Upload.select(Upload.id).where(Upload.id > upload_id).order_by(Upload.id).limit(PAGE)
+    return [{"id": upload.id} for upload in uploads]

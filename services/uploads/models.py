@@ -126,6 +126,12 @@ class Usage(Model):
     bytes = peewee.BigIntegerField()
 
     @classmethod
+    def owners(cls, after: str, last: str) -> set[str]:
+        """Return those who have, or had, uploads, of the users with ids in this range."""
+        rows: Any = cls.select(cls.user_id).where(cls.user_id > after, cls.user_id <= last).tuples()
+        return {user_id for (user_id,) in rows}
+
+    @classmethod
     def lock(cls, user_id: str) -> None:
         """Let nobody else add, change or delete uploads of the user until the transaction ends."""
         cls._ensure(user_id)

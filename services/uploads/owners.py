@@ -8,7 +8,7 @@ from services.uploads.models import FeedPosition, Resumable, Upload, Usage, data
 from services.uploads.partials import Partials
 from services.uploads.storage import Storage
 from services.uploads.variants import VariantCache
-from shared.feed import DatabaseReader
+from shared.readers import DatabaseReader
 
 
 class OwnerReader(DatabaseReader):
@@ -25,10 +25,25 @@ class OwnerReader(DatabaseReader):
         self._keys: list[str] = []
         self._ids: list[str] = []
 
+    def rebuild(self) -> None:
+        """Delete what belongs to users whom auth does not know."""
+        for page in self.pages("/internal/users"):
+            self._forget_bytes()
+            with database.atomic():
+                for user_id in Usage.owners(page.after, page.last) - page.ids:
+                    self._delete_all({"subject": user_id})
+            self._drop_bytes()
+
     def _commit(self, events: list[dict[str, Any]]) -> None:
+        self._forget_bytes()
+        super()._commit(events)
+        self._drop_bytes()
+
+    def _forget_bytes(self) -> None:
         self._keys.clear()
         self._ids.clear()
-        super()._commit(events)
+
+    def _drop_bytes(self) -> None:
         for key in self._keys:
             keeping.drop_bytes(self._storage, self._variants, key)
         for upload_id in self._ids:

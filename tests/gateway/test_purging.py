@@ -219,3 +219,21 @@ def test_the_feed_purges_for_everybody(posts: Upstream, settings: dict[str, str]
     assert store.find("/b", {}) is None
     assert posts.received[0].header("authorization") == f"Bearer {TOKEN}"
     assert posts.received[1].target == "/internal/feed?lastEventId=0-1"
+
+
+def test_a_feed_that_has_forgotten_what_changed_purges_all(posts: Upstream, settings: dict[str, str]) -> None:
+    answers = [json_response({"oldest": "0-9"}, "410 Gone"), json_response([])]
+
+    def behave(line: Line) -> None:
+        while line.read():
+            line.send(answers.pop(0))
+
+    posts.behaviour = behave
+    store = Store(100_000)
+    reader = PurgingReader(Config.load(settings | {"INTERNAL_TOKEN": TOKEN}), store)
+    reader.last_event_id = "0-1"
+    store.put(entry("/a", "author-a", "@posts"), 0)
+    assert reader.read_batch() > 0
+    assert store.find("/a", {}) is None
+    assert reader.read_batch() == 0
+    assert ["since=" in request.target for request in posts.received] == [False, True]

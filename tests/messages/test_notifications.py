@@ -12,12 +12,12 @@ from services.messages import create_app, notifying
 from services.messages.config import Config
 from services.messages.following import FactReader, readers
 from services.messages.models import FeedPosition, Liker, Notification, Person, database
-from shared.feed import HandlerError
 from shared.ids import is_id, new_id
+from shared.readers import HandlerError
 from shared.tokens import Jwks
+from tests.feeds import ServedFeed
 from tests.helpers import assert_problem
 from tests.messages.conftest import AsUser, Client
-from tests.messages.feeds import ServedFeed
 
 ANN, BOB, EVE = new_id(), new_id(), new_id()
 Told = Callable[[str], list[dict[str, Any]]]

@@ -14,8 +14,8 @@ from services.posts import authors, create_app
 from services.posts.config import Config
 from services.posts.models import NOBODY, Author, FeedPosition, database
 from shared.clock import rfc3339
-from shared.feed import DatabaseReader, HandlerError
 from shared.ids import new_id
+from shared.readers import DatabaseReader, HandlerError
 from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, refused
 
 TOLD = datetime(2026, 1, 2, tzinfo=UTC)
@@ -90,7 +90,7 @@ def config(settings: dict[str, str]) -> Config:
 
 @pytest.fixture
 def reader(app: Flask, config: Config) -> DatabaseReader:
-    return authors.reader(config)
+    return authors.AuthorReader(config)
 
 
 def name_on(client: Client, post: dict[str, Any]) -> str:
@@ -154,10 +154,10 @@ def test_doubled_batches_and_old_positions_bring_no_old_name_back(
     auth.double = False
     FeedPosition.update(event_id="0-1").execute()
     auth.events.pop()  # what was last is not told again
-    assert authors.reader(config).read_batch() == 1
+    assert authors.AuthorReader(config).read_batch() == 1
     assert name_on(client, post) == "Annabel"
     FeedPosition.delete().execute()
-    assert authors.reader(config).read_batch() == 2
+    assert authors.AuthorReader(config).read_batch() == 2
     assert name_on(client, post) == "Annabel"
 
 
@@ -170,7 +170,7 @@ def test_a_restart_goes_on_where_it_was(
     database.close()
     again = create_app(Config.load(settings), lambda: jwks)
     auth.tell("user.updated", post["author"]["id"], name="Annabel", avatar=None)
-    assert authors.reader(again.extensions["postern.config"]).read_batch() == 1
+    assert authors.AuthorReader(again.extensions["postern.config"]).read_batch() == 1
     assert auth.asked == ["", "0-1"]
     assert name_on(again.test_client(), post) == "Annabel"
 
@@ -184,7 +184,7 @@ def test_of_two_processes_one_applies_a_batch(
     both = threading.Barrier(2)
     batch = auth.batch
     monkeypatch.setattr(auth, "batch", lambda *query: (both.wait(5), batch(*query))[1])
-    at_once(authors.reader(config).read_batch, authors.reader(config).read_batch)
+    at_once(authors.AuthorReader(config).read_batch, authors.AuthorReader(config).read_batch)
     assert len(applied) == 1
 
 
@@ -240,7 +240,7 @@ def eventually_named(client: Client, name: str, seconds: float) -> None:
 def test_a_running_service_shows_a_new_name_within_two_seconds_and_survives_an_outage(
     app: Flask, client: Client, auth: AuthFeed, reader: DatabaseReader, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.feed.RETRY", 0.1)
+    monkeypatch.setattr("shared.readers.RETRY", 0.1)
     ended = threading.Event()
 
     def run() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from services.posts import covers
 from services.posts.models import Fact, FeedPosition, Post
-from shared.feed import DatabaseReader
 from shared.ids import new_id
+from shared.readers import DatabaseReader
 from tests.posts.conftest import Client, Headers, Write, body, refused
 
 URL = "/api/posts"
@@ -17,7 +17,7 @@ URL = "/api/posts"
 @pytest.fixture
 def uploads(client: Client) -> DatabaseReader:
     """Return the reader of uploads' feed."""
-    return covers.reader(client.application.extensions["postern.config"])
+    return covers.CoverReader(client.application.extensions["postern.config"])
 
 
 def tell(uploads: DatabaseReader, kind: str, *upload_ids: str) -> None:
@@ -46,7 +46,8 @@ def test_a_deleted_image_is_no_cover_any_more(client: Client, write: Write, uplo
     assert covers_listed == {first["id"]: None, second["id"]: None, other["id"]: other["coverImage"]}
     assert sorted(facts()[len(before) :]) == sorted(("post.updated", post["id"]) for post in (first, second))
     (fact,) = Fact.select().where(Fact.type == "post.updated", Fact.subject == first["id"])
-    assert orjson.loads(fact.data)["authorId"] == first["author"]["id"]
+    about = {"id": first["id"], "title": first["title"], "authorId": first["author"]["id"]}
+    assert orjson.loads(fact.data) == about
     assert FeedPosition.get(FeedPosition.source == "uploads").event_id == "0-2"
 
 

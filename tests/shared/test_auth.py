@@ -7,6 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from shared.auth import RevocationReader
+from shared.feed import BATCH
 from shared.ids import new_id
 from shared.tokens import LIFETIME, Revocations
 from tests.conftest import FrozenClock, MakeToken
@@ -148,6 +149,25 @@ def test_a_start_reads_back_as_far_as_a_token_lives(
     revocations = Revocations()
     RevocationReader(serve(app), app.config["INTERNAL_TOKEN"], revocations).read_batch()
     assert ("s1" in revocations._ended) is revoked
+
+
+def test_a_process_that_was_long_without_the_feed_reads_back_as_at_its_start(
+    app: Flask, serve: Serve, frozen_clock: FrozenClock
+) -> None:
+    """Until then it knows too little to take a token."""
+    for number in range(3):
+        with database.atomic():
+            models.feed.publish("session.revoked", f"s{number}", {"userId": "u"})
+    frozen_clock.advance(days=31)
+    with database.atomic():
+        models.feed.publish("session.revoked", "new", {"userId": "u"})
+    models.feed.prune()
+    revocations = Revocations()
+    reader = RevocationReader(serve(app), app.config["INTERNAL_TOKEN"], revocations)
+    reader.last_event_id = "0-1"
+    assert reader.read_batch() == BATCH
+    assert reader.read_batch() == 1
+    assert set(revocations._ended) == {"new"}
 
 
 def test_a_token_that_cannot_be_checked_is_503(app: Flask, client: FlaskClient, as_user: AsUser) -> None:

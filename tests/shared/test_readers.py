@@ -13,9 +13,9 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
-from shared import clock, feed
-from shared.feed import DatabaseReader, HandlerError, MemoryReader
+from shared import clock, feed, readers
 from shared.ids import new_id
+from shared.readers import DatabaseReader, HandlerError, MemoryReader
 from tests.conftest import FrozenClock, end_connections
 from tests.shared.conftest import Serve, in_threads, serve_until_stopped
 from tests.shared.toys import models
@@ -28,8 +28,9 @@ MakeReader = Callable[..., DatabaseReader]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "BATCH", BATCH)
-    monkeypatch.setattr(feed, "PAUSE", 0.01)
-    monkeypatch.setattr(feed, "RETRY", 0.02)
+    monkeypatch.setattr(readers, "BATCH", BATCH)
+    monkeypatch.setattr(readers, "PAUSE", 0.01)
+    monkeypatch.setattr(readers, "RETRY", 0.02)
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def read_until(reader: feed.Reader, condition: Callable[[], object]) -> None:
+def read_until(reader: readers.Reader, condition: Callable[[], object]) -> None:
     """Read on; on a shared PostgreSQL server facts may be held back a moment."""
 
     def read() -> object:
@@ -84,12 +85,12 @@ def read_until(reader: feed.Reader, condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def running() -> Iterator[list[feed.Reader]]:
+def running() -> Iterator[list[readers.Reader]]:
     """Readers that are stopped after the test, their threads too."""
-    readers: list[feed.Reader] = []
+    started: list[readers.Reader] = []
     before = set(threading.enumerate())
-    yield readers
-    for reader in readers:
+    yield started
+    for reader in started:
         reader.stop()
     for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("feed-"):
@@ -153,7 +154,7 @@ def test_a_handler_that_fails_undoes_its_event_and_is_asked_again(make_reader: M
 
 
 def test_a_reader_never_dies_and_says_what_stands_still(
-    make_reader: MakeReader, running: list[feed.Reader], caplog: pytest.LogCaptureFixture
+    make_reader: MakeReader, running: list[readers.Reader], caplog: pytest.LogCaptureFixture
 ) -> None:
     tries: list[str] = []
 
@@ -164,7 +165,7 @@ def test_a_reader_never_dies_and_says_what_stands_still(
     publish(1)
     running.append(make_reader(fail))
     running[0].start()
-    wait_for(lambda: len(tries) >= feed.REMIND + 2)
+    wait_for(lambda: len(tries) >= readers.REMIND + 2)
     running[0].stop()
     assert len(set(tries)) == 1
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -186,7 +187,7 @@ def serving(app: Flask, port: int) -> Iterator[None]:
 
 
 def test_a_reader_waits_for_a_source_that_is_away(
-    any_app: Flask, make_reader: MakeReader, running: list[feed.Reader], caplog: pytest.LogCaptureFixture
+    any_app: Flask, make_reader: MakeReader, running: list[readers.Reader], caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
@@ -208,7 +209,7 @@ def test_a_reader_waits_for_a_source_that_is_away(
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_a_reader_gets_over_a_lost_connection(
-    make_reader: MakeReader, running: list[feed.Reader], postgres: str
+    make_reader: MakeReader, running: list[readers.Reader], postgres: str
 ) -> None:
     publish(1)
     running.append(make_reader())
@@ -220,7 +221,7 @@ def test_a_reader_gets_over_a_lost_connection(
     wait_for(lambda: noted() == ["1", "2"])
 
 
-def test_a_reader_that_is_stopped_stops_soon(make_reader: MakeReader, running: list[feed.Reader]) -> None:
+def test_a_reader_that_is_stopped_stops_soon(make_reader: MakeReader, running: list[readers.Reader]) -> None:
     reader = make_reader()
     reader.start()
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "feed-toys"]
@@ -291,10 +292,10 @@ def test_a_reader_that_is_led_asks_when_there_is_news(
     make_reader: MakeReader,
     source: str,
     token: str,
-    running: list[feed.Reader],
+    running: list[readers.Reader],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(feed, "FOLLOWER_PAUSE", 60)
+    monkeypatch.setattr(readers, "FOLLOWER_PAUSE", 60)
     follower, leader = make_reader(), MemoryReader("toys", source, token, {}, look_back=60)
     leader.lead(follower)
     running += [leader, follower]

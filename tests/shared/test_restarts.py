@@ -88,7 +88,7 @@ def test_the_first_token_waits_until_the_past_is_known(
 def test_the_past_is_known_after_its_last_batch(
     feed: AuthFeed, start: Callable[..., Verifier], make_token: MakeToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.feed.BATCH", 1)
+    monkeypatch.setattr("shared.readers.BATCH", 1)
     monkeypatch.setattr(auth, "BATCH", 1)
     session_id = new_id()
     feed.batches = [[ended(new_id())] for _ in range(50)] + [[ended(session_id)]]

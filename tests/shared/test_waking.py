@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from shared import feed as feed_module
+from shared import readers
 from shared import waking as waking_module
 from shared.app import create_service, run_in_background
 from shared.env import BaseConfig
-from shared.feed import MemoryReader, Reader
+from shared.readers import MemoryReader, Reader
 from shared.tokens import Jwks
 from shared.waking import Waking
 from tests.shared.conftest import Serve
@@ -90,7 +90,7 @@ def test_others_are_told_after_the_commit_and_of_nothing_that_was_undone(app: Fl
 def test_a_fact_reaches_a_reader_that_would_ask_much_later(
     redis_url: str, app: Flask, serve: Serve, settings: dict[str, str], jwks: Jwks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "PAUSE", 60.0)
+    monkeypatch.setattr(readers, "PAUSE", 60.0)
     seen: list[str] = []
     config = BaseConfig.load(settings | {"REDIS_URL": redis_url})
     source = create_service("toys", config, [], feed=models.feed, fetch_keys=lambda: jwks)

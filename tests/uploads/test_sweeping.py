@@ -1,6 +1,7 @@
 """Bytes without a row go, all others stay."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from services.uploads.owners import OwnerReader
 from services.uploads.storage import Storage
 from services.uploads.sweeping import GRACE, Sweeper, sweep
 from shared import clock
-from shared.ids import new_id
+from shared.ids import first_id, new_id
+from tests.feeds import TOLD, ServedFeed
 from tests.uploads import s3_server, samples
-from tests.uploads.conftest import Headers, Send, drafts, drafts_folder, kept_files
+from tests.uploads.conftest import AsUser, Headers, Send, drafts, drafts_folder, kept_files
 
 UploadFile = Callable[..., dict[str, Any]]
 
@@ -153,3 +155,25 @@ def test_a_deletion_that_fails_is_not_half_done(
         reader._apply([deleted(user_id, 1)])
     monkeypatch.undo()
     assert len(kept_files(config)) == Upload.select().count() == 1
+
+
+def test_files_of_users_whom_auth_does_not_know_go_when_the_feed_has_forgotten(
+    app: Flask, config: Config, upload: UploadFile, as_user: AsUser
+) -> None:
+    """A feed that does not reach back to where the reader was may have told of their deletion."""
+    ann, bob = (f"{first_id(TOLD)[:-1]}{digit}" for digit in "12")
+    gone, stays, young = (upload(headers=as_user(user)) for user in (ann, bob, None))
+    feed = ServedFeed("auth")
+    feed.tables["/internal/users"] = [{"id": bob, "name": "Bob", "avatar": None}]
+    feed.tell("user.deleted", ann)
+    feed.forget()
+    resumer = app.extensions["postern.resumer"]
+    with feed.served():
+        reader = OwnerReader(
+            replace(config, auth_url=feed.url), resumer.storage, app.extensions["postern.variants"], resumer.partials
+        )
+        while reader.read_batch():
+            pass
+    assert {row.id for row in Upload.select()} == {stays["id"], young["id"]}
+    assert gone["id"] not in str(kept_files(config))
+    assert FeedPosition.get().event_id == "0-1"

@@ -1,4 +1,4 @@
-"""Feeds like those of auth and posts, on a real port."""
+"""Feeds like those of other services, and the tables behind them, on a real port."""
 
 import threading
 from collections.abc import Iterator
@@ -21,6 +21,8 @@ class ServedFeed:
     def __init__(self, source: str) -> None:
         self.events: list[dict[str, Any]] = []
         self.double = False  # tell every fact twice
+        self.oldest = 0  # the number of the oldest fact that is kept
+        self.tables: dict[str, list[dict[str, Any]]] = {}  # by path
         self.url = ""
         self._source = source
 
@@ -30,9 +32,20 @@ class ServedFeed:
         event = {"id": f"0-{number}", "source": f"/{self._source}", "type": type, "subject": subject, "time": moment}
         self.events.append({"specversion": "1.0"} | event | {"data": data})
 
+    def forget(self) -> None:
+        """Keep of all facts only the last, as a mark."""
+        self.oldest = len(self.events)
+        self.events[-1] |= {"type": "feed.pruned", "data": {}}
+
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         """Return status and JSON of the answer to a question."""
+        if path in self.tables:
+            after = query.get("after", [""])[0]
+            rows = sorted(self.tables[path], key=lambda row: row["id"])
+            return 200, [row for row in rows if row["id"] > after][:3]
         start = int(query.get("lastEventId", [""])[0].partition("-")[2] or 0)
+        if start < self.oldest:
+            return 410, {"oldest": f"0-{self.oldest}"}
         batch = self.events[start : start + 500]
         return 200, [event for event in batch for _ in range(2)] if self.double else batch
 

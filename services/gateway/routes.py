@@ -153,6 +153,8 @@ MESSAGES = (
     messages("GET", "/api/notifications", who=USER),
     messages("PATCH", "/api/notifications/{id}", who=USER),
     messages("POST", "/api/notifications/read-all", who=USER),
+    messages("GET", "/api/events"),
+    messages("POST", "/api/events/ticket", who=USER),
 )
 
 SERVICES: dict[str, tuple[int, tuple[Route, ...]]] = {  # the port that each has by default, and its rows

@@ -5,17 +5,22 @@ from pathlib import Path
 
 from flask import Flask
 
+from services.messages import log
 from services.messages.config import Config
 from services.messages.following import readers
+from services.messages.handing_over import handing_over
 from services.messages.models import database, outbox
-from services.messages.resources import contact, notifications
+from services.messages.resources import contact, events, notifications
+from services.messages.streams import Streams
 from shared import db
 from shared.app import check_database, create_service, run_in_background
+from shared.background import Repeated
 from shared.mail import MailWorker
 from shared.mail_transport import transport_of
 from shared.tokens import Jwks
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+PRUNING_PAUSE = 3600.0  # seconds
 
 
 def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | None = None) -> Flask:
@@ -24,7 +29,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     app = create_service(
         "messages",
         config,
-        [contact.blp, notifications.blp],
+        [contact.blp, notifications.blp, events.blp],
         checks={"database": check_database(database)},
         fetch_keys=fetch_keys,
     )
@@ -32,4 +37,11 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
     for reader in readers(config):
         run_in_background(app, reader)
+    run_in_background(app, Repeated("events", PRUNING_PAUSE, log.prune, database))
+    streams = Streams(app.extensions["postern.verifier"].revocations)
+    log.on_commit = streams.wake
+    app.extensions["postern.streams"] = streams
+    app.extensions["postern.stopping"].append(streams.stop)
+    run_in_background(app, streams)
+    app.wsgi_app = handing_over(app.wsgi_app, streams)  # type: ignore[method-assign, assignment]
     return app

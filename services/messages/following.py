@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.messages import notifying
+from services.messages import log, notifying, public
 from services.messages.config import Config
 from services.messages.models import FeedPosition, Person, database
 from shared import clock
@@ -17,7 +17,7 @@ OF_AUTH = {
     "user.role_changed": notifying.tell_role,
     "user.deleted": notifying.forget_user,
 }
-OF_POSTS = {
+_NOTICES = {
     "post.updated": notifying.rename_post,
     "post.deleted": notifying.forget_post,
     "post.liked": notifying.tell_like,
@@ -26,6 +26,22 @@ OF_POSTS = {
     "comment.shown": notifying.tell_comment,
     "comment.hidden": notifying.withdraw_comment,
     "comment.deleted": notifying.withdraw_comment,
+}
+
+
+def _in_turn(*handlers: Handler | None) -> Handler:
+    """Return what calls these handlers one after the other."""
+    present = [handler for handler in handlers if handler]
+
+    def handle(event: dict[str, Any]) -> None:
+        for handler in present:
+            handler(event)
+
+    return handle
+
+
+OF_POSTS = {
+    kind: _in_turn(public.HANDLERS.get(kind), _NOTICES.get(kind)) for kind in public.HANDLERS.keys() | _NOTICES.keys()
 }
 WITHDRAWN = ("comment.hidden", "comment.deleted")
 
@@ -40,7 +56,9 @@ class FactReader(DatabaseReader):
 
     def _commit(self, events: list[dict[str, Any]]) -> None:
         self._withdrawn = {event["subject"] for event in events if event["type"] in WITHDRAWN}
-        super()._commit(events)
+        with database.atomic():
+            log.lock()
+            super()._commit(events)
 
     def _handle(self, event: dict[str, Any]) -> None:
         if event["type"] != "comment.created" or event["subject"] not in self._withdrawn:

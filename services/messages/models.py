@@ -1,5 +1,6 @@
 """Tables of the messages service and the named queries on them."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -208,3 +209,60 @@ class Liker(Model):
 
 
 NEWEST_NOTIFICATION = Order("newest", (Notification.created_at, Notification.id))
+
+
+class EventHead(Model):
+    """The id of the newest event: one row, which whoever appends locks until the end of the transaction.
+
+    So ids have no gaps and appear in their order on PostgreSQL too: whoever has read one has read all before it.
+    """
+
+    last = peewee.BigIntegerField()
+
+    @classmethod
+    def next(cls) -> int:
+        """Return the id of the next event; nobody else gets one before this transaction ends."""
+        (row,) = cls.update(last=cls.last + 1).returning(cls.last).execute()
+        return int(row.last)
+
+    @classmethod
+    def newest(cls) -> int:
+        return int(cls.select(cls.last).scalar())
+
+
+class Event(Model):
+    """What live streams tell: to everybody, or to its owner `user_id`; `subject` is the id of what it is about."""
+
+    id = peewee.BigIntegerField(primary_key=True)
+    topic = peewee.CharField(max_length=32)
+    subject = IdField(index=True)
+    post_id = IdField(null=True, index=True)
+    user_id = IdField(null=True, index=True)
+    data = peewee.TextField()
+    created_at = TimestampField(default=clock.now, index=True)
+
+    @classmethod
+    def between(cls, after: int, last: int, limit: int) -> Query:
+        """Select the events with these ids, in order."""
+        return cls.select().where(cls.id > after, cls.id <= last).order_by(cls.id).limit(limit)
+
+    @classmethod
+    def heard_by(cls, user_id: str | None, topics: Collection[str]) -> Any:
+        """Return the condition for what a user, or a stranger, may hear of these topics."""
+        public = cls.user_id.is_null()
+        return cls.topic.in_(list(topics)) & ((public | (cls.user_id == user_id)) if user_id else public)
+
+    @classmethod
+    def oldest(cls) -> int | None:
+        return cls.select(peewee.fn.MIN(cls.id)).scalar()  # type: ignore[no-any-return]
+
+
+class EventTicket(Model):
+    """The right to open one stream as somebody: a digest, and of the access token what may end the stream."""
+
+    digest = peewee.CharField(max_length=64, primary_key=True)
+    user_id = IdField()
+    session_id = IdField()
+    issued_at = peewee.DoubleField()
+    token_expires_at = peewee.BigIntegerField()
+    expires_at = TimestampField(index=True)

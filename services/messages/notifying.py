@@ -8,7 +8,10 @@ from typing import Any
 
 import peewee
 
+from services.messages import log
 from services.messages.models import COMMENT, LIKE, REPLY, ROLE, WELCOME, Liker, Notification, Person
+from services.messages.public import NOTIFICATION
+from services.messages.schemas import notification_item
 
 Fact = dict[str, Any]  # a CloudEvent
 _like = Notification.type == LIKE
@@ -43,6 +46,7 @@ def forget_user(fact: Fact) -> None:
     own_likes = Notification.select(Notification.post_id).where(Notification.user_id == user_id, _like)
     Liker.delete().where(Liker.post_id.in_(own_likes)).execute()
     Notification.delete().where((Notification.user_id == user_id) | named).execute()
+    log.forget(user_id)
 
 
 def tell_comment(fact: Fact) -> None:
@@ -76,6 +80,7 @@ def tell_like(fact: Fact) -> None:
         _notify(owner, LIKE, f"like:{post_id}", fact, **about)
         news = {"actor_id": user_id, "read": False, "created_at": _moment(fact), "version": Notification.version + 1}
         _update_likes(post_id, 1, **news)
+        _tell_live(owner, f"like:{post_id}")
     elif changed:
         _update_likes(post_id, 1)
         _name_latest_liker(Notification.post_id == post_id)
@@ -109,9 +114,17 @@ def _notify(user_id: str, type: str, key: str, fact: Fact, **about: Any) -> None
     """Add a notification, unless the fact has become one, or one of those whom it is about is gone."""
     named = [about["actor_id"]] if "actor_id" in about else []
     if not Person.are_gone(user_id, *named):
-        Notification.insert(
-            user_id=user_id, type=type, key=key, created_at=_moment(fact), **about
-        ).on_conflict_ignore().execute()
+        row = Notification.insert(user_id=user_id, type=type, key=key, created_at=_moment(fact), **about)
+        if row.on_conflict_ignore().as_rowcount().execute():
+            _tell_live(user_id, key)
+
+
+def _tell_live(user_id: str, key: str) -> None:
+    """Tell a notification on the streams of its owner too."""
+    if row := Notification.of(user_id).where(Notification.key == key).first():
+        subject = row.comment_id or row.id
+        item = notification_item(row)
+        log.append(NOTIFICATION, item, subject=subject, post_id=row.post_id, user_id=user_id, moment=row.created_at)
 
 
 def _update_likes(post_id: str, change: int, **news: Any) -> None:

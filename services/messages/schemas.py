@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import marshmallow as ma
 
 from services.messages.models import STATUSES, TYPES
+from services.messages.public import NOTIFICATION, TOPICS
 from shared.api import Boolean, Schema, Text, Timestamp
 from shared.clock import rfc3339
 from shared.emails import Email
@@ -135,3 +136,28 @@ def notification_item(row: Any) -> dict[str, Any]:
     }
     item = {"id": row.id, "type": row.type, "read": row.read, "createdAt": rfc3339(row.created_at)}
     return item | {name: value for name, value in about.items() if value is not None}
+
+
+class Topics(ma.fields.Field[frozenset[str]]):
+    """Names of topics, separated by commas."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> frozenset[str]:
+        words = {word.strip() for word in str(value).split(",")}
+        if not words <= {*TOPICS, NOTIFICATION}:
+            raise ma.ValidationError(f"Must be some of {', '.join((*TOPICS, NOTIFICATION))}, separated by commas.")
+        return frozenset(words)
+
+
+class EventsQuerySchema(Schema):
+    """What to hear, and from where on; a header `Last-Event-ID` counts before the parameter."""
+
+    topics = Topics(metadata={"description": "Some of the topics, separated by commas; all without it."})
+    last_event_id = ma.fields.String(data_key="lastEventId")
+    ticket = ma.fields.String()
+
+
+class TicketSchema(Schema):
+    """A ticket, and for how many seconds it is good."""
+
+    ticket = ma.fields.String()
+    expires_in = ma.fields.Integer()

@@ -101,7 +101,7 @@ def _tell_change(comment: Comment, was: str) -> None:
             feed.publish("comment.hidden", comment.id, about)
     elif post.listed_at:
         if was == VISIBLE:
-            feed.publish("comment.updated", comment.id, about)
+            feed.publish("comment.updated", comment.id, _fact(comment, post))
         else:
             feed.publish("comment.shown", comment.id, _fact(comment, post))
 
@@ -109,8 +109,9 @@ def _tell_change(comment: Comment, was: str) -> None:
 def delete(comment: Comment) -> None:
     """Delete a locked comment; with replies it stays as a tombstone, until the last of them goes too."""
     _add_to_count(comment.post_id, -int(comment.status == VISIBLE))
-    post_id = Post.get_by_id(comment.post_id).id
-    feed.publish("comment.deleted", comment.id, {"id": comment.id, "postId": post_id})
+    post = Post.get_by_id(comment.post_id)
+    seen = comment.status == VISIBLE and post.listed_at is not None
+    feed.publish("comment.deleted", comment.id, {"id": comment.id, "postId": post.id, "wasVisible": seen})
     if _has_replies(comment):
         comment.content, comment.status = "", DELETED
         comment.version += 1

@@ -56,7 +56,7 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
         _index(post, data["content"], _set_tags(post, Place()))
         count(Place(), place(post))
         if post.published_at:
-            _tell_published(post)
+            _tell_change(post, first=True, was_listed=False)
     return str(post.id)
 
 
@@ -108,14 +108,8 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
         search.remove(post.publication)
         _index(post, new["content"], _tags(post))
     count(before, place(post))
-    _tell_change(post, was_published=bool(was_published))
-
-
-def _tell_change(post: Post, *, was_published: bool) -> None:
-    if was_published:
-        feed.publish("post.updated", post.id, {"id": post.id, "title": post.title, "authorId": post.author_id})
-    elif post.published_at:
-        _tell_published(post)
+    if post.published_at:
+        _tell_change(post, first=not was_published, was_listed=bool(before.listed))
 
 
 def delete_post(post: Post) -> None:
@@ -132,7 +126,8 @@ def delete_post(post: Post) -> None:
     count_tags(before, Place(), {})
     count(before, Place())
     if post.published_at:
-        feed.publish("post.deleted", post.id, {"id": post.id, "authorId": post.author_id})
+        about = {"id": post.id, "authorId": post.author_id, "wasListed": bool(before.listed)}
+        feed.publish("post.deleted", post.id, about)
 
 
 def restore_post(post: Post) -> None:
@@ -145,6 +140,8 @@ def restore_post(post: Post) -> None:
     _index(post, PostContent.get_by_id(post.number).content, _tags(post))
     count_tags(Place(), place(post), {})
     count(Place(), place(post))
+    if post.published_at:
+        _tell_change(post, was_listed=False)
 
 
 def discard_drafts(author_id: str) -> None:
@@ -161,7 +158,7 @@ def drop_cover(upload_id: str) -> None:
     uncovered: Any = Post.update(cover_image=None, version=Post.version + 1).where(Post.cover_image == upload_id)
     for post in list(uncovered.returning(Post).execute()):
         if post.published_at and not post.deleted_at:
-            _tell_change(post, was_published=True)
+            _tell_change(post, was_listed=post.listed_at is not None)
 
 
 def lock_posts(condition: Any) -> None:
@@ -255,18 +252,20 @@ def _index(post: Post, content: str, tags: list[int]) -> None:
         search.put(post.publication, found_by)
 
 
-def _tell_published(post: Post) -> None:
-    feed.publish(
-        "post.published",
-        post.id,
-        {
-            "id": post.id,
-            "slug": post.slug,
-            "title": post.title,
-            "authorId": post.author_id,
-            "publishedAt": clock.rfc3339(post.published_at),
-        },
-    )
+def _tell_change(post: Post, *, first: bool = False, was_listed: bool) -> None:
+    """Tell of a post that has once been published."""
+    seen = {"listed": post.listed_at is not None, "wasListed": was_listed}
+    feed.publish("post.published" if first else "post.updated", post.id, _fact(post) | ({} if first else seen))
+
+
+def _fact(post: Post) -> dict[str, Any]:
+    return {
+        "id": post.id,
+        "slug": post.slug,
+        "title": post.title,
+        "authorId": post.author_id,
+        "publishedAt": post.published_at and clock.rfc3339(post.published_at),
+    }
 
 
 def _json(names: list[str]) -> str:

@@ -46,8 +46,7 @@ class EventWorker(Refusing, GeventWorker):
             self.stopping.wait(1.0)
         for server in servers:
             server.close()
-        for end in getattr(self.wsgi, "extensions", {}).get("postern.stopping", ()):
-            end()  # what would go on for ever
+        self.end_streams()
         for parser in self.parsers:
             if parser.unreader.waiting:
                 _expect_no_more(parser.unreader.sock)

@@ -80,6 +80,7 @@ class Refusing:
     """What both kinds of workers do alike; mixed in before gunicorn's class."""
 
     app: Any
+    wsgi: Any
     ppid: int
 
     @property
@@ -91,6 +92,11 @@ class Refusing:
         """Leave Ctrl-C, which reaches the whole foreground group, to the master, who stops its workers gracefully."""
         super().init_signals()  # type: ignore[misc]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_streams(self) -> None:
+        """End answers that would go on for ever, when the worker stops."""
+        for end in getattr(self.wsgi, "extensions", {}).get("postern.stopping", ()):
+            end()
 
     def orphaned(self) -> bool:
         return self.ppid != os.getppid()

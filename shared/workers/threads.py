@@ -148,7 +148,8 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             yield conn
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """When the worker stops, do not wait for clients that have not said anything."""
+        """When the worker stops, do not wait for streams, nor for clients that have not said anything."""
+        self.end_streams()
         super()._cap_keepalive(deadline)
         for conn in list(self.pending_conns):
             conn.timeout = min(conn.timeout, deadline)

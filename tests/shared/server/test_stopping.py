@@ -44,7 +44,6 @@ def test_a_request_that_arrives_on_a_kept_connection_at_the_stop_is_answered(own
         assert read_answer(client).json["path"] == "/last"
 
 
-@pytest.mark.parametrize("own", ["events"], indirect=True)
 def test_an_answer_without_end_is_told_to_end(own: Served) -> None:
     with own.connect() as client:
         client.sendall(head("GET /endless HTTP/1.1", "Host: x"))

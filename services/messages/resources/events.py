@@ -1,0 +1,70 @@
+"""Live events: a stream of what happens, and tickets to it."""
+
+import re
+from typing import Any
+
+from flask import Response, current_app, request
+
+from services.messages import log, tickets
+from services.messages.handing_over import KEY
+from services.messages.public import NOTIFICATION, TOPICS
+from services.messages.schemas import EventsQuerySchema, TicketSchema
+from services.messages.streams import PER_ADDRESS, PER_USER, Stream, Streams, greeting
+from shared.api import Blueprint, respond
+from shared.auth import current_user, require_user, signed_in
+from shared.problems import Problem
+from shared.tokens import Claims, Verifier
+
+blp = Blueprint("events", __name__, url_prefix="/api/events", description="Live events")
+_event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
+
+
+@blp.route("", methods=["GET"])
+@blp.arguments(EventsQuerySchema, location="query")
+@blp.response(200, content_type="text/event-stream")
+def listen(args: dict[str, Any]) -> Response:
+    """Listen to what happens, as Server-Sent Events; `Last-Event-ID` tells first what was missed."""
+    response = Response(content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    claims = current_user()
+    if request.method == "HEAD":
+        return response
+    if "ticket" in args:
+        claims = _ticket_holder(args["ticket"], claims)
+    topics = args.get("topics") or (TOPICS if claims is None else (*TOPICS, NOTIFICATION))
+    if NOTIFICATION in topics and claims is None:
+        raise Problem("UNAUTHORIZED", "Notifications are for whoever is signed in.")
+    position, missed = _position(request.headers.get("Last-Event-ID") or args.get("last_event_id"))
+    key = claims.user_id if claims else request.headers.get("X-Forwarded-For", request.remote_addr or "")
+    streams: Streams = current_app.extensions["postern.streams"]
+    streams.admit(key, PER_USER if claims else PER_ADDRESS)
+    request.environ[KEY] = Stream(key, frozenset(topics), claims, position, greeting(position, missed))
+    return response
+
+
+def _ticket_holder(ticket: str, claims: Claims | None) -> Claims:
+    holder = tickets.redeem(ticket)
+    if claims and claims.user_id != holder.user_id:
+        raise Problem("UNAUTHORIZED", "The ticket and the token name different users.")
+    verifier: Verifier = current_app.extensions["postern.verifier"]
+    verifier.revocations.await_past()
+    if verifier.revocations.covers(holder):
+        raise Problem("TOKEN_REVOKED")
+    request.environ["postern.user"] = holder.user_id
+    return holder
+
+
+def _position(event_id: str | None) -> tuple[int, bool]:
+    """Return where a stream goes on, and whether what came before is not known here any more."""
+    if event_id is None:
+        return log.newest(), False
+    if _event_id(event_id) and log.reaches_back_to(int(event_id)):
+        return int(event_id), False
+    return log.newest(), True
+
+
+@blp.route("/ticket", methods=["POST"])
+@signed_in()
+@blp.response(200, TicketSchema)
+def create_ticket() -> Response:
+    """Get a ticket, which opens one stream within a minute, for an EventSource that sends no token."""
+    return respond({"ticket": tickets.issue(require_user()), "expiresIn": int(tickets.LIFETIME.total_seconds())})

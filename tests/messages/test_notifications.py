@@ -146,7 +146,7 @@ def test_nobody_is_told_of_their_own_doing(auth_feed: ServedFeed, posts_feed: Se
     assert told(ANN) == []
 
 
-@pytest.mark.parametrize("actor", [BOB, None])
+@pytest.mark.parametrize("actor", [BOB, None], ids=["somebody", "a command"])
 def test_a_new_role_is_told(auth_feed: ServedFeed, told: Told, actor: str | None) -> None:
     auth_feed.tell("user.role_changed", ANN, role="moderator", actorId=actor)
     auth_feed.tell("user.role_changed", ANN, role="user", actorId=actor)
@@ -425,7 +425,7 @@ def test_somebody_elses_notification_is_not_there(
     assert told(ANN)[0]["read"] is False
 
 
-@pytest.mark.parametrize("path", [new_id(), "1", "%00", "x" * 500])
+@pytest.mark.parametrize("path", [new_id(), "1", "%00", "x" * 500], ids=["new", "number", "NUL", "long"])
 def test_what_is_no_notification_is_not_found(client: Client, as_user: AsUser, path: str) -> None:
     assert_problem(client.patch(f"/api/notifications/{path}", json={"read": True}, headers=as_user()), 404, "NOT_FOUND")
 

@@ -75,6 +75,7 @@ class Feed:
         self._fact = fact
         self._database = database
         self._insert = f'INSERT INTO {fact._meta.table_name} (type, subject, data, created_at, "transaction")'
+        self._look = f'SELECT 1 FROM {fact._meta.table_name} WHERE ("transaction", id) > (?, ?)'
         self.on_commit: Callable[[], None] | None = None  # called when a fact has become true
 
     def publish(self, type: str, subject: str, data: Mapping[str, Any]) -> None:
@@ -92,6 +93,8 @@ class Feed:
 
         Raises TooFarBehindError where some of them have been forgotten.
         """
+        if after and not self._has_news(after):
+            return []
         fact = self._fact
         query = fact.select().order_by(fact.transaction, fact.id).limit(limit)
         if is_postgres(self._database):
@@ -105,6 +108,12 @@ class Feed:
         if rows and (after or not since):  # who has read the newest fact has missed nothing
             self._check_reach(rows[0], after)
         return [self._event(row) for row in rows]
+
+    def _has_news(self, after: str) -> bool:
+        """Answer nearly all questions, several a second, at a fifth of the cost of a query that is built."""
+        visible = f' AND "transaction" < {_OLDEST_RUNNING}' if is_postgres(self._database) else ""
+        found = execute(self._database, f"{self._look}{visible} LIMIT 1", _parse_event_id(after))
+        return found.fetchone() is not None
 
     def _check_reach(self, first: FactColumns, after: str | None) -> None:
         fact = self._fact

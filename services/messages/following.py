@@ -82,10 +82,14 @@ class AuthReader(FactReader):
 class PostsReader(FactReader):
     """Read the feed of posts."""
 
-    def rebuild(self) -> None:
-        """Forget what was told of posts: it is older than all that the feed keeps, which is read again."""
+    def _start_over(self, oldest: str) -> None:
+        """Forget what was told of posts: it is older than all that the feed keeps, which is read again.
+
+        Once for all processes: a slower one would forget what a faster one has read since.
+        """
         with database.atomic():
-            notifying.forget_posts()
+            if self._move_position(oldest):
+                notifying.forget_posts()
 
 
 def readers(config: Config) -> list[FactReader]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from services.messages.config import Config
+from services.messages.following import readers
 from services.messages.models import FeedPosition, Liker, Notification, Person
 from shared.ids import first_id, new_id
 from tests.feeds import TOLD, ServedFeed
@@ -85,3 +87,16 @@ def test_what_was_told_of_posts_is_told_again_as_far_as_the_feed_goes(
     assert [item["type"] for item in told(ANN)] == ["like", "comment", "welcome"]
     assert (told(ANN)[0]["likes"], {row.post_id for row in Liker.select()}) == (2, {new})
     assert FeedPosition.get_by_id("posts").event_id == f"0-{len(posts_feed.events)}"
+
+
+def test_of_two_processes_that_start_over_the_slower_one_undoes_nothing(
+    posts_feed: ServedFeed, config: Config, read: Callable[[], None], told: Told
+) -> None:
+    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    posts_feed.forget()
+    slow = readers(config)[1]
+    assert slow._position() == {}
+    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    read()
+    slow._start_over(f"0-{posts_feed.oldest}")
+    assert [item["type"] for item in told(ANN)] == ["comment"]

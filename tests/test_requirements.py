@@ -32,7 +32,7 @@ FLOORS = {
     "PyJWT": "2.15.0",
     "flask-cors": "6.0.0",
     "marshmallow": "4.1.2",
-    "Pillow": "12.3.0",
+    "Pillow": "13.0.0",
     "urllib3": "2.6.3",
 }
 

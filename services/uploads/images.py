@@ -1,8 +1,5 @@
-"""Make an image that came from outside harmless: bounded, whole, upright and without metadata."""
+"""Make an image that came from outside harmless: bounded, whole, upright and without metadata; runs in the decoder."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -16,14 +13,11 @@ from shared.problems import Problem
 MAX_PIXELS = 25_000_000
 MAX_ALL_PIXELS = 12 * MAX_PIXELS  # over all frames of an animation
 MAX_FRAMES = 1000
-AT_ONCE = 2  # images decoded at the same time, each up to 100 MB
-PATIENCE = 10.0  # seconds to wait for one of these places
 ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
 UPRIGHT = 1
 WEBP_QUALITY = 95
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own check, behind the one of the header
-_places = threading.BoundedSemaphore(AT_ONCE)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -44,17 +38,6 @@ class Picture:
     height: int
 
 
-@contextmanager
-def place_to_decode() -> Iterator[None]:
-    """Wait until few enough images are held in memory; raise SERVICE_UNAVAILABLE."""
-    if not _places.acquire(timeout=PATIENCE):
-        raise Problem("SERVICE_UNAVAILABLE", "Too many images are being read at the moment.", retryAfter=5)
-    try:
-        yield
-    finally:
-        _places.release()
-
-
 def clean(data: bytes, mime_type: str) -> Picture:
     """Return the image without metadata and upright; raise INVALID_IMAGE.
 
@@ -66,9 +49,13 @@ def clean(data: bytes, mime_type: str) -> Picture:
         raise Problem("INVALID_IMAGE", "The image is cut off or broken, or something follows it.") from error
     _check_size(container)
     try:
-        return _decoded(container, mime_type.removeprefix("image/").upper())
+        return _decoded(container, pillow_name(mime_type))
     except Exception as error:
         raise Problem("INVALID_IMAGE", "The image cannot be decoded.") from error
+
+
+def pillow_name(mime_type: str) -> str:
+    return mime_type.removeprefix("image/").upper()
 
 
 def _check_size(container: Container) -> None:

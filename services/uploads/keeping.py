@@ -4,7 +4,6 @@ Bytes come before their row and go after it. What is left when that is interrupt
 which `sweeping` removes.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,8 @@ from typing import Any, BinaryIO
 
 import peewee
 
-from services.uploads import images
-from services.uploads.inspection import PDF, Kind, check_pdf
+from services.uploads import decoding
+from services.uploads.inspection import PDF, check_pdf
 from services.uploads.models import Upload, Usage, database, feed
 from services.uploads.receiving import Received
 from services.uploads.storage import Storage
@@ -45,25 +44,11 @@ def prepare(user_id: str, received: Received) -> Upload:
     if received.kind is PDF:
         check_pdf(received.draft)
     else:
-        _clean_image(upload, received.kind, received.draft)
+        picture = decoding.clean(received.draft, received.kind)
+        upload.width, upload.height = picture["width"], picture["height"]
+        for name, value in picture.get("content", {}).items():
+            setattr(upload, name, value)
     return upload
-
-
-def _clean_image(upload: Upload, kind: Kind, draft: BinaryIO) -> None:
-    with images.place_to_decode():
-        draft.seek(0)
-        given = draft.read()
-        picture = images.clean(given, kind.mime_type)
-        upload.width, upload.height = picture.width, picture.height
-        if picture.data != given:
-            _replace(draft, picture.data)
-            upload.size, upload.sha256 = len(picture.data), hashlib.sha256(picture.data).hexdigest()
-
-
-def _replace(draft: BinaryIO, data: bytes) -> None:
-    draft.seek(0)
-    draft.truncate()
-    draft.write(data)
 
 
 @contextmanager

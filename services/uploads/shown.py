@@ -1,8 +1,9 @@
 """What a download gives: the bytes of an upload, or of a picture made of it."""
 
+from contextlib import closing
 from typing import Any, Protocol
 
-from services.uploads import access, images, resizing
+from services.uploads import access, decoding, resizing
 from services.uploads.models import Upload
 from services.uploads.resizing import Variant
 from services.uploads.storage import Blocks
@@ -59,18 +60,13 @@ def _made(upload: Upload, variant: Variant) -> Content:
 
     def make() -> bytes:
         made.append(True)
-        with images.place_to_decode():
-            return resizing.resized(_read(upload), upload.kind, variant)
+        storage = access.current_storage()
+        with storage.draft() as draft:
+            with closing(storage.open(upload.key, 0, upload.size)) as blocks:
+                draft.writelines(blocks)
+            return decoding.scaled(draft, upload.kind, variant)
 
     kept = cache.get(upload.key, variant.name, make)
     if made and not Upload.known([upload.key]):  # deleted meanwhile
         cache.discard(upload.key)
     return kept
-
-
-def _read(upload: Upload) -> bytes:
-    blocks = access.current_storage().open(upload.key, 0, upload.size)
-    try:
-        return b"".join(blocks)
-    finally:
-        blocks.close()

@@ -128,18 +128,3 @@ def outcome(data: bytes, format: str) -> str:
     except Problem as problem:
         return problem.code
     return "an image"
-
-
-def test_only_so_many_images_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "PATIENCE", 0.01)
-    places = [images.place_to_decode() for _ in range(images.AT_ONCE)]
-    for place in places:
-        place.__enter__()
-    try:
-        with pytest.raises(Problem, match="SERVICE_UNAVAILABLE"), images.place_to_decode():
-            pass
-    finally:
-        for place in places:
-            place.__exit__(None, None, None)
-    with images.place_to_decode():
-        pass

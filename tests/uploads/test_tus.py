@@ -315,8 +315,8 @@ def test_nothing_is_refused_for_a_moments_trouble(tus: Tus, app: Flask, monkeypa
     taken = threading.BoundedSemaphore(1)
     taken.acquire()
     with monkeypatch.context() as patched:
-        patched.setattr("services.uploads.images.PATIENCE", 0.0)
-        patched.setattr("services.uploads.images._places", taken)
+        patched.setattr("services.uploads.decoding.PATIENCE", 0.0)
+        patched.setattr("services.uploads.decoding._places", taken)
         assert_problem(tus.patch(url, 100, data[100:]), 503, "SERVICE_UNAVAILABLE")
     assert tus.offset(url) == 100
     assert tus.patch(url, 100, data[100:]).status_code == 204

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from PIL import Image, ImageCms
 
-from services.uploads import resizing
+from services.uploads import decoding
 from services.uploads.config import Config
 from services.uploads.models import Upload
 from services.uploads.owners import OwnerReader
@@ -36,14 +36,14 @@ def image(upload: UploadFile) -> dict[str, Any]:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Name the variants that are made."""
     names: list[str] = []
-    usual = resizing.resized
+    usual = decoding.scaled
 
-    def resized(data: bytes, kind: Any, variant: Any) -> bytes:
+    def scaled(draft: Any, kind: Any, variant: Any) -> bytes:
         names.append(variant.name)
         time.sleep(0.05)
-        return usual(data, kind, variant)
+        return usual(draft, kind, variant)
 
-    monkeypatch.setattr(resizing, "resized", resized)
+    monkeypatch.setattr(decoding, "scaled", scaled)
     return names
 
 
@@ -165,7 +165,7 @@ def test_wishes_that_come_to_the_same_share_a_variant(client: Client, image: dic
 def test_one_that_fails_does_not_stop_the_next(
     client: Client, image: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resizing, "resized", lambda *_args: 1 / 0)
+    monkeypatch.setattr(decoding, "scaled", lambda *_args: 1 / 0)
     assert_problem(client.get(f"{image['path']}?w=5"), 500, "INTERNAL_ERROR")
     monkeypatch.undo()
     assert client.get(f"{image['path']}?w=5").status_code == 200
@@ -222,14 +222,14 @@ def test_variants_go_with_their_original(
 def test_a_variant_made_while_its_original_goes_is_not_kept(
     app: Flask, client: Client, image: dict[str, Any], ann: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = resizing.resized
+    usual = decoding.scaled
 
     def slow(*args: Any) -> bytes:
         data = usual(*args)
         app.test_client().delete(image["path"], headers=ann)
         return data
 
-    monkeypatch.setattr(resizing, "resized", slow)
+    monkeypatch.setattr(decoding, "scaled", slow)
     assert client.get(f"{image['path']}?w=5").status_code == 200
     assert not kept(config)
 

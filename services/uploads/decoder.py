@@ -1,0 +1,87 @@
+"""The program that reads images for the service, where nothing in them can do harm.
+
+It has no settings, no secrets and no right to open anything, only so much memory, and it ends by itself when an image
+takes too long.
+"""
+
+import hashlib
+import resource
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import orjson
+from PIL import Image, ImageCms, ImageColor, ImageFilter, MpoImagePlugin, TiffImagePlugin  # noqa: F401 (see `serve`)
+
+if __name__ == "__main__":  # started by its path: the service itself, which its package would load, stays outside
+    folder = Path(__file__).resolve().parent
+    sys.path.insert(0, str(folder.parent.parent))
+    package = sys.modules["services.uploads"] = ModuleType("services.uploads")
+    package.__path__ = [str(folder)]
+
+from services.uploads import images, scaling
+from shared.problems import Problem
+
+MEMORY = 1024**3  # bytes of addresses
+MAX_FILES = 4  # standard input, output and error, and the image
+KEPT = 80 * 1024**2  # bytes of memory that are not given back, above which another process takes over
+
+Answer = dict[str, Any]
+
+
+def serve(control: socket.socket) -> None:
+    """Work on one image after the other, until the service is gone or the memory has grown."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service
+    Image.preinit()  # all that Pillow would import later is imported now
+    for kind, limit in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, MAX_FILES), (resource.RLIMIT_AS, MEMORY)):
+        with suppress(ValueError, OSError):  # not every system has all of them
+            resource.setrlimit(kind, (limit, limit))
+    control.sendall(orjson.dumps("ready"))
+    while not (answer := _next_answer(control)).get("last", False):
+        control.sendall(orjson.dumps(answer))
+    control.sendall(orjson.dumps(answer))
+
+
+def _next_answer(control: socket.socket) -> Answer:
+    message, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
+    if not message:
+        sys.exit()
+    job = orjson.loads(message)
+    signal.setitimer(signal.ITIMER_REAL, job.pop("seconds"))  # ends the process
+    with open(descriptors[0], "r+b") as image:
+        answer = answer_to(image, **job)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return answer | {"last": _resident() > KEPT}
+
+
+def _resident() -> int:
+    """Return the bytes of memory that this process holds, as far as the system tells."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def answer_to(image: BinaryIO, work: str, **details: Any) -> Answer:
+    """Clean or scale the image in its file; the answer has what is known of it then, or why it was refused."""
+    image.seek(0)
+    given = image.read()
+    try:
+        picture = images.clean(given, **details) if work == "clean" else scaling.scaled(given, **details)
+    except Problem as problem:
+        return {"refusal": problem.detail}
+    if picture.data == given:
+        return {"width": picture.width, "height": picture.height}
+    image.seek(0)
+    image.truncate()
+    image.write(picture.data)
+    content = {"size": len(picture.data), "sha256": hashlib.sha256(picture.data).hexdigest()}
+    return {"width": picture.width, "height": picture.height, "content": content}
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=sys.stdin.fileno()))

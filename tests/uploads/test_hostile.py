@@ -1,0 +1,149 @@
+"""Files that mean harm, against the service as it runs: an answer to each, and nobody else notices."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.uploads import decoding
+from services.uploads.inspection import GIF, JPEG, PNG
+from shared.problems import Problem
+from tests.uploads import hostile, samples
+from tests.uploads.conftest import AsUser, Headers, Send
+from tests.uploads.test_server import ROOT, Served, auth, served, wait_until
+
+__all__ = ["auth", "served"]
+MAKERS = dict(hostile.files())
+REFUSED = ("cut off", " 65535", "5001", "16383", "of 0", "× 0", "archive", "program", "60 MB", "page")
+HARMLESS = {  # what is dangerous of these is dropped, or never unpacked, or given out as an attachment only
+    "png of 1 × 65535", "png whose pixels go on for 60 MB", "png with a text of 60 MB",
+    "png with an international text of 60 MB", "jpeg and program", "page in a comment", "pdf with a program",
+    "pdf and page",
+}  # fmt: skip
+MAX_GROWTH = 40 * 1024  # KiB of the service, which holds no image
+MAX_DECODER = 500 * 1024
+
+
+@pytest.fixture(scope="module")
+def headers(as_user: AsUser) -> Headers:
+    return as_user() | {"Content-Type": samples.MULTIPART}
+
+
+def worker(served: Served) -> str:
+    pid = served.process.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
+
+
+def decoders(served: Served) -> list[str]:
+    pid = worker(served)
+    return [child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def test_there_are_a_hundred() -> None:
+    assert len(MAKERS) >= 100
+
+
+def test_each_gets_an_answer_and_nobody_notices(served: Served, headers: Headers) -> None:
+    assert served.ask("POST", "/api/upload", headers, samples.form())[0] == 201
+    before, memory = worker(served), served.memory()
+    answers = {}
+    for name, make in MAKERS.items():
+        status, body = served.ask("POST", "/api/upload", headers, samples.form(make(), "a.png"))
+        answers[name] = (status, body.get("code"))
+    assert {name: answer for name, answer in answers.items() if answer[0] not in (201, 400, 413, 415)} == {}
+    taken = {name for name, answer in answers.items() if answer[0] == 201}
+    assert {n for n in taken if any(word in n for word in REFUSED)} <= HARMLESS
+    assert worker(served) == before
+    assert served.memory() - memory < MAX_GROWTH
+    assert all(peak(pid) < MAX_DECODER for pid in decoders(served))
+    assert served.ask("POST", "/api/upload", headers, samples.form())[0] == 201
+
+
+def peak(pid: str) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0])
+
+
+def test_a_decoder_that_is_killed_is_replaced(served: Served, headers: Headers) -> None:
+    for _ in range(2):
+        assert served.ask("POST", "/api/upload", headers, samples.form())[0] == 201
+        for pid in decoders(served):
+            os.kill(int(pid), signal.SIGSEGV)
+            wait_until(lambda pid=pid: "(zombie)" in Path(f"/proc/{pid}/status").read_text())
+
+
+def draft_of(tmp_path: Path, data: bytes) -> Any:
+    path = tmp_path / "draft"
+    path.write_bytes(data)
+    return path.open("r+b")
+
+
+def test_an_image_that_takes_too_long_costs_nobody_else(
+    tmp_path: Path, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = hostile.PNGS["png of 25 million pixels in 64 bits"]()
+    assert send().status_code == 201
+    with draft_of(tmp_path, data) as draft, monkeypatch.context() as patched:
+        patched.setattr(decoding, "SECONDS", 0.05)
+        with pytest.raises(Problem, match="INVALID_IMAGE"):
+            decoding.clean(draft, PNG)
+    assert send().status_code == 201
+
+
+def test_only_so_many_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "PATIENCE", 0.01)
+    for _ in range(decoding.AT_ONCE):
+        assert decoding._places.acquire(timeout=5)
+    try:
+        with draft_of(tmp_path, samples.gif()) as draft, pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
+            decoding.clean(draft, GIF)
+    finally:
+        for _ in range(decoding.AT_ONCE):
+            decoding._places.release()
+
+
+def test_a_decoder_that_does_not_start_blames_no_image(
+    tmp_path: Path, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoding._end_all()
+    with draft_of(tmp_path, samples.jpeg()) as draft, monkeypatch.context() as patched:
+        patched.setattr(decoding, "PROGRAM", tmp_path / "nowhere.py")
+        with pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
+            decoding.clean(draft, JPEG)
+    assert send().status_code == 201
+
+
+def test_the_decoder_has_no_secrets_and_may_open_nothing(send: Send) -> None:
+    assert send().status_code == 201
+    [decoder] = decoding._idle
+    process = Path(f"/proc/{decoder._process.pid}")
+    assert process.joinpath("environ").read_bytes() == b""
+    assert len(list(process.joinpath("fd").iterdir())) == 3
+    limits = process.joinpath("limits").read_text()
+    assert limits.split("Max open files")[1].split()[0] == "4"
+
+
+def test_a_decoder_that_has_grown_is_replaced(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = decoding.Decoder.ask
+    monkeypatch.setattr(decoding.Decoder, "ask", lambda *args, **job: ask(*args, **job) | {"last": True})
+    assert send().status_code == 201
+    assert not decoding._idle
+    monkeypatch.undo()
+    assert send().status_code == 201
+    assert decoding._idle
+
+
+def test_the_memory_of_a_large_image_is_given_back(send: Send) -> None:
+    assert send(samples.png(5000, 5000)).status_code == 201
+    for decoder in decoding._idle:
+        resident = Path(f"/proc/{decoder._process.pid}/statm").read_text().split()[1]
+        assert int(resident) * 4096 < 80 * 1024**2
+
+
+def test_the_service_itself_loads_no_decoder(tmp_path: Path) -> None:
+    program = "import sys, services.uploads.wsgi; sys.exit('PIL' in sys.modules)"
+    environment = {"PATH": os.environ["PATH"], "APP_ENV": "test", "DATA_DIR": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=False).returncode == 0

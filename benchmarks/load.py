@@ -3,28 +3,31 @@
 import selectors
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 CHUNK = 1 << 16
 
 
 class Request(NamedTuple):
-    """The bytes of a request, and the status that its answer has."""
+    """The bytes of a request, the status that its answer has, and other bytes that are sent in turn with them."""
 
     content: bytes
     status: int = 200
+    others: Sequence[bytes] = ()
 
 
 class _Connection:
-    def __init__(self, port: int, request: Request) -> None:
+    def __init__(self, port: int, request: Request, contents: Iterator[bytes]) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), 30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._request = request
+        self._contents = contents
         self._answer = b""
 
     def send(self) -> None:
-        self.socket.sendall(self._request.content)
+        self.socket.sendall(next(self._contents))
 
     def receive(self) -> bool:
         """Take what has come; tell whether the answer is whole."""
@@ -57,7 +60,8 @@ def http(method: str, path: str, body: bytes = b"", headers: Mapping[str, str] |
 
 def load(port: int, request: Request, seconds: float, connections: int) -> int:
     """Send for so long over so many connections, each one request at a time; return how many were answered."""
-    clients = [_Connection(port, request) for _ in range(connections)]
+    contents = cycle((request.content, *request.others))
+    clients = [_Connection(port, request, contents) for _ in range(connections)]
     answered, until = 0, time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         for client in clients:

@@ -20,6 +20,7 @@ from shared import metrics
 from shared.env import BaseConfig
 from shared.processes import end_with_parent, share_freed_memory
 from shared.sockets import BACKLOG, listen
+from shared.workers.answering import Response
 from shared.workers.reading import MAX_HEADER, MAX_HEADERS, MAX_LINE, Patience
 
 THREADS = 8
@@ -36,6 +37,9 @@ class Logger(glogging.Logger):
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
+
+    def access(self, *_: Any) -> None:
+        """Leave requests to the kit's own lines."""
 
 
 class Master(Arbiter):
@@ -94,6 +98,8 @@ def serve(
     kit_logging.configure(name, config.log_level)
     metrics.share(_parts(processes))
     wsgi.SERVER = SERVER_NAME
+    wsgi.Response = Response
+    wsgi.WSGIErrorsWrapper = lambda _cfg: sys.stderr  # gunicorn would make one for each request
     _raise_file_limit()
     share_freed_memory()
     settings = _settings(name, config, events=events, processes=processes, reload=reload)

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -21,15 +22,14 @@ class JsonFormatter(logging.Formatter):
         self.service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": clock.now(),
-            "level": record.levelname.lower(),
-            "service": self.service,
-            "message": record.getMessage(),
-        }
-        line |= getattr(record, "fields", {})
+        fields = dict(getattr(record, "fields", {}))
         if record.exc_info:
-            line["exception"] = "".join(traceback.format_exception(*record.exc_info))
+            fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return self.line(record.levelname.lower(), record.getMessage(), fields)
+
+    def line(self, level: str, message: str, fields: dict[str, Any]) -> str:
+        """Return the line of something that happens now."""
+        line = {"time": clock.now(), "level": level, "service": self.service, "message": message, **fields}
         try:
             return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z).decode()
         except TypeError:  # lone surrogates, or integers beyond 64 bits
@@ -52,19 +52,24 @@ def configure(service: str, level: str) -> None:
     At `debug` only our own loggers say more: those of the libraries tell queries with their values, and headers.
     """
     handler = StandardError()
-    handler.setFormatter(JsonFormatter(service))
+    handler.setFormatter(_formatter)
+    _formatter.service = service
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(_levels[level], logging.INFO))
     logging.getLogger("postern").setLevel(_levels[level])
 
 
+_formatter = JsonFormatter("")
 _requests = logging.getLogger("postern.request")
 QUIET_PATHS = frozenset(("/healthz", "/readyz", "/internal/feed"))
 
 
 def log_request(environ: dict[str, Any], status: int, milliseconds: float) -> None:
-    """Count a request and write its one line; never its query, headers or body, which may hold secrets."""
+    """Count a request and write its one line; never its query, headers or body, which may hold secrets.
+
+    The line is written past the handlers, as records cost several times what it takes.
+    """
     metrics.note_request(environ.get("postern.route"), environ.get("REQUEST_METHOD", ""), status, milliseconds)
     path = environ.get("PATH_INFO", "")
     level = logging.DEBUG if path in QUIET_PATHS and status < 400 else logging.INFO
@@ -79,4 +84,6 @@ def log_request(environ: dict[str, Any], status: int, milliseconds: float) -> No
         "user": environ.get("postern.user"),
         "requestId": environ.get("postern.request_id"),
     }
-    _requests.log(level, "request", extra={"fields": fields})
+    line = _formatter.line("info" if level == logging.INFO else "debug", "request", fields)
+    with suppress(Exception):  # a line that cannot be written never ends the request
+        sys.stderr.write(f"{line}\n")

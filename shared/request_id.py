@@ -29,8 +29,9 @@ def with_request_id(app: WsgiApp) -> WsgiApp:
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             answered[0] = int(status[:3])
-            others = [header for header in headers if header[0].lower() != "x-request-id"]
-            return start_response(status, [*others, ("X-Request-ID", request_id)], exc_info)
+            ours = [header for header in headers if len(header[0]) != 12 or header[0].lower() != "x-request-id"]
+            ours.append(("X-Request-ID", request_id))
+            return start_response(status, ours, exc_info)
 
         try:
             body = app(environ, start)

@@ -21,7 +21,9 @@ WAIT = 5.0  # seconds for which a request waits for the answer to an equal one
 TRIES = 2  # times that it does
 RETRY = 5.0  # seconds after a renewal that failed
 ERRORS = frozenset(("500", "502", "503", "504"))
-UNUSUAL = ("HTTP_RANGE", "HTTP_IF_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_TRANSFER_ENCODING")
+UNUSUAL = frozenset(
+    ("HTTP_RANGE", "HTTP_IF_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_TRANSFER_ENCODING")
+)
 NoteView = Callable[[str, str], None]
 NAME = "Postern"  # of this cache in Cache-Status (RFC 9211)
 PASSED_BY = ("BYPASS", f"{NAME}; fwd=bypass")
@@ -69,7 +71,7 @@ def is_unusual(environ: Environ) -> bool:
     """Tell whether a read asks for something else than the whole, or changes what the service sees."""
     if environ.get("HTTP_CONNECTION", "").lower() not in ("", "keep-alive", "close"):
         return True
-    return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or any(key in environ for key in UNUSUAL)
+    return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or not UNUSUAL.isdisjoint(environ)
 
 
 def write(

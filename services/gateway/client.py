@@ -17,16 +17,17 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     The header counts only when the peer itself is trusted; a hop that is no address ends the walk.
     """
     address = _parse(peer)
-    if address is None or not forwarded_for or not _within(address, trusted):
-        return str(address or peer)
-    for hop in reversed(forwarded_for.split(",")):
-        nearer = _parse(hop.strip())
-        if nearer is None:
+    if address is None or not (forwarded_for and _within(address, trusted)):
+        return _canonical(peer)
+    nearest = peer
+    for hop in map(str.strip, reversed(forwarded_for.split(","))):
+        address = _parse(hop)
+        if address is None:
             break
-        address = nearer
+        nearest = hop
         if not _within(address, trusted):
             break
-    return str(address)
+    return _canonical(nearest)
 
 
 def scheme_and_host(environ: Mapping[str, Any], trusted: Sequence[Network]) -> tuple[str, str]:
@@ -47,6 +48,11 @@ def limiter_key(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
     return str(parsed or address)
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> str:
+    return str(_parse(text) or text)
 
 
 @lru_cache(maxsize=4096)

@@ -87,18 +87,13 @@ def with_policies(headers: Headers, ours: Iterable[tuple[str, str]], *, private:
     `ours` are added as they are. An answer to credentials is nobody else's: `private` puts no-store in place of
     whatever the upstream allows. HTML without a policy of its own may load and run nothing.
     """
-    answer: Headers = []
-    vary: list[str] = []
-    kinds: dict[str, str] = {}
-    for name, value in headers:
-        lower = name.lower()
-        if lower == "vary":
-            vary += [field.strip() for field in value.split(",") if field.strip().lower() not in ("", "origin")]
-        elif not (private and lower == "cache-control"):
-            answer.append((name, value))
-            kinds[lower] = value
-    answer += ours
-    answer.append(("Vary", ", ".join([*vary, "Origin"])))
+    kinds = {name.lower(): value for name, value in headers}
+    vary = "Origin"
+    replaced = kinds.keys() & ({"vary", "cache-control"} if private else {"vary"})
+    if replaced:
+        vary = _vary(headers)
+        headers = [header for header in headers if header[0].lower() not in replaced]
+    answer = [*headers, *ours, ("Vary", vary)]
     if private:
         answer.append(("Cache-Control", "private, no-store"))
     if "x-content-type-options" not in kinds:
@@ -108,6 +103,12 @@ def with_policies(headers: Headers, ours: Iterable[tuple[str, str]], *, private:
     if kinds.get("content-type", "")[:9].lower() == "text/html" and "content-security-policy" not in kinds:
         answer.append(("Content-Security-Policy", HTML_POLICY))
     return answer
+
+
+def _vary(headers: Headers) -> str:
+    """Return what answers depend on, with the origin once and last."""
+    said = ",".join(value for name, value in headers if name.lower() == "vary").split(",")
+    return ", ".join([*(field.strip() for field in said if field.strip().lower() not in ("", "origin")), "Origin"])
 
 
 HTML_POLICY = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

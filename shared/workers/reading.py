@@ -133,6 +133,10 @@ class StrictRequest(Request):
             raise Problem("BAD_REQUEST", "A request of HTTP/1.1 needs the header Host.")
         return unread
 
+    def _peer_is_trusted_proxy(self) -> bool:
+        """Trust no peer; the gateway itself reads what proxies say. gunicorn would parse its address each time."""
+        return False
+
     def set_body_reader(self) -> None:
         super().set_body_reader()
         codings = [value for name, value in self.headers if name == "TRANSFER-ENCODING"]

@@ -93,12 +93,24 @@ def _broken(app: Any) -> Any:
         if environ["PATH_INFO"] == "/bad-header":
             start_response("200 OK", [("X-Secret", "a\r\nb: c")])
             return [b""]
+        if environ["PATH_INFO"] == "/hop-by-hop":
+            start_response("200 OK", [("Keep-Alive", "secret"), ("content-length", "2"), ("X-Kept", " kept ")])
+            return [b"ok"]
+        if environ["PATH_INFO"] == "/head-first":
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return _slowly(b"", b"", b"late")
         if environ["PATH_INFO"] == "/raise":
             raise RuntimeError("the secret of the toy")
         answer: Iterable[bytes] = app(environ, start_response)
         return answer
 
     return wrapped
+
+
+def _slowly(*pieces: bytes) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece
+        time.sleep(0.2)
 
 
 def main() -> None:

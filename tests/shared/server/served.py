@@ -46,14 +46,14 @@ class Served:
                 [sys.executable, "-m", "tests.shared.server.toy_service", kind, str(self.listener.fileno())],
                 cwd=ROOT, env=environment, stdout=log, stderr=log, pass_fds=[self.listener.fileno()],
             )  # fmt: skip
-        self.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", timeout=30)
 
     def connect(self, timeout: float = 5) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
-    def ask(self, request: bytes) -> Answer:
+    def ask(self, request: bytes, timeout: float = 5) -> Answer:
         """Return the first answer to the bytes."""
-        with self.connect() as client:
+        with self.connect(timeout) as client:
             client.sendall(request)
             return read_answer(client)
 

@@ -52,7 +52,7 @@ class Stack:
         self._http = urllib3.PoolManager(retries=False, timeout=20)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, deadline: float = 20) -> None:
+    def start(self, deadline: float = 60) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "services"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
@@ -62,6 +62,7 @@ class Stack:
             if self.healthy():
                 return
             time.sleep(0.05)
+        self.stop()  # no fixture does, when it has not got so far
         raise AssertionError(f"the stack did not start:\n{self.log.read_text()[-4000:]}")
 
     def healthy(self) -> bool:
@@ -74,7 +75,10 @@ class Stack:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         assert self.process
         self.process.send_signal(how)
-        return self.process.wait(15)
+        try:
+            return self.process.wait(15)
+        finally:
+            self.process.kill()  # a stack that outlives its test slows down all that come after
 
     def request(
         self,

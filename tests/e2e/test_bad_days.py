@@ -26,8 +26,8 @@ def masters(stack: Stack) -> dict[str, int]:
     found = {}
     for pid in children(stack.process.pid):
         command = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True).stdout.split()
-        if command and command[-1] in SERVICES:
-            found[command[-1]] = pid
+        if command and (name := command[-1].strip("[]")) in SERVICES:
+            found[name] = pid
     return found
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import random
 import select
-import shutil
 import socket
 import struct
 import subprocess
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import ROOT, Stack
+from tests.e2e.node import node_modules
+from tests.e2e.stack import Stack
 from tests.uploads import samples
 
 PACKAGE = "tus-js-client@4.3.1"
@@ -24,17 +24,7 @@ BLOCK = 16 * 1024
 
 @pytest.fixture(scope="session")
 def modules() -> Path:
-    """The folder of the package, which is installed once if that is possible."""
-    folder = ROOT / ".venv" / "node"
-    if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("node and npm are not installed")
-    if not (folder / "node_modules" / "tus-js-client").is_dir():
-        install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), PACKAGE]
-        try:
-            subprocess.run(install, check=True, capture_output=True, timeout=90)
-        except subprocess.SubprocessError:
-            pytest.skip(f"{PACKAGE} cannot be installed from here")
-    return folder / "node_modules"
+    return node_modules(PACKAGE)
 
 
 class Line:

@@ -31,6 +31,7 @@ from services.gateway.visit import (
     reset_on_close,
 )
 from shared import credentials, forms
+from shared.addresses import limiter_key
 from shared.csrf import Csrf, is_form
 from shared.problems import Problem
 from shared.request_id import WsgiApp
@@ -162,7 +163,7 @@ def count(app: WsgiApp, window: Window | None, *, observe: bool) -> WsgiApp:
         visit: Visit = environ[KEY]
         name = visit.route.limit if visit.route else "general"
         if name is not None:
-            key = visit.somebody.user_id if visit.somebody else client.limiter_key(visit.address)
+            key = visit.somebody.user_id if visit.somebody else limiter_key(visit.address)
             verdict = window.hit(CLASSES[name], key)
             visit.extra += verdict.headers()
             if not verdict.allowed:

@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from services.gateway.breaker import Breaker, forward_through
-from services.gateway.client import limiter_key
 from services.gateway.forward import Answer, Request
 from services.gateway.headers import Headers
 from services.gateway.pool import ClientGone, Pool
 from services.gateway.visit import Environ, Visit
+from shared.addresses import limiter_key
 from shared.metrics import Counter, Histogram
 from shared.problems import Problem
 

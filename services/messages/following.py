@@ -90,6 +90,7 @@ class PostsReader(FactReader):
         with database.atomic():
             if self._move_position(oldest):
                 notifying.forget_posts()
+                log.start_over()
 
 
 def readers(config: Config) -> list[FactReader]:

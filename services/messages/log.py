@@ -32,12 +32,15 @@ def append(
     post_id: str | None = None,
     moment: datetime | None = None,
 ) -> None:
-    """Write an event for everybody, or for one user; call it inside a transaction.
+    """Write an event for everybody, or for one user, unless it is too old; call it inside a transaction.
 
     It is about the thing `data["id"]`, and is withdrawn with that, with its `subject` or with its post.
     """
     if not database.in_transaction():
         raise RuntimeError("an event is appended inside the transaction that makes it true")
+    moment, now = moment or clock.now(), clock.now()
+    if moment < now - KEPT:
+        return
     Event.insert(
         id=EventHead.next(),
         topic=topic,
@@ -45,7 +48,7 @@ def append(
         post_id=post_id,
         user_id=user_id,
         data=orjson.dumps(data, option=orjson.OPT_UTC_Z).decode(),
-        created_at=moment or clock.now(),
+        created_at=moment,
     ).execute()
     if on_commit:
         database.after_commit(on_commit)
@@ -60,6 +63,12 @@ def forget(user_id: str) -> None:
     """Delete what only this user may hear, and what others have been told of the user."""
     names = (Event.topic == "notification") & Event.data.contains(user_id)
     Event.delete().where((Event.user_id == user_id) | names).execute()
+
+
+def start_over() -> None:
+    """Forget everything; whoever comes back is told to begin anew."""
+    EventHead.next()
+    Event.delete().execute()
 
 
 def newest() -> int:

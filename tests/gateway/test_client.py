@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from services.gateway.client import client_address, limiter_key, scheme_and_host
+from services.gateway.client import client_address, scheme_and_host
+from shared.addresses import limiter_key
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 

@@ -148,6 +148,21 @@ def test_what_belongs_to_a_user_is_forgotten_with_the_user(app: Flask) -> None:
     assert rows() == [("notification", {"id": "2"})]
 
 
+def test_what_happened_long_ago_is_told_nobody(app: Flask) -> None:
+    with database.atomic():
+        log.append("post.published", {"id": "x"}, moment=clock.now() - log.KEPT)
+        log.append("post.published", {"id": "y"}, moment=clock.now() - log.KEPT / 2)
+    assert [data["id"] for _, data in rows()] == ["y"]
+
+
+def test_when_the_feed_starts_over_so_does_the_log(app: Flask) -> None:
+    tell(PUBLISHED, PUBLISHED)
+    with database.atomic():
+        log.start_over()
+    assert rows() == []
+    assert [log.reaches_back_to(known) for known in (1, 2, 3)] == [False, False, True]
+
+
 def test_a_batch_that_was_applied_elsewhere_appends_nothing(app: Flask, config: Any) -> None:
     events = [PUBLISHED | {"id": "0-1"}]
     for _ in range(2):

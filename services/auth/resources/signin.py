@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response, current_app, request
 
 from services.auth import accounts, cookies, passwords, sessions
-from services.auth.auditing import audit, client_address
+from services.auth.auditing import audit
 from services.auth.config import Config
 from services.auth.cookies import REFRESH_COOKIE
 from services.auth.mail import Mails
@@ -15,6 +15,7 @@ from services.auth.schemas import LoginSchema, LogoutSchema, RefreshSchema, Regi
 from services.auth.sessions import Signin
 from services.auth.tokens import issue_access_token
 from shared import clock
+from shared.addresses import client_address
 from shared.api import Blueprint, no_content, respond
 from shared.auth import require_user, signed_in
 from shared.credentials import cookie_value, csrf_cookie

@@ -10,6 +10,7 @@ from services.messages.handing_over import KEY
 from services.messages.public import NOTIFICATION, TOPICS
 from services.messages.schemas import EventsQuerySchema, TicketSchema
 from services.messages.streams import PER_ADDRESS, PER_USER, Stream, Streams, greeting
+from shared.addresses import client_address, limiter_key
 from shared.api import Blueprint, respond
 from shared.auth import current_user, require_user, signed_in
 from shared.problems import Problem
@@ -34,7 +35,7 @@ def listen(args: dict[str, Any]) -> Response:
     if NOTIFICATION in topics and claims is None:
         raise Problem("UNAUTHORIZED", "Notifications are for whoever is signed in.")
     position, missed = _position(request.headers.get("Last-Event-ID") or args.get("last_event_id"))
-    key = claims.user_id if claims else request.headers.get("X-Forwarded-For", request.remote_addr or "")
+    key = claims.user_id if claims else limiter_key(client_address())
     streams: Streams = current_app.extensions["postern.streams"]
     streams.admit(key, PER_USER if claims else PER_ADDRESS)
     request.environ[KEY] = Stream(key, frozenset(topics), claims, position, greeting(position, missed))

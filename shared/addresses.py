@@ -1,0 +1,43 @@
+"""Where a request comes from, and which addresses are one customer's."""
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from flask import request
+
+Address = IPv4Address | IPv6Address
+
+
+def client_address() -> str:
+    """Return where the request to a service came from.
+
+    The gateway puts the address that it has verified into X-Forwarded-For; from a peer that is neither on this
+    machine nor in a private network the header says nothing.
+    """
+    peer = request.remote_addr or ""
+    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64]
+    near = parse(peer)
+    return forwarded if near and near.is_private and parse(forwarded) else peer[:64]
+
+
+@lru_cache(maxsize=4096)
+def limiter_key(address: str) -> str:
+    """Return the address; of IPv6 the /64, since one customer has all of it."""
+    parsed = parse(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return str(parsed or address)
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Address | None:
+    """Return the address that a text is, None for any other text."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        if address.scope_id:
+            return None
+        return address.ipv4_mapped or address
+    return address

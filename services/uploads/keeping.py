@@ -89,10 +89,15 @@ def replace(upload: Upload, new: Upload, quota: int) -> None:
 
 
 def count(user_id: str, size: int, quota: int) -> None:
-    """Count so many bytes more, or fewer, for a user, inside a transaction; raise QUOTA_EXCEEDED."""
+    """Count so many bytes more, or fewer, for a user, inside a transaction.
+
+    Raises QUOTA_EXCEEDED, and TOKEN_REVOKED where the user was deleted while the bytes came in.
+    """
     if size <= 0:
         Usage.remove(user_id, -size)
     elif not Usage.add(user_id, size, quota):
+        if Usage.is_gone(user_id):
+            raise Problem("TOKEN_REVOKED")
         raise Problem("QUOTA_EXCEEDED", f"Your uploads may have {quota} bytes together.", maxSize=quota)
 
 

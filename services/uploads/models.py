@@ -120,10 +120,14 @@ class Upload(Model):
 
 
 class Usage(Model):
-    """How many bytes a user's uploads have together; its row is also the lock on them."""
+    """How many bytes a user's uploads have together; its row is also the lock on them.
+
+    The row of a deleted user stays for a while, so that nothing of theirs that is still coming in is kept.
+    """
 
     user_id = IdField(primary_key=True)
     bytes = peewee.BigIntegerField()
+    gone_at = TimestampField(null=True)
 
     @classmethod
     def owners(cls, after: str, last: str) -> set[str]:
@@ -139,15 +143,30 @@ class Usage(Model):
 
     @classmethod
     def add(cls, user_id: str, size: int, quota: int) -> bool:
-        """Count so many bytes more; return False, and count nothing, when they would be too many."""
+        """Count so many bytes more; return False, and count nothing, when they would be too many, or of nobody."""
         cls._ensure(user_id)
-        fits = cls.bytes + size <= quota
+        fits = (cls.bytes + size <= quota) & cls.gone_at.is_null()
         changed: int = cls.update(bytes=cls.bytes + size).where(cls.user_id == user_id, fits).execute()
         return changed == 1
 
     @classmethod
     def remove(cls, user_id: str, size: int) -> None:
         cls.update(bytes=cls.bytes - size).where(cls.user_id == user_id).execute()
+
+    @classmethod
+    def end(cls, user_id: str) -> None:
+        """Count nothing for a deleted user any more; the row is locked."""
+        cls.update(bytes=0, gone_at=clock.now()).where(cls.user_id == user_id).execute()
+
+    @classmethod
+    def is_gone(cls, user_id: str) -> bool:
+        found: bool = cls.select().where(cls.user_id == user_id, cls.gone_at.is_null(False)).exists()
+        return found
+
+    @classmethod
+    def forget(cls, before: datetime) -> None:
+        """Delete the rows of users who were deleted before that."""
+        cls.delete().where(cls.gone_at < before).execute()
 
     @classmethod
     def _ensure(cls, user_id: str) -> None:

@@ -57,4 +57,4 @@ class OwnerReader(DatabaseReader):
         begun = Resumable.user_id == event["subject"]
         self._ids += [row.id for row in Resumable.select().where(begun)]
         Resumable.delete().where(begun).execute()
-        Usage.delete().where(Usage.user_id == event["subject"]).execute()
+        Usage.end(event["subject"])

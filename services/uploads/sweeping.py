@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
-from services.uploads.models import Resumable, Upload, database
+from services.uploads.models import Resumable, Upload, Usage, database
 from services.uploads.resuming import Resumer
 from services.uploads.storage import Storage
 from services.uploads.variants import VariantCache
 from shared import clock
 
+AFTERLIFE = timedelta(days=1)  # no upload of a deleted user is under way for longer
 GRACE = timedelta(minutes=15)  # an upload under way is younger
 PAUSE = 3600.0  # seconds
 BATCH = 500
@@ -77,6 +78,7 @@ class Sweeper:
         while not self._stopping.is_set():
             try:
                 with database.connection_context():
+                    Usage.forget(clock.now() - AFTERLIFE)
                     sweep_partials(self._resumer, clock.now())
                     sweep_variants(self._variants)
                     if removed := sweep(self._storage, clock.now() - GRACE):

@@ -1,0 +1,109 @@
+"""A user who is deleted while a file comes in leaves neither row nor byte, whichever of the two is first; on both."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from services.uploads import keeping
+from services.uploads.config import Config
+from services.uploads.models import Resumable, Upload, Usage, database
+from services.uploads.owners import OwnerReader
+from services.uploads.sweeping import AFTERLIFE
+from shared import clock
+from shared.ids import new_id
+from tests.conftest import MakeToken
+from tests.helpers import assert_problem
+from tests.uploads import samples
+from tests.uploads.conftest import Client, Headers, in_threads, kept_files
+from tests.uploads.tus_client import Tus
+
+Way = Callable[[Client, Headers, str], Any]
+
+
+def one(client: Client, ann: Headers, _owner: str) -> Any:
+    return client.post("/api/upload", data=samples.form(), content_type=samples.MULTIPART, headers=ann)
+
+
+def many(client: Client, ann: Headers, _owner: str) -> Any:
+    body = samples.form_of_many([("a.png", samples.png()), ("b.pdf", samples.pdf())])
+    return client.post("/api/uploads", data=body, content_type=samples.MULTIPART, headers=ann)
+
+
+def path(client: Client, ann: Headers, owner: str) -> Any:
+    return client.put(f"/api/files/{owner}/a/b.png", data=samples.png(), headers=ann)
+
+
+def resumable(client: Client, ann: Headers, _owner: str) -> Any:
+    return Tus(client, ann).post(len(samples.pdf()), samples.pdf())
+
+
+WAYS: list[Way] = [one, many, path, resumable]
+
+
+@pytest.fixture
+def database_setting(database_url: str) -> dict[str, str]:
+    return {"UPLOADS_DATABASE_URL": database_url}
+
+
+@pytest.fixture
+def owner() -> str:
+    return new_id()
+
+
+@pytest.fixture
+def ann(owner: str, make_token: MakeToken) -> Headers:
+    return {"Authorization": f"Bearer {make_token(owner, 'user')}"}
+
+
+def delete(app: Flask, owner: str) -> None:
+    """Let the service read on its feed that the user is gone."""
+    [reader] = [s.__self__ for s in app.extensions["postern.background"] if isinstance(s.__self__, OwnerReader)]
+    reader._apply([{"id": f"0-{new_id()}", "type": "user.deleted", "subject": owner, "data": {}}])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_that_comes_in_meanwhile_is_not_kept(
+    app: Flask, client: Client, ann: Headers, owner: str, config: Config, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    prepare = keeping.prepare
+
+    def late(*args: Any) -> Any:
+        delete(app, owner)
+        return prepare(*args)
+
+    monkeypatch.setattr(keeping, "prepare", late)
+    answer = way(client, ann, owner)
+    if way is resumable:
+        assert_problem(answer, 409, "CONFLICT")
+    else:
+        assert_problem(answer, 401, "TOKEN_REVOKED")
+    assert not Upload.select().exists()
+    assert not Resumable.select().exists()
+    assert not kept_files(config)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_at_the_same_time_one_of_the_two_is_first(
+    app: Flask, ann: Headers, owner: str, config: Config, way: Way
+) -> None:
+    answer, _ = in_threads(lambda: way(app.test_client(), ann, owner), lambda: delete(app, owner))
+    assert answer.status_code in (201, 401, 409), answer.text
+    assert not Upload.select().exists()
+    assert not kept_files(config)
+
+
+def test_nothing_is_begun_for_nobody(app: Flask, client: Client, ann: Headers, owner: str) -> None:
+    delete(app, owner)
+    assert_problem(Tus(client, ann).post(10), 401, "TOKEN_REVOKED")
+
+
+def test_it_is_forgotten_after_a_while(app: Flask, owner: str) -> None:
+    delete(app, owner)
+    Usage.forget(clock.now() - AFTERLIFE)
+    assert Usage.is_gone(owner)
+    Usage.forget(clock.now() + timedelta(seconds=1))
+    assert not Usage.select().exists()
+    database.close()

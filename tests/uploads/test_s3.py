@@ -47,6 +47,7 @@ class Line:
         self.requests: list[bytes] = []
         self.connections = 0
         self.hangs = threading.Event()
+        self._closing = threading.Event()
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -62,7 +63,7 @@ class Line:
         with suppress(OSError), client, socket.create_connection(("127.0.0.1", self._store)) as store:
             while request := self._read(client):
                 if self.hangs.is_set():
-                    threading.Event().wait(5)
+                    self._closing.wait(5)
                     return
                 self.requests.append(request)
                 answer = self.answers.pop(0) if self.answers else None
@@ -97,6 +98,7 @@ class Line:
         self._open.clear()
 
     def close(self) -> None:
+        self._closing.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -126,6 +128,7 @@ def storage(config: Config) -> S3Storage:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "PATIENT", urllib3.Timeout(0.3))
     monkeypatch.setattr(s3, "QUICK", urllib3.Timeout(0.3))
+    monkeypatch.setattr(s3, "SOON", 0.1)
 
 
 # The examples of Amazon's page "Authenticating Requests: Using the Authorization Header".
@@ -259,6 +262,36 @@ def test_a_store_that_hangs_is_given_up(client: Client, send: Send, upload: Uplo
     line.hangs.clear()
     assert client.get(path).status_code == 200
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_took_its_time_to_fail_is_not_tried_again(storage: S3Storage, line: Line) -> None:
+    line.hangs.set()
+    with pytest.raises(StorageDown, match="ReadTimeoutError"):
+        storage.open(key(), 0, 1)
+    assert line.connections == 1
+
+
+@pytest.mark.parametrize("job", [S3Storage.check, lambda storage: storage.delete(key())])
+def test_a_check_and_a_deletion_are_given_up_earlier(
+    storage: S3Storage, line: Line, monkeypatch: pytest.MonkeyPatch, job: Callable[[S3Storage], None]
+) -> None:
+    monkeypatch.setattr(s3, "QUICK", urllib3.Timeout(0.3))
+    line.hangs.set()  # it hangs up after 5 seconds
+    with pytest.raises(StorageDown, match="ReadTimeoutError"):
+        job(storage)
+
+
+def test_what_has_gone_already_is_deleted(storage: S3Storage, line: Line) -> None:
+    line.answers = [refusal(404, "NoSuchKey")]  # as some stores say
+    storage.delete(key())
+
+
+def test_head_asks_for_no_more_than_whether_it_is_there(client: Client, upload: UploadFile, line: Line) -> None:
+    path = upload(samples.pdf(600_000), "a.pdf")["path"]
+    line.requests.clear()
+    assert client.head(path).headers["Content-Length"] == "600000"
+    assert [b"range: bytes=0-0\r\n" in request for request in line.requests] == [True]
 
 
 def test_a_deletion_while_the_store_is_away_is_left_for_the_sweeper(

@@ -58,15 +58,15 @@ def auth(jwks: Jwks) -> Iterator[str]:
 class Served:
     """The service in processes of its own, on a socket that the test holds."""
 
-    def __init__(self, folder: Path, auth: str) -> None:
+    def __init__(self, folder: Path, auth: str, **settings: str) -> None:
         self.folder = folder
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        environment = {"PATH": os.environ["PATH"], "APP_ENV": "test", "DATA_DIR": str(folder), "AUTH_URL": auth}
+        usual = {"PATH": os.environ["PATH"], "APP_ENV": "test", "DATA_DIR": str(folder), "AUTH_URL": auth}
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", BOOT, str(self.listener.fileno())],
-                cwd=ROOT, env=environment, stdout=log, stderr=log, pass_fds=[self.listener.fileno()],
+                cwd=ROOT, env=usual | settings, stdout=log, stderr=log, pass_fds=[self.listener.fileno()],
             )  # fmt: skip
         self.ask("GET", "/readyz", {})
 
@@ -220,14 +220,17 @@ def test_memory_of_the_process_does_not_follow_the_bodies(served: Served, as_use
     assert served.memory() - before < 9 * 1024  # KiB: less than one body, whatever the allocator keeps at first
 
 
-def test_what_was_answered_with_201_outlives_a_kill(tmp_path: Path, auth: str, as_user: AsUser) -> None:
-    served, headers = Served(tmp_path, auth), as_user()
+def test_what_was_answered_with_201_outlives_a_kill(
+    tmp_path: Path, auth: str, as_user: AsUser, any_storage: dict[str, str]
+) -> None:
+    served, headers = Served(tmp_path, auth, **any_storage), as_user()
+    drafts = tmp_path / ("drafts" if any_storage else "uploads/tmp")
     try:
         post = headers | {"Content-Type": samples.MULTIPART}
         paths = [served.ask("POST", "/api/upload", post, samples.form())[1]["data"]["path"] for _ in range(3)]
         children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
         half_way = begin(served, head(headers, "Content-Length: 3000300") + samples.form(samples.pdf(99_999), "a.pdf"))
-        wait_until(lambda: len(served.files()) == 4)
+        wait_until(lambda: any(drafts.iterdir()))
         os.kill(int(children[0]), signal.SIGKILL)
         half_way.close()
         assert len(served.ask("GET", "/api/uploads", headers)[1]["data"]) == 3

@@ -75,7 +75,7 @@ class Feed:
         self._fact = fact
         self._database = database
         self._insert = f'INSERT INTO {fact._meta.table_name} (type, subject, data, created_at, "transaction")'
-        self._look = f'SELECT 1 FROM {fact._meta.table_name} WHERE ("transaction", id) > (?, ?)'
+        self._look = f'SELECT 1 FROM {fact._meta.table_name} WHERE ("transaction", id) > (?, ?)'  # noqa: S608 (our own name)
         self.on_commit: Callable[[], None] | None = None  # called when a fact has become true
 
     def publish(self, type: str, subject: str, data: Mapping[str, Any]) -> None:

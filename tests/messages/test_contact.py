@@ -12,6 +12,7 @@ from services.messages.models import ContactMessage, Mail, outbox
 from shared.ids import is_id, new_id
 from shared.mail import MailWorker
 from shared.mail_transport import SmtpTransport
+from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
 from tests.messages.conftest import AsUser, Client, Headers
 from tests.smtp_server import SmtpServer
@@ -53,6 +54,20 @@ def test_a_message_is_kept_and_mailed_with_where_it_came_from(client: Client, ap
     assert (mail.recipient, mail.message["Subject"]) == ("owner@localhost", "Contact: A question")
     for said in ("Zoë <zoe@example.org>", "How do I begin?\nThank you!", "pricing", "Browser/1", message.id):
         assert said in mail.text
+
+
+def test_a_mail_server_that_is_away_loses_nothing(client: Client, app: Flask, frozen_clock: FrozenClock) -> None:
+    server = SmtpServer()
+    config: Config = app.extensions["postern.config"]
+    worker = MailWorker(outbox, SmtpTransport(server.url), config.mail_from)
+    server.replies["MAIL"] = "451 not now"
+    send(client)
+    assert worker.send_due() == 0
+    frozen_clock.advance(days=2)
+    del server.replies["MAIL"]
+    assert worker.send_due() == 1
+    server.close()
+    assert [mail.message["Subject"] for mail in server.mails] == ["Contact: A question"]
 
 
 def test_lines_of_a_form_are_kept_as_sent_and_mailed_as_lines(client: Client) -> None:

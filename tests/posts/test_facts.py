@@ -51,10 +51,10 @@ def test_the_life_of_a_comment_is_told(
     }  # fmt: skip
     assert facts(*COMMENTS)[1:] == [
         ("comment.created", reply["id"], whole),
-        ("comment.updated", reply["id"], about),
+        ("comment.updated", reply["id"], whole),
         ("comment.hidden", reply["id"], about),
         ("comment.shown", reply["id"], whole),
-        ("comment.deleted", reply["id"], about),
+        ("comment.deleted", reply["id"], about | {"wasVisible": True}),
     ]
 
 
@@ -98,7 +98,43 @@ def test_a_new_title_is_told(client: Client, ann: Headers, write: Write) -> None
     post = write()
     client.patch(f"/api/posts/{post['id']}", json={"title": "Another title"}, headers=ann)
     ((_, subject, data),) = facts("post.updated")
-    assert (subject, data) == (
-        post["id"],
-        {"id": post["id"], "title": "Another title", "authorId": post["author"]["id"]},
-    )
+    assert subject == post["id"]
+    assert data == {
+        "id": post["id"], "title": "Another title", "authorId": post["author"]["id"], "slug": post["slug"],
+        "publishedAt": post["publishedAt"], "listed": True, "wasListed": True,
+    }  # fmt: skip
+
+
+def test_it_is_told_whether_everybody_may_see_a_post_and_could(client: Client, ann: Headers, write: Write) -> None:
+    post = write(status="draft")
+    path = f"/api/posts/{post['id']}"
+    for status in ("archived", "published", "archived", "draft", "published"):
+        assert client.patch(path, json={"status": status}, headers=ann).status_code == 200
+    assert client.delete(path, headers=ann).status_code == 204
+    assert client.post(f"{path}/restore", headers=ann).status_code == 200
+    client.patch(path, json={"status": "draft"}, headers=ann)
+    client.delete(path, headers=ann)
+    client.post(f"{path}/restore", headers=ann)
+    told = facts("post.published", "post.updated", "post.deleted")
+    assert [(kind, data.get("listed"), data.get("wasListed")) for kind, _, data in told] == [
+        ("post.published", None, None),
+        ("post.updated", False, True),
+        ("post.updated", False, False),
+        ("post.updated", True, False),
+        ("post.deleted", None, True),
+        ("post.updated", True, False),
+        ("post.updated", False, True),
+        ("post.deleted", None, False),
+        ("post.updated", False, False),
+    ]
+
+
+def test_it_is_told_whether_a_comment_that_goes_could_be_seen(
+    client: Client, ann: Headers, moderator: Headers, write: Write
+) -> None:
+    post = write()
+    seen, hidden = (comment(client, ann, post)["id"] for _ in range(2))
+    client.patch(f"/api/comments/{hidden}", json={"status": "hidden"}, headers=moderator)
+    for one in (seen, hidden):
+        assert client.delete(f"/api/comments/{one}", headers=moderator).status_code == 204
+    assert [data["wasVisible"] for _, _, data in facts("comment.deleted")] == [True, False]

@@ -94,7 +94,9 @@ def take_like_back(fact: Fact) -> None:
 
 
 def rename_post(fact: Fact) -> None:
-    if title := fact["data"].get("title"):
+    """Keep the title of a post that everybody may see; that of a draft is nobody's business."""
+    if fact["data"].get("listed"):
+        title = fact["data"]["title"]
         Notification.update(post_title=title).where(Notification.post_id == fact["subject"]).execute()
 
 

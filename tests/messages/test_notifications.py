@@ -283,7 +283,10 @@ def test_a_post_is_told_of_under_its_new_title(posts_feed: ServedFeed, told: Tol
     tell_comment(posts_feed, comment(BOB, ANN, post))
     posts_feed.tell("post.updated", post, id=post, authorId=ANN)
     assert told(ANN)[0]["post"]["title"] == "A post"
-    posts_feed.tell("post.updated", post, id=post, authorId=ANN, title="Another title")
+    seen = {"wasListed": True, "authorId": ANN, "id": post}
+    posts_feed.tell("post.updated", post, title="The title of a draft", listed=False, **seen)
+    assert told(ANN)[0]["post"]["title"] == "A post"
+    posts_feed.tell("post.updated", post, title="Another title", listed=True, **seen)
     assert told(ANN)[0]["post"]["title"] == "Another title"
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from shared.problems import Problem
 
 BLOCK = 64 * 1024
+SHORT = 1024 * 1024  # bytes; what may be longer streams
 MAX_DIGITS = 18
 
 
@@ -32,7 +33,8 @@ def too_large(limit: int) -> Problem:
 class ClientBody:
     """A request body of `length` bytes, or None for chunked, of which at most `limit` are taken.
 
-    `first` is its first block, read before any upstream is disturbed; `whole` tells that nothing follows it.
+    `first` is its first block, read before any upstream is disturbed; `whole` tells that nothing follows it. Where the
+    limit is short that is all of it, so that a client that drips holds no thread of a service.
     """
 
     def __init__(self, stream: Readable, length: int | None, limit: int) -> None:
@@ -41,16 +43,16 @@ class ClientBody:
         self._limit = limit
         self._seen = 0
         self.whole = False
-        self.first = self._read()
+        self.first = self._read(limit + 1 if limit <= SHORT else BLOCK)
 
     def rest(self) -> Iterator[bytes]:
         """Yield the blocks after the first; raise BAD_REQUEST, REQUEST_TIMEOUT or PAYLOAD_TOO_LARGE."""
         while not self.whole:
-            if block := self._read():
+            if block := self._read(BLOCK):
                 yield block
 
-    def _read(self) -> bytes:
-        wanted = BLOCK if self.length is None else min(BLOCK, self.length - self._seen)
+    def _read(self, size: int) -> bytes:
+        wanted = size if self.length is None else min(size, self.length - self._seen)
         block = self._read_block(wanted)
         self._seen += len(block)
         if self.length is None:

@@ -1,5 +1,8 @@
 """Bodies that are too large, or framed in two ways."""
 
+import io
+from typing import Any
+
 import pytest
 
 from tests.gateway.conftest import as_user
@@ -25,6 +28,27 @@ def test_a_chunked_body_is_refused_when_it_has_grown_too_large(client: WsgiClien
     assert b"PAYLOAD_TOO_LARGE" in b"".join(body)
     body.close()  # type: ignore[attr-defined]
     assert started == ["413 Content Too Large"]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("framing", ["CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"])
+def test_a_short_body_has_come_before_a_service_is_asked(
+    client: WsgiClient, posts: Upstream, method: str, framing: str
+) -> None:
+    """A client that drips would hold one of the few threads of the service."""
+    asked: list[int] = []
+
+    class Dripping(io.BytesIO):
+        def read(self, size: Any = -1, /) -> bytes:
+            asked.append(posts.connections)
+            return super().read(min(size, 10_000))
+
+    content = b"x" * (1024 * 1024)
+    environ = client.environ(method, "/api/posts", as_user() | JSON, None)
+    environ |= {"wsgi.input": Dripping(content), framing: str(len(content)) if framing[0] == "C" else "chunked"}
+    list(client.app(environ, lambda *_: None))
+    assert set(asked) == {0}
+    assert [request.body for request in posts.received] == [content]
 
 
 def test_an_upload_may_be_larger(client: WsgiClient) -> None:

@@ -93,7 +93,7 @@ def test_a_broken_body_is_never_passed_on_as_whole(pool_to: PoolTo, error: Excep
         done.set()
 
     done = threading.Event()
-    body = ClientBody(Breaking(error), 4 * BLOCK, MIB)
+    body = ClientBody(Breaking(error), 4 * BLOCK, 2 * MIB)
     assert code_of(pool_to(behave), a_request("POST", body=body)) == code
     assert done.wait(5)
     assert closed == [True]
@@ -104,7 +104,7 @@ def hang(line: Line) -> None:
 
 
 def test_a_chunked_body_is_counted_while_it_streams(pool_to: PoolTo) -> None:
-    body = body_of(b"x" * MIB, chunked=True, limit=3 * BLOCK)
+    body = body_of(b"x" * (3 * MIB), chunked=True, limit=2 * MIB)
     assert code_of(pool_to(hang), a_request("POST", body=body)) == ("PAYLOAD_TOO_LARGE")
 
 

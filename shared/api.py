@@ -171,6 +171,7 @@ class Blueprint(flask_smorest.Blueprint):
         One schema serves all requests: to make one takes longer than to load most of them.
         """
         one = schema() if isinstance(schema, type) else schema
+        options.setdefault("required", getattr(one, "body_required", True))
         decorate: Callable[[Any], Any] = super().arguments(one, location=location, **options)
         if location != "json_or_form":
             return decorate
@@ -190,9 +191,15 @@ class Blueprint(flask_smorest.Blueprint):
     def _make_doc_response_schema(schema: Any) -> Any:
         if schema is None:
             return None
-        members: dict[str, Any] = {"success": ma.fields.Boolean(), "data": ma.fields.Nested(schema)}
+        members: dict[str, Any] = {
+            "success": ma.fields.Boolean(required=True),
+            "data": ma.fields.Nested(schema, required=True),
+        }
         if schema.many:
-            members |= {"pagination": ma.fields.Nested(PaginationSchema), **getattr(schema, "beside_list", {})}
+            members |= {
+                "pagination": ma.fields.Nested(PaginationSchema),
+                **getattr(schema, "beside_list", {}),
+            }
         name = type(schema).__name__.removesuffix("Schema") + ("List" if schema.many else "") + "Envelope"
         return _envelopes.setdefault((type(schema), schema.many), type(name, (Schema,), members))
 

@@ -11,27 +11,19 @@ from typing import Any
 
 import orjson
 
+from services.gateway import conventions
+from services.gateway.conventions import SCHEMAS
+from services.gateway.examples import example
 from services.gateway.health import VERSION
-from services.gateway.limits import CLASSES
-from services.gateway.routes import Route, RouteTable, Who
+from services.gateway.routes import Route, RouteTable
+from shared.api import JSON
+from shared.csrf import FORM
 from shared.internal import InternalClient
-from shared.problems import CODES, CONTENT_TYPE, reason
 
 PATH = "/internal/openapi.json"
 KEEP = 60.0  # seconds; a document changes with a new release only
 KEEP_INCOMPLETE = 2.0
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
-SCHEMAS = "#/components/schemas/"
-SECURITY_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-    "cookie": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "authToken",
-        "description": "Unsafe methods also need the header X-CSRF-Token, equal to the cookie csrfToken.",
-    },
-}
-SIGNED_IN: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
 _names = re.compile(r"\{(\w+)…?\}").findall
 Document = dict[str, Any]
 
@@ -97,15 +89,16 @@ def merge(table: RouteTable, documents: Mapping[str, Document], public_url: str,
         used = {tag for operation in found.values() for tag in operation.get("tags", ())}
         tags |= {tag["name"]: tag for tag in document.get("tags", []) if tag["name"] in used}
         schemas |= document.get("components", {}).get("schemas", {})
-    schemas["Problem"] = _problem_schema()
+    schemas["Problem"] = conventions.problem_schema()
     whole: Document = {
         "openapi": "3.1.0",
-        "info": {"title": "Postern", "version": VERSION, "description": "All that the gateway serves."},
+        "info": {"title": "Postern", "version": VERSION, "description": conventions.ABOUT},
         "servers": [{"url": public_url}],
         "tags": list(tags.values()),
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": schemas, "responses": _problems(), "securitySchemes": SECURITY_SCHEMES},
+        "components": {"schemas": schemas, **conventions.components()},
     }
+    _add_examples(whole)
     return whole | {"x-missing": missing} if missing else whole
 
 
@@ -114,12 +107,12 @@ def _operations(table: RouteTable, document: Document) -> Iterator[tuple[tuple[s
         node = table.find(path)
         for method in METHODS if node else ():
             route = node.routes.get(method.upper()) if node else None
-            if route and method in item and not route.pattern.endswith("/"):
-                operation = _operation(route, method, path, item)
+            if node and route and method in item and not route.pattern.endswith("/"):
+                operation = _operation(route, method, path, item, set(node.routes))
                 yield (route.pattern.replace("…", ""), method), operation
 
 
-def _operation(route: Route, method: str, path: str, item: Document) -> Document:
+def _operation(route: Route, method: str, path: str, item: Document, neighbours: set[str]) -> Document:
     """Return a service's operation with the names, rights, limit and errors that the table knows."""
     operation = dict(item[method])
     names = dict(zip(_names(path), _names(route.pattern), strict=True))
@@ -133,73 +126,20 @@ def _operation(route: Route, method: str, path: str, item: Document) -> Document
     operation["operationId"] = method + "".join(
         word[0].upper() + word[1:] for word in re.findall(r"\w+", route.pattern.removeprefix("/api"))
     )
-    operation["security"] = SIGNED_IN if route.who else [{}, *SIGNED_IN] if route.reads_token else []
-    if route.who > Who.USER:
-        operation["x-role"] = route.who.name.lower()
-    if route.limit:
-        limit = CLASSES[route.limit]
-        operation["x-rate-limit"] = {"name": limit.name, "requests": limit.quota, "seconds": limit.window}
-    said = {status: answer for status, answer in operation.get("responses", {}).items() if "$ref" not in answer}
-    errors = {str(status): {"$ref": f"#/components/responses/{status}"} for status in _errors(route, method, operation)}
-    operation["responses"] = (
-        ({} if any(status < "4" for status in said) else {"200": {"description": "OK"}}) | errors | said
-    )
+    conventions.apply(route, method, operation, neighbours)
     return operation
 
 
-def _errors(route: Route, method: str, operation: Document) -> list[int]:
-    """Return the statuses of errors that any operation of such a kind can end with."""
-    signs_in = route.pattern.startswith("/api/auth/")
-    statuses = [400, 500]
-    statuses += [401] if route.reads_token or signs_in else []
-    statuses += [403] if route.who or signs_in else []
-    statuses += [404] if "{" in route.pattern else []
-    statuses += [412] if "{" in route.pattern and method in ("put", "patch", "delete") else []
-    statuses += [409, 422] if (route.who or signs_in) and method == "post" else []
-    statuses += [408, 413, 415] if "requestBody" in operation else []
-    statuses += [429] if route.limit else []
-    statuses += [502, 503, 504] if route.upstream or "{domain}" in route.pattern else []
-    return sorted(statuses)
-
-
-def _problems() -> Document:
-    """Return a response for every status of an error, with its codes."""
-    responses: Document = {}
-    for status in sorted({kind.status for kind in CODES.values()}):
-        codes = {code: kind for code, kind in CODES.items() if kind.status == status}
-        told = " ".join(f"`{code}`: {kind.title}. {kind.advice}" for code, kind in codes.items())
-        schema = {
-            "allOf": [{"$ref": SCHEMAS + "Problem"}],
-            "properties": {"status": {"const": status}, "code": {"enum": list(codes)}},
-        }
-        content = {CONTENT_TYPE: {"schema": schema}}
-        responses[str(status)] = {"description": f"{reason(status)}. {told}", "content": content}
-    return responses
-
-
-def _problem_schema() -> Document:
-    text, number, texts = {"type": "string"}, {"type": "integer"}, {"type": "array", "items": {"type": "string"}}
-    members = {
-        "success": {"const": False},
-        "type": {"type": "string", "format": "uri"},
-        "title": text,
-        "status": number,
-        "detail": text,
-        "instance": text,
-        "code": {"type": "string", "enum": list(CODES)},
-        "requestId": text,
-    }
-    extras = {
-        "errors": {"type": "object", "additionalProperties": texts},
-        "retryAfter": {"type": "number"},
-        "allowedMethods": texts,
-        "allowedDomains": texts,
-        "allowedTypes": texts,
-        "maxSize": number,
-        "violated-policies": texts,
-    }
-    about = "The one shape of every error (RFC 9457)."
-    return {"type": "object", "description": about, "required": list(members), "properties": members | extras}
+def _add_examples(document: Document) -> None:
+    """Give every body an example, made from its schema where the service has none."""
+    schemas = document["components"]["schemas"]
+    for item in document["paths"].values():
+        for operation in item.values():
+            answers = [answer for answer in operation["responses"].values() if "content" in answer]
+            for holder in (*answers, operation.get("requestBody", {})):
+                for kind, described in holder.get("content", {}).items():
+                    if kind in (JSON, FORM) and "example" not in described:
+                        described["example"] = example(schemas, described["schema"])
 
 
 def _with_own_names(documents: Mapping[str, Document]) -> Iterator[Document]:

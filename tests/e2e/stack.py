@@ -14,6 +14,7 @@ import orjson
 import urllib3
 
 from services.gateway.routes import SERVICES as UPSTREAMS
+from tests.openapi import Described
 
 ROOT = Path(__file__).parent.parent.parent
 SERVICES = ("gateway", *UPSTREAMS)
@@ -36,7 +37,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Stack:
-    """One installation: `start` and `stop` it, ask it over HTTP."""
+    """One installation: `start` and `stop` it, ask it over HTTP; what it answers must be as its document says."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
@@ -51,6 +52,7 @@ class Stack:
         }
         self._http = urllib3.PoolManager(retries=False, timeout=20)
         self.process: subprocess.Popen[bytes] | None = None
+        self.described: Described
 
     def start(self, deadline: float = 60) -> None:
         with self.log.open("ab") as log:
@@ -60,6 +62,7 @@ class Stack:
         until = time.monotonic() + deadline
         while time.monotonic() < until and self.process.poll() is None:
             if self.healthy():
+                self.described = Described(orjson.loads(self._ask("GET", "/api/openapi.json").data))
                 return
             time.sleep(0.05)
         self.stop()  # no fixture does, when it has not got so far
@@ -94,9 +97,22 @@ class Stack:
             sent["Authorization"] = f"Bearer {token}"
         if body is not None and not isinstance(body, bytes):
             body, sent["Content-Type"] = orjson.dumps(body), "application/json"
-        return self._http.request(
-            method, f"http://127.0.0.1:{self.ports[service]}{path}", body=body, headers=sent, redirect=False
-        )
+        answer = self._ask(method, path, body, sent, service)
+        if hasattr(self, "described") and service == "gateway":
+            objections = self.described.objections(method, path, answer.status, answer.headers, answer.data)
+            assert not objections, (method, path, answer.status, answer.data[:1000], objections)
+        return answer
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        service: str = "gateway",
+    ) -> urllib3.BaseHTTPResponse:
+        url = f"http://127.0.0.1:{self.ports[service]}{path}"
+        return self._http.request(method, url, body=body, headers=headers, redirect=False)
 
     def get(self, path: str, token: str | None = None, service: str = "gateway") -> tuple[int, Any]:
         answer = self.request("GET", path, token=token, service=service)

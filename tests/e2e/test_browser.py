@@ -1,5 +1,6 @@
 """A real browser on a front end of another port: cookies, CSRF and forms without script."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,32 @@ def test_plain_forms_register_log_in_and_log_out_without_script(
     assert "UNAUTHORIZED" in submit("logout")
     assert browser.address() == f"{gateway}/api/auth/me"
     assert browser.cookies(gateway) == {}
+
+
+TRY = """
+const until = async (found) => { while (!found()) await new Promise((go) => setTimeout(go, 20)); return found(); };
+const [method, path, token] = [%s, %s, %s];
+await until(() => document.querySelector("main > section"));
+document.getElementById("token").value = token;
+const item = [...document.querySelectorAll("main > section > details")].find((one) =>
+  one.querySelector("summary b").textContent === method && one.querySelector("summary code").textContent === path);
+item.open = true;
+const form = await until(() => item.querySelector("form"));
+form.querySelector("button").click();
+const output = form.querySelector("pre");
+await until(() => /^[0-9]{3} /.test(output.textContent) || output.textContent.startsWith("Not sent"));
+return output.textContent;
+"""
+
+
+def test_the_page_of_the_document_reads_and_tries_it(browser: Browser, shop: Stack) -> None:
+    token = shop.register("Docs Reader")["accessToken"]
+    browser.open(f"{gateway_of(shop)}/api/docs")
+
+    def answer_to(method: str, path: str) -> str:
+        return str(browser.evaluate(TRY % tuple(map(json.dumps, (method, path, token)))))
+
+    assert answer_to("GET", "/api/hello").startswith("200 ")
+    assert '"name": "Docs Reader"' in answer_to("GET", "/api/auth/me")
+    assert '"title": "A first post"' in answer_to("POST", "/api/posts")
+    assert "Idempotency-Key makes a POST safe" in browser.text().replace("`", "")

@@ -14,9 +14,9 @@ from services.gateway.resources.docs import FOLDER
 from services.gateway.routes import ROUTES, SERVICES, RouteTable, row
 from shared.problems import CODES
 from tests.gateway.conftest import StartGateway
-from tests.gateway.openapi import assert_valid
 from tests.gateway.upstreams import Line, Upstream, json_response, response
 from tests.gateway.wsgi_client import WsgiClient
+from tests.openapi import assert_valid, mismatches, operations, resolve
 
 Document = dict[str, Any]
 
@@ -76,7 +76,51 @@ def test_rights_limits_and_errors_are_those_of_the_table(merged: Document) -> No
     reading = merged["paths"]["/api/posts/{id}"]["get"]
     assert reading["security"] == [{}, {"bearer": []}, {"cookie": []}]
     assert merged["paths"]["/api/auth/login"]["post"]["security"] == []
-    assert [parameter["name"] for parameter in writing["parameters"]] == ["id"]
+    parameters = [resolve(merged, parameter) for parameter in writing["parameters"]]
+    assert [parameter["name"] for parameter in parameters] == ["id", "If-Match"]
+
+
+def test_headers_that_are_worth_knowing_are_told(merged: Document) -> None:
+    def of(method: str, path: str, status: str) -> tuple[set[str], set[str]]:
+        operation = merged["paths"][path][method]
+        parameters = [resolve(merged, parameter) for parameter in operation["parameters"]]
+        answer = resolve(merged, operation["responses"][status])
+        return {p["name"] for p in parameters if p["in"] == "header"}, set(answer["headers"]) - {"X-Request-ID"}
+
+    limits = {"RateLimit", "RateLimit-Policy"}
+    assert of("get", "/api/posts", "200") == (set(), limits | {"Link"})
+    assert of("get", "/api/posts/{id}", "200") == ({"If-None-Match"}, limits | {"ETag"})
+    assert of("get", "/api/posts/{id}", "304") == ({"If-None-Match"}, {"ETag"})
+    assert of("patch", "/api/posts/{id}", "200") == ({"If-Match"}, limits | {"ETag"})
+    assert of("delete", "/api/posts/{id}", "204") == ({"If-Match"}, limits)
+    assert of("delete", "/api/auth/sessions/{id}", "204") == (set(), limits)
+    created = limits | {"ETag", "Location", "Idempotency-Replayed"}
+    assert of("post", "/api/posts", "201") == ({"Idempotency-Key"}, created)
+    assert of("post", "/api/posts", "303") == ({"Idempotency-Key"}, limits | {"Location"})
+    assert of("post", "/api/posts", "429")[1] == {"Retry-After"}
+    assert of("get", "/api/auth/me", "401")[1] == {"WWW-Authenticate"}
+
+
+def test_a_route_that_takes_forms_says_so(merged: Document) -> None:
+    writing = merged["paths"]["/api/posts"]["post"]
+    assert set(writing["requestBody"]["content"]) == {"application/json", "application/x-www-form-urlencoded"}
+    assert set(resolve(merged, writing["responses"]["400"])["content"]) == {"application/problem+json", "text/html"}
+    reading = merged["paths"]["/api/posts"]["get"]
+    assert set(resolve(merged, reading["responses"]["400"])["content"]) == {"application/problem+json"}
+
+
+def test_every_operation_says_what_it_does_and_every_body_has_an_example_that_fits(merged: Document) -> None:
+    assert not [(path, method) for path, method, operation in operations(merged) if not operation.get("summary")]
+    bodies = [
+        (path, kind, described)
+        for path, _, operation in operations(merged)
+        for holder in (operation.get("requestBody", {}), *operation["responses"].values())
+        for kind, described in resolve(merged, holder).get("content", {}).items()
+        if "json" in kind or "urlencoded" in kind
+    ]
+    assert len(bodies) > 100
+    wrong = {path: mismatches(merged, described["schema"], described["example"]) for path, _, described in bodies}
+    assert not {path: found for path, found in wrong.items() if found}
 
 
 def test_every_error_code_is_in_it(merged: Document) -> None:

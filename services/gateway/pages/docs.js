@@ -12,23 +12,6 @@ function resolve(api, value) {
   return value.$ref.slice(2).split("/").reduce((found, key) => found[key], api);
 }
 
-/** Return an example of what a schema takes. */
-function example(api, given, depth = 0) {
-  const schema = resolve(api, given) || {};
-  if (schema.default !== undefined) return schema.default;
-  if (schema.const !== undefined) return schema.const;
-  if (schema.enum) return schema.enum[0];
-  const variant = (schema.allOf || schema.anyOf || schema.oneOf || [])[0];
-  if (variant) return example(api, variant, depth);
-  const type = Array.isArray(schema.type) ? schema.type[0] : schema.type;
-  if (type === "array") return depth > 4 ? [] : [example(api, schema.items, depth + 1)];
-  if (type === "object") {
-    const members = depth > 4 ? [] : Object.entries(schema.properties || {});
-    return Object.fromEntries(members.map(([name, inner]) => [name, example(api, inner, depth + 1)]));
-  }
-  return { integer: 1, number: 1, boolean: false }[type] ?? "";
-}
-
 function describe(api, given) {
   const schema = resolve(api, given) || {};
   const limits = ["format", "minLength", "maxLength", "minimum", "maximum", "default"]
@@ -38,19 +21,21 @@ function describe(api, given) {
   return [[].concat(schema.type || "any").join(" or "), ...choice, ...limits].join("; ");
 }
 
-function showSchema(api, title, schema) {
-  const text = JSON.stringify(example(api, schema), null, 2);
-  const exact = JSON.stringify(resolve(api, schema), null, 2);
-  return make("details", {}, make("summary", {}, title), make("pre", {}, text),
-    make("details", {}, make("summary", {}, "Schema"), make("pre", {}, exact)));
+function showContent(api, type, { schema, example }) {
+  const exact = make("pre", {}, JSON.stringify(resolve(api, schema || {}), null, 2));
+  return make("details", {}, make("summary", {}, type),
+    example === undefined ? null : make("pre", {}, JSON.stringify(example, null, 2)),
+    make("details", {}, make("summary", {}, "Schema"), exact));
 }
 
 function showAnswer(api, status, given) {
   const answer = resolve(api, given);
   const content = Object.entries(answer.content || {});
   const row = make("details", {}, make("summary", {}, make("b", {}, status), answer.description.slice(0, 90)));
-  row.append(make("p", {}, answer.description));
-  row.append(...content.map(([type, { schema }]) => showSchema(api, type, schema || {})));
+  const headers = Object.entries(answer.headers || {}).map(([name, header]) =>
+    make("tr", {}, make("td", {}, make("code", {}, name)), make("td", {}, resolve(api, header).description || "")));
+  row.append(make("p", {}, answer.description), make("table", {}, ...headers));
+  row.append(...content.map(([type, described]) => showContent(api, type, described)));
   return row;
 }
 
@@ -101,7 +86,7 @@ function pretty(text) {
 function bodyForm(api, operation) {
   const content = operation.requestBody?.content;
   if (!content) return [null, null];
-  const [type, { schema }] = Object.entries(content)[0];
+  const [type, { schema, example }] = Object.entries(content)[0];
   if (type === "multipart/form-data") {
     const name = Object.keys(resolve(api, schema).properties || { file: 1 })[0];
     const file = make("input", { type: "file", multiple: name === "files" });
@@ -112,7 +97,7 @@ function bodyForm(api, operation) {
     };
     return [make("p", {}, `${name} `, file), read];
   }
-  const area = make("textarea", { value: JSON.stringify(example(api, schema), null, 2), spellcheck: false });
+  const area = make("textarea", { value: JSON.stringify(example ?? {}, null, 2), spellcheck: false });
   return [area, () => [area.value, type]];
 }
 
@@ -152,7 +137,7 @@ function showOperation(api, path, method, operation) {
 }
 
 function show(api) {
-  page("about").textContent = `version ${api.info.version}`;
+  page("about").textContent = `version ${api.info.version}. ${api.info.description}`;
   const groups = new Map();
   for (const [path, item] of Object.entries(api.paths)) {
     for (const [method, operation] of Object.entries(item)) {

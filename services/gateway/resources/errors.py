@@ -27,6 +27,7 @@ PAGE = Markup("""<!doctype html>
 
 @blp.get("/api/errors/<code>")
 @blp.response(200, KindSchema)
+@blp.doc(responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}})
 def explain(code: str) -> Response:
     """Explain the code as JSON, or as a page to a browser."""
     kind = CODES.get(code)

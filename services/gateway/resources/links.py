@@ -5,6 +5,7 @@ Following a link changes nothing, since mail programs follow links by themselves
 
 import io
 import re
+from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
@@ -41,23 +42,35 @@ RESET_FORM = Markup("""
 <input type="password" name="password" minlength="8" maxlength="128" autocomplete="new-password" required></label></p>
 <p><button>Set the password</button></p></form>
 """)
+PAGES = {200: {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}}
+ANSWERS = PAGES | dict.fromkeys((400, 403, 409, 429, 500, 502, 503, 504), PAGES[200])
 VERIFY_TITLE = "Confirm your email address"
 RESET_TITLE = "Set a new password"
 
 
+def takes(*names: str) -> dict[str, Any]:
+    """Describe a form with these fields."""
+    properties = {name: {"type": "string"} for name in names}
+    schema = {"type": "object", "properties": properties, "required": list(names)}
+    return {"required": True, "content": {FORM: {"schema": schema}}}
+
+
 @blp.get("/verify-email")
+@blp.doc(responses=PAGES)
 def show_verify() -> Response:
     """Show the button that verifies the address."""
     return _page(VERIFY_TITLE, VERIFY_FORM.format(token=_token_of_link()))
 
 
 @blp.get("/reset-password")
+@blp.doc(responses=PAGES)
 def show_reset() -> Response:
     """Show the form that sets a new password."""
     return _page(RESET_TITLE, RESET_FORM.format(token=_token_of_link()))
 
 
 @blp.post("/verify-email")
+@blp.doc(responses=ANSWERS, requestBody=takes("token"))
 def verify() -> Response:
     """Have auth verify the address."""
     status, words = _ask_auth("/api/auth/verify-email", _fields("token"))
@@ -65,6 +78,7 @@ def verify() -> Response:
 
 
 @blp.post("/reset-password")
+@blp.doc(responses=ANSWERS, requestBody=takes("token", "password"))
 def reset() -> Response:
     """Have auth set the password; show the form again when it refuses that password."""
     fields = _fields("token", "password")

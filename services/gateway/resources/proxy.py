@@ -10,11 +10,13 @@ from services.gateway.visit import KEY, Visit, whole_body
 from shared.api import Blueprint
 
 blp = Blueprint("proxy", __name__, description="Outside hosts")
+ANSWERS = {"default": {"description": "What the outside host answers", "content": {"*/*": {}}}}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 @blp.route("/api/proxy/<domain>/<path:path>", methods=METHODS)
 @blp.route("/api/proxy/<domain>/", methods=METHODS, strict_slashes=False)
+@blp.doc(responses=ANSWERS)
 def ask(domain: str, path: str = "") -> Response:
     """Pass the request on to an allow-listed outside host, and its answer back."""
     outside: Outside = current_app.extensions["postern.outside"]

@@ -83,6 +83,7 @@ def _record(upload: Upload) -> Response:
 @blp.doc(requestBody=BODY)
 @signed_in()
 @blp.arguments(FileWriteQuerySchema, location="query")
+@blp.alt_response(201, schema=UploadSchema)
 @blp.response(200, UploadSchema)
 def replace(args: dict[str, Any], user_id: str, path: str) -> Response:
     """Store the body under a path of one's own, in place of what is there (200), or as new (201)."""

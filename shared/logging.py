@@ -77,7 +77,7 @@ def log_request(environ: dict[str, Any], status: int, milliseconds: float) -> No
         return
     fields = {
         "method": environ.get("REQUEST_METHOD", ""),
-        "path": path.encode("latin-1", "replace").decode("utf-8", "replace"),
+        "path": path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace"),
         "route": environ.get("postern.route"),
         "status": status,
         "ms": round(milliseconds, 2),

@@ -17,7 +17,7 @@ class Response(wsgi.Response):
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         """Take the headers; gunicorn looks at each when one is not plain, and ignores or refuses it."""
         values = "".join([value for _, value in headers])
-        if not (wsgi.HEADER_VALUE_RE.fullmatch(values) and all(_is_plain(name) for name, _ in headers)):
+        if not (wsgi.HEADER_VALUE_RE.fullmatch(values) and all(map(_is_plain, [name for name, _ in headers]))):
             super().process_headers(headers)
             return
         for name, value in headers:

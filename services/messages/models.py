@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import peewee
 
 from shared import clock
-from shared.db import Database, IdField, TimestampField, id_field
+from shared.db import Database, IdField, TimestampField, execute, id_field
 from shared.emails import MAX_EMAIL
 from shared.feed import PositionColumns
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
@@ -153,7 +153,7 @@ class Notification(Model):
         indexes = (
             (("user_id", "key"), True),
             (("user_id", "created_at", "id"), False),
-            (("user_id", "read"), False),
+            (("user_id", "read", "likes"), False),
         )
 
     @classmethod
@@ -163,19 +163,20 @@ class Notification(Model):
         return (
             cls.select(cls, *actor)
             .join(Person, peewee.JOIN.LEFT_OUTER, on=(Person.id == cls.actor_id))
-            .where(cls.user_id == user_id, cls._is_shown())
-            .objects()
+            .where(cls.user_id == user_id, cls.likes.is_null() | (cls.likes > 0))
+            .namedtuples()
         )
 
     @classmethod
-    def count(cls, user_id: str, *conditions: Any) -> int:
-        """Count what a user is told, under these conditions besides."""
-        number: int = cls.select().where(cls.user_id == user_id, cls._is_shown(), *conditions).count()
-        return number
-
-    @classmethod
-    def _is_shown(cls) -> Any:
-        return cls.likes.is_null() | (cls.likes > 0)
+    def count(cls, user_id: str) -> tuple[int, int]:
+        """Count what a user is told, and what of that is not read."""
+        total, unread = execute(
+            database,
+            "SELECT COUNT(*), COUNT(*) FILTER (WHERE NOT read) FROM notification"
+            " WHERE user_id = ? AND (likes IS NULL OR likes > 0)",
+            (user_id,),
+        ).fetchone()
+        return total, unread
 
 
 class Liker(Model):

@@ -40,7 +40,7 @@ def models(db: peewee.Database) -> list[type[peewee.Model]]:
             indexes = (
                 (("user_id", "key"), True),
                 (("user_id", "created_at", "id"), False),
-                (("user_id", "read"), False),
+                (("user_id", "read", "likes"), False),
             )
 
     class Liker(Model):

@@ -29,8 +29,8 @@ blp = Blueprint("notifications", __name__, url_prefix="/api/notifications", desc
 def index(args: dict[str, Any]) -> Response:
     """List what one is told, the newest first, and count what is not read."""
     user_id = require_user().user_id
-    rows = paginate(Notification.of(user_id), NEWEST_NOTIFICATION, args, lambda: Notification.count(user_id))
-    unread = Notification.count(user_id, ~Notification.read)
+    total, unread = Notification.count(user_id)
+    rows = paginate(Notification.of(user_id), NEWEST_NOTIFICATION, args, lambda: total)
     return respond([notification_item(row) for row in rows], unread=unread)
 
 

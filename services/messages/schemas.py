@@ -138,10 +138,10 @@ def notification_item(row: Any) -> dict[str, Any]:
     return item | {name: value for name, value in about.items() if value is not None}
 
 
-class Topics(ma.fields.Field[frozenset[str]]):
+class Topics(ma.fields.String):
     """Names of topics, separated by commas."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> frozenset[str]:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         words = {word.strip() for word in str(value).split(",")}
         if not words <= {*TOPICS, NOTIFICATION}:
             raise ma.ValidationError(f"Must be some of {', '.join((*TOPICS, NOTIFICATION))}, separated by commas.")

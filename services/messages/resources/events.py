@@ -22,7 +22,8 @@ _event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 
 @blp.route("", methods=["GET"])
 @blp.arguments(EventsQuerySchema, location="query")
-@blp.response(200, content_type="text/event-stream")
+@blp.response(200)
+@blp.doc(responses={"200": {"content": {"text/event-stream": {"schema": {"type": "string"}}}}})
 def listen(args: dict[str, Any]) -> Response:
     """Listen to what happens, as Server-Sent Events; `Last-Event-ID` tells first what was missed."""
     response = Response(content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -48,7 +48,7 @@ def _post_deleted(fact: Fact) -> None:
         _take_back("post.deleted", fact)
 
 
-def _comment_deleted(fact: Fact) -> None:
+def _comment_gone(fact: Fact) -> None:
     if fact["data"].get("wasVisible"):
         _take_back("comment.deleted", fact)
 
@@ -60,6 +60,6 @@ HANDLERS: dict[str, Callable[[Fact], None]] = {
     "comment.created": partial(_tell, "comment.created", COMMENT),
     "comment.shown": partial(_tell, "comment.created", COMMENT),
     "comment.updated": partial(_tell, "comment.updated", COMMENT),
-    "comment.hidden": partial(_take_back, "comment.deleted"),
-    "comment.deleted": _comment_deleted,
+    "comment.hidden": _comment_gone,
+    "comment.deleted": _comment_gone,
 }

@@ -98,7 +98,7 @@ def _tell_change(comment: Comment, was: str) -> None:
     about = {"id": comment.id, "postId": post.id}
     if comment.status != VISIBLE:
         if was == VISIBLE:
-            feed.publish("comment.hidden", comment.id, about)
+            feed.publish("comment.hidden", comment.id, about | {"wasVisible": post.listed_at is not None})
     elif post.listed_at:
         if was == VISIBLE:
             feed.publish("comment.updated", comment.id, _fact(comment, post))

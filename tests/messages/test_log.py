@@ -112,6 +112,7 @@ def test_a_post_that_is_not_to_be_seen_any_more_takes_along_what_was_told_of_it(
         fact("post.updated", "p", **A_POST),
         fact("post.deleted", "p", wasListed=False),
         fact("comment.deleted", "c", postId="p", wasVisible=False),
+        fact("comment.hidden", "c", postId="p", wasVisible=False),
     ],
 )
 def test_nothing_is_told_of_what_nobody_could_see(app: Flask, hidden: dict[str, Any]) -> None:
@@ -129,7 +130,7 @@ def test_comments_are_told_while_they_are_to_be_seen(app: Flask) -> None:
     told = tell(
         fact("comment.created", "c", **about, **private),
         fact("comment.updated", "c", **about),
-        fact("comment.hidden", "c", **about),
+        fact("comment.hidden", "c", **about, wasVisible=True),
         fact("comment.shown", "c", **about, **private),
     )
     whole = {"id": "c", "authorId": "ann", **about}

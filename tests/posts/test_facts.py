@@ -52,7 +52,7 @@ def test_the_life_of_a_comment_is_told(
     assert facts(*COMMENTS)[1:] == [
         ("comment.created", reply["id"], whole),
         ("comment.updated", reply["id"], whole),
-        ("comment.hidden", reply["id"], about),
+        ("comment.hidden", reply["id"], about | {"wasVisible": True}),
         ("comment.shown", reply["id"], whole),
         ("comment.deleted", reply["id"], about | {"wasVisible": True}),
     ]
@@ -69,7 +69,8 @@ def test_of_a_comment_that_nobody_may_see_only_its_end_is_told(
     for status in ("hidden", "visible"):
         client.patch(path, json={"status": status}, headers=moderator)
     client.delete(path, headers=ann)
-    assert [kind for kind, *_ in facts(*COMMENTS)] == ["comment.hidden", "comment.deleted"]
+    told = [(kind, data["wasVisible"]) for kind, _, data in facts(*COMMENTS)]
+    assert told == [("comment.hidden", False), ("comment.deleted", False)]
 
 
 def test_likes_are_told_and_taken_back(client: Client, ann: Headers, bob: Headers, write: Write) -> None:

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import urllib3
 
 from services.uploads import open_storage, s3
 from services.uploads.config import Config
+from services.uploads.disk import LocalStorage
 from services.uploads.s3 import NOTHING, S3Storage
 from services.uploads.sigv4 import Credentials, query_string, signed
 from services.uploads.storage import StorageDown
@@ -177,6 +179,16 @@ def test_a_long_list_comes_in_pages(storage: S3Storage, monkeypatch: pytest.Monk
     assert len(listed) == 5
     assert all(abs((clock.now() - stored.modified).total_seconds()) < 60 for stored in listed)
     assert len([request for request in line.requests if b"list-type=2" in request]) == 3
+
+
+def test_moving_from_a_folder_is_copying(storage: S3Storage, config: Config, s3: S3Server, tmp_path: Path) -> None:
+    store = replace(config, s3_endpoint=f"http://127.0.0.1:{s3.port}")
+    folder, place = tmp_path / "folder", key()
+    keep(LocalStorage(folder), place, b"0123456789")
+    for path in folder.glob("*/*"):
+        s3_server.put(store, str(path.relative_to(folder)), path.read_bytes())
+    assert [stored.key for stored in storage.list()] == [place]
+    assert read(storage, place, 2, 5) == b"234"
 
 
 def test_connections_are_used_again(storage: S3Storage, line: Line) -> None:

@@ -1,5 +1,6 @@
 """Messages to the owner: kept and mailed together, by everybody, read by moderators."""
 
+import threading
 from typing import Any
 from urllib.parse import urlencode
 
@@ -8,7 +9,7 @@ import pytest
 from flask import Flask
 
 from services.messages.config import Config
-from services.messages.models import ContactMessage, Mail, outbox
+from services.messages.models import ContactMessage, Mail, database, outbox
 from shared.ids import is_id, new_id
 from shared.mail import MailWorker
 from shared.mail_transport import SmtpTransport
@@ -170,6 +171,26 @@ def test_the_same_key_and_body_is_one_message(client: Client) -> None:
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.headers["X-Contact-Processed"] == "true"
     assert "contact-sent=true" in again.headers["Set-Cookie"]
+    assert kept() == (1, 1)
+
+
+def test_racing_repetitions_are_one_message(app: Flask) -> None:
+    headers, together, answers = {"Idempotency-Key": "k"}, threading.Barrier(6), []
+
+    def post() -> None:
+        together.wait()
+        try:
+            answers.append(app.test_client().post("/api/contact", json=written(), headers=headers))
+        finally:
+            database.close()
+
+    threads = [threading.Thread(target=post) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len({answer.data for answer in answers if answer.status_code == 201}) == 1
     assert kept() == (1, 1)
 
 

@@ -125,6 +125,18 @@ def test_each_service_runs_in_production_as_itself() -> None:
         assert service["read_only"]
 
 
+# Of the image, of the network between the containers, and what production does not let anybody choose.
+NOT_PASSED = re.compile(r"HOST|DATA_DIR|\w+_PORT|RATELIMIT_ENABLED").fullmatch
+
+
+def test_every_setting_that_an_operator_may_choose_reaches_its_service() -> None:
+    for name in set(COMPOSE["services"]) - BACKING:
+        module = importlib.import_module(f"services.{name}.config")
+        settings = {entry.metadata["name"] for entry in fields(module.Config)}
+        passed = set(COMPOSE["services"][name]["environment"])
+        assert not {setting for setting in settings - passed if not NOT_PASSED(setting)}, name
+
+
 def test_the_stack_does_not_start_without_its_secrets() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     assert all(rest == ":?" for name, rest in re.findall(r"\$\{(\w+)(..)", text) if SECRET.search(name))

@@ -204,10 +204,17 @@ def pass_on(
             return own_pages(environ, start_response)
         name = route.upstream
         answer = forward(breakers[name], pools[name], _request(environ, visit, route, trusted), visit)
-        start_response(answer.status, answer.headers)
+        said = answer.headers
+        if environ["REQUEST_METHOD"] == "OPTIONS":  # a service sees fewer patterns, which overlap in another way
+            said = [header for header in said if header[0].lower() != "allow"] + [("Allow", allowed(visit))]
+        start_response(answer.status, said)
         return answer.body
 
     return layer
+
+
+def allowed(visit: Visit) -> str:
+    return ", ".join(visit.node.allowed) if visit.node else ""
 
 
 def _request(environ: Environ, visit: Visit, route: Route, trusted: Sequence[client.Network]) -> Request:

@@ -9,6 +9,7 @@ from services.gateway.breaker import Breaker, forward_through
 from services.gateway.forward import Answer, Request
 from services.gateway.headers import Headers
 from services.gateway.pool import ClientGone, Pool
+from services.gateway.target import join_target
 from services.gateway.visit import Environ, Visit
 from shared.addresses import limiter_key
 from shared.metrics import Counter, Histogram
@@ -80,6 +81,7 @@ def _decisions(environ: Environ, visit: Visit) -> dict[str, Any]:
         "countedBy": visit.somebody.user_id if visit.somebody else limiter_key(visit.address),
         "refusal": visit.refusal.code if visit.refusal else None,
         "cache": visit.verdict or None,
+        "cacheKey": join_target(visit.path, visit.query) if route and route.cached else None,
         "upstreamMs": round(visit.waited * 1000, 1),
         "requestId": environ["postern.request_id"],
     }

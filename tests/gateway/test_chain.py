@@ -5,7 +5,7 @@ import pytest
 from services.gateway.target import split_target
 from shared.ids import new_id
 from shared.problems import Problem
-from tests.gateway.upstreams import Upstream
+from tests.gateway.upstreams import Upstream, response
 from tests.gateway.wsgi_client import WsgiClient
 
 JSON = {"Content-Type": "application/json"}
@@ -92,6 +92,12 @@ def test_a_method_that_is_not_allowed_says_which_are(client: WsgiClient) -> None
     response = client.request("DELETE", "/api/posts")
     assert response.header("Allow") == "GET, HEAD, OPTIONS, POST"
     assert response.json["allowedMethods"] == ["GET", "HEAD", "OPTIONS", "POST"]
+
+
+def test_the_answer_to_options_names_the_methods_of_the_table(client: WsgiClient, posts: Upstream) -> None:
+    posts.behaviour = lambda line: line.send(response(b"", "200 OK", "Allow: BREW")) if line.read() else None
+    answer = client.request("OPTIONS", "/api/posts")
+    assert (answer.status, answer.header("Allow")) == (200, "GET, HEAD, OPTIONS, POST")
 
 
 def test_head_and_plain_options_reach_the_service(client: WsgiClient, posts: Upstream) -> None:

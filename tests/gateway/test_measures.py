@@ -70,7 +70,7 @@ def test_every_answer_tells_where_its_time_went(client: WsgiClient) -> None:
 
 def test_an_admin_who_asks_is_told_what_was_decided(client: WsgiClient) -> None:
     admin = as_user("admin", "0190a0a0-0000-7000-8000-000000000001") | {"X-Explain": "1"}
-    told = json.loads(str(client.get("/api/posts/caf%c3%a9", admin).header("X-Explain")))
+    told = json.loads(str(client.get("/api/posts/caf%c3%a9?x=1", admin).header("X-Explain")))
     assert told | {"upstreamMs": 0, "requestId": ""} == {
         "client": "192.0.2.1",
         "user": "0190a0a0-0000-7000-8000-000000000001",
@@ -82,6 +82,7 @@ def test_an_admin_who_asks_is_told_what_was_decided(client: WsgiClient) -> None:
         "countedBy": "0190a0a0-0000-7000-8000-000000000001",
         "refusal": None,
         "cache": "BYPASS",
+        "cacheKey": "/api/posts/caf%C3%A9?x=1",
         "upstreamMs": 0,
         "requestId": "",
     }

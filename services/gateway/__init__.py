@@ -31,6 +31,7 @@ HTTPS_ONLY = [("Strict-Transport-Security", "max-age=31536000; includeSubDomains
 def create_app(config: Config | None = None) -> Flask:
     """Return the gateway: the chain of layers in front of a Flask app that serves the gateway's own pages."""
     config = config or Config.from_environment()
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     blueprints = [hello.blp, health.blp, errors.blp, links.blp, docs.blp, proxy.blp]
     app = create_service("gateway", config, blueprints)
     pools = {name: Pool(name, url) for name, url in config.upstreams.items()}
@@ -92,7 +93,7 @@ def chain(
     """Show the way of a request, from the last step to the first."""
     table, cors, trusted = RouteTable(), Cors(config.cors_origins), config.trusted_proxies
 
-    app = layers.pass_on(own_pages, pools, breakers, trusted)
+    app = layers.pass_on(own_pages, pools, breakers, trusted, config.data_dir)
     app = reuse_answers(app, store, views.note)
     app = layers.check_rights(app)
     app = layers.count(app, window if config.ratelimit_enabled else None, observe=config.ratelimit_observe)

@@ -1,8 +1,11 @@
 """Read a client's body in blocks: count it, bound it, and tell a broken one from a whole one."""
 
 import sys
+import tempfile
 from collections.abc import Iterator
-from typing import Protocol
+from functools import partial
+from pathlib import Path
+from typing import IO, Protocol
 
 from shared.problems import Problem
 
@@ -51,6 +54,9 @@ class ClientBody:
             if block := self._read(BLOCK):
                 yield block
 
+    def close(self) -> None:
+        """Let go of what is kept of it."""
+
     def _read(self, size: int) -> bytes:
         wanted = size if self.length is None else min(size, self.length - self._seen)
         block = self._read_block(wanted)
@@ -79,3 +85,44 @@ class ClientBody:
         except Exception as error:  # any other server has its own errors for a broken body
             raise Problem("BAD_REQUEST", "The body broke off or is not valid chunked coding.") from error
         return b"".join(pieces)
+
+
+class SpooledBody(ClientBody):
+    """A body that waits in a nameless file until all of it is there, so that a slow client keeps no upstream waiting.
+
+    Where a part is of use, one that breaks off is passed on as far as it came, and breaks off there too.
+    """
+
+    def __init__(self, stream: Readable, length: int | None, limit: int, folder: Path, takes_part: bool) -> None:
+        super().__init__(stream, length, limit)
+        self._takes_part = takes_part
+        self._broken: Problem | None = None
+        self._file = None if self.whole else tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by `close`)
+        if self._file:
+            self._fill(self._file)
+
+    def _fill(self, file: IO[bytes]) -> None:
+        try:
+            file.writelines(super().rest())
+        except OSError as error:
+            raise Problem("STORAGE_FULL") from error
+        except Problem as problem:
+            if problem.code == "PAYLOAD_TOO_LARGE" or not self._takes_part:
+                file.close()
+                raise
+            self._broken = problem
+        else:
+            self.length = self._seen
+        self.whole = False
+        file.seek(0)
+
+    def rest(self) -> Iterator[bytes]:
+        """Yield the blocks after the first; raise what broke the body off."""
+        if self._file:
+            yield from iter(partial(self._file.read, BLOCK), b"")
+        if self._broken:
+            raise self._broken
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from services.gateway import client, headers, policy
@@ -193,8 +194,9 @@ def pass_on(
     pools: Mapping[str, Pool],
     breakers: Mapping[str, Breaker],
     trusted: Sequence[client.Network],
+    spool: Path,
 ) -> WsgiApp:
-    """Forward to the upstream that owns the route, or to the gateway's own pages."""
+    """Forward to the upstream that owns the route, or to the gateway's own pages; `spool` is where bodies wait."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
@@ -203,7 +205,12 @@ def pass_on(
             point_at(environ, visit.path)
             return own_pages(environ, start_response)
         name = route.upstream
-        answer = forward(breakers[name], pools[name], _request(environ, visit, route, trusted), visit)
+        request = _request(environ, visit, route, trusted, spool if route.spooled else None)
+        try:
+            answer = forward(breakers[name], pools[name], request, visit)
+        finally:
+            if request.body:
+                request.body.close()
         said = answer.headers
         if environ["REQUEST_METHOD"] == "OPTIONS":  # a service sees fewer patterns, which overlap in another way
             said = [header for header in said if header[0].lower() != "allow"] + [("Allow", allowed(visit))]
@@ -217,7 +224,9 @@ def allowed(visit: Visit) -> str:
     return ", ".join(visit.node.allowed) if visit.node else ""
 
 
-def _request(environ: Environ, visit: Visit, route: Route, trusted: Sequence[client.Network]) -> Request:
+def _request(
+    environ: Environ, visit: Visit, route: Route, trusted: Sequence[client.Network], spool: Path | None
+) -> Request:
     scheme, host = client.scheme_and_host(environ, trusted)
     passed = headers.to_upstream(
         headers.from_environ(environ),
@@ -230,7 +239,7 @@ def _request(environ: Environ, visit: Visit, route: Route, trusted: Sequence[cli
         environ["REQUEST_METHOD"],
         join_target(visit.path, visit.query),
         passed,
-        client_body(environ, route.max_body),
+        client_body(environ, route.max_body, spool),
         route.first_byte,
         lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
         None if "postern.shared" in environ else environ.get("gunicorn.socket"),

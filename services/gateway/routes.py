@@ -31,7 +31,8 @@ class Route:
     `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way
     to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries. `form` says
     that the service takes plain HTML forms. Where `cached` is true, reads by strangers are kept as the service marks
-    them; it reads no cookie but the token there.
+    them; it reads no cookie but the token there. Where `spooled` is true, a service hears of a request when all of its
+    body has come.
     """
 
     pattern: str
@@ -44,6 +45,7 @@ class Route:
     reads_token: bool
     form: bool
     cached: bool
+    spooled: bool
 
 
 def row(
@@ -57,10 +59,11 @@ def row(
     reads_token: bool = True,
     form: bool = False,
     cached: bool = False,
+    spooled: bool = False,
 ) -> Route:
     """Make a row with what most rows share."""
     words = tuple(methods.split())
-    return Route(pattern, words, upstream, who, limit, max_body, first_byte, reads_token, form, cached)
+    return Route(pattern, words, upstream, who, limit, max_body, first_byte, reads_token, form, cached, spooled)
 
 
 USER, MODERATOR, ADMIN = Who.USER, Who.MODERATOR, Who.ADMIN
@@ -69,6 +72,7 @@ outside = partial(own, "GET POST PUT PATCH DELETE OPTIONS", who=USER)
 auth = partial(row, upstream="auth")
 posts = partial(row, upstream="posts", cached=True)
 uploads = partial(row, upstream="uploads")
+files_in = partial(uploads, who=USER, limit="upload", max_body=UPLOAD_LIMIT, first_byte=30.0, spooled=True)
 messages = partial(row, upstream="messages")
 sign_in = partial(auth, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
 own_form = partial(own, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
@@ -133,16 +137,16 @@ POSTS = (
 )
 
 UPLOADS = (
-    uploads("POST", "/api/upload", who=USER, limit="upload", max_body=UPLOAD_LIMIT),
-    uploads("POST", "/api/uploads", who=USER, limit="upload", max_body=UPLOADS_LIMIT, first_byte=60.0),
+    files_in("POST", "/api/upload"),
+    files_in("POST", "/api/uploads", max_body=UPLOADS_LIMIT, first_byte=60.0),
     uploads("GET", "/api/uploads", who=USER),
     uploads("GET PATCH DELETE", "/api/uploads/{id}", who=USER),
     uploads("POST", "/api/uploads/{id}/sign", who=USER),
-    uploads("POST", "/api/uploads/tus", who=USER, limit="upload", max_body=UPLOAD_LIMIT),
-    uploads("HEAD PATCH DELETE", "/api/uploads/tus/{id}", who=USER, max_body=UPLOAD_LIMIT, first_byte=30.0),
+    files_in("POST", "/api/uploads/tus"),
+    files_in("HEAD PATCH DELETE", "/api/uploads/tus/{id}", limit="general"),
     uploads("GET", "/api/files/by-id/{id}", limit="files"),
     uploads("GET", "/api/files/{userId}/{path…}", limit="files"),
-    uploads("POST PUT", "/api/files/{userId}/{path…}", who=USER, limit="upload", max_body=UPLOAD_LIMIT),
+    files_in("POST PUT", "/api/files/{userId}/{path…}"),
     uploads("DELETE", "/api/files/{userId}/{path…}", who=USER),
 )
 

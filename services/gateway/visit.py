@@ -4,10 +4,11 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-from services.gateway.body import ClientBody, content_length
+from services.gateway.body import ClientBody, SpooledBody, content_length
 from services.gateway.headers import Headers
 from services.gateway.routes import Node, Route
 from shared.credentials import Identity
@@ -56,14 +57,16 @@ def point_at(environ: Environ, path: str) -> None:
     environ["SCRIPT_NAME"] = ""
 
 
-def client_body(environ: Environ, limit: int) -> ClientBody | None:
-    """Return the request's body with its first block read, None when there is none."""
+def client_body(environ: Environ, limit: int, spool: Path | None = None) -> ClientBody | None:
+    """Return the request's body with its first block read, None when there is none; all read with a folder for it."""
     length = content_length(environ.get("CONTENT_LENGTH", ""))
     chunked = "HTTP_TRANSFER_ENCODING" in environ
     if chunked and length is not None:
         raise Problem("BAD_REQUEST", "Content-Length and Transfer-Encoding exclude each other.")
     if length is None and not chunked:
         return None
+    if spool:
+        return SpooledBody(environ["wsgi.input"], length, limit, spool, environ["REQUEST_METHOD"] == "PATCH")
     return ClientBody(environ["wsgi.input"], length, limit)
 
 

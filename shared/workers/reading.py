@@ -88,9 +88,10 @@ class Unreader(SocketUnreader):
 class WholeBody(Body):
     """A body that is refused as a Problem when it breaks off, drips or is not valid chunked coding."""
 
-    def __init__(self, request: Request, reader: Any) -> None:
+    def __init__(self, request: Request, reader: Any, held_back: bool) -> None:
         super().__init__(reader)
         self._request = request
+        self.held_back = held_back  # by a client that waits for 100 Continue (RFC 9110, section 10.1.1)
 
     @property
     def complete(self) -> bool:
@@ -100,6 +101,9 @@ class WholeBody(Body):
         return not self.reader.length
 
     def _read_reader(self, size: int) -> bytes:
+        if self.held_back:
+            self.held_back = False
+            self._request.unreader.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         expected = min(size, self.reader.length) if isinstance(self.reader, LengthReader) else 0
         try:
             data: bytes = super()._read_reader(size)
@@ -124,6 +128,7 @@ class StrictRequest(Request):
     """A request with a bound on all its headers together, and with a Host (RFC 9112, section 3.2)."""
 
     body: Any
+    _expected_100_continue: bool
 
     def parse(self, unreader: Unreader) -> bytes:
         unreader.request = self
@@ -142,7 +147,8 @@ class StrictRequest(Request):
         codings = [value for name, value in self.headers if name == "TRANSFER-ENCODING"]
         if codings and ",".join(codings).lower() != "chunked":
             raise UnsupportedTransferCoding(codings)
-        self.body = WholeBody(self, self.body.reader)
+        self.body = WholeBody(self, self.body.reader, self._expected_100_continue)
+        self._expected_100_continue = False  # gunicorn would say it before anybody has looked at the head
 
 
 class Parser(RequestParser):
@@ -172,7 +178,7 @@ class Parser(RequestParser):
         """Read and drop the rest of a body, within bounds; False when the connection cannot be used any more."""
         if not self.unread:
             return True
-        if self.mesg.body.failed:
+        if self.mesg.body.failed or self.mesg.body.held_back:
             return False
         self.unreader.expect_rest()
         try:

@@ -29,7 +29,8 @@ def test_a_large_body_with_a_broken_chunk_never_looks_whole_to_the_service(gatew
 
     uploads.behaviour = behave
     with gateway.raw() as connection:
-        head = f"POST /api/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nAuthorization: {TOKEN}\r\n\r\n"
+        line = "PATCH /api/uploads/tus/1 HTTP/1.1\r\nHost: x\r\n"
+        head = f"{line}Transfer-Encoding: chunked\r\nAuthorization: {TOKEN}\r\n\r\n"
         connection.sendall(head.encode() + b"30d40\r\n" + b"x" * 200_000 + b"\r\nzz\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
     assert closed.wait(5)

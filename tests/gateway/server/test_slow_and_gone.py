@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from services.gateway.pool import GLANCE
-from tests.gateway.server.running import Gateway, wait_until
+from tests.gateway.server.running import TOKEN, USER, Gateway, wait_until
 from tests.gateway.upstreams import Line, Upstream, echo, response
 
 
@@ -144,3 +144,80 @@ def test_silent_and_dripping_clients_cost_the_others_nothing(gateway: Gateway) -
     assert time.monotonic() - started < 2
     for connection in slow:
         connection.close()
+
+
+UPLOAD = b"POST /api/upload HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n" % TOKEN.encode()
+BLOCK = 64 * 1024
+
+
+def test_the_service_hears_of_an_upload_when_all_of_it_has_come(gateway: Gateway, uploads: Upstream) -> None:
+    with ExitStack() as clients:
+        slow = [clients.enter_context(gateway.raw()) for _ in range(200)]
+        for client in slow:
+            client.sendall(UPLOAD + b"Content-Length: %d\r\n\r\n" % (4 * BLOCK) + b"a" * 3 * BLOCK)
+        assert gateway.get("/api/uploads", headers=USER)[0] == 200
+        assert [request.target for request in uploads.received] == ["/api/uploads"]
+        slow[0].sendall(b"b" * BLOCK)
+        assert slow[0].recv(100).startswith(b"HTTP/1.1 200 ")
+        assert uploads.received[-1].body == b"a" * 3 * BLOCK + b"b" * BLOCK
+
+
+def test_an_upload_in_chunks_gets_a_length(gateway: Gateway, uploads: Upstream) -> None:
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (3 * BLOCK + 5, b"c" * (3 * BLOCK + 5))
+    gateway.talk(UPLOAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + body)
+    [request] = uploads.received
+    assert request.body == b"c" * (3 * BLOCK + 5)
+    assert request.header("content-length") == str(3 * BLOCK + 5)
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_the_part_that_came_is_passed_on_where_it_is_of_use(
+    gateway: Gateway, uploads: Upstream, resumable: bool
+) -> None:
+    heard: list[bytes] = []
+
+    def behave(line: Line) -> None:
+        while piece := line.socket.recv(65536):
+            heard.append(piece)
+
+    uploads.behaviour = behave
+    start = UPLOAD.replace(b"POST /api/upload", b"PATCH /api/uploads/tus/1") if resumable else UPLOAD
+    with gateway.raw() as client:
+        client.sendall(start + b"Content-Length: %d\r\n\r\n" % (9 * BLOCK) + b"d" * 3 * BLOCK)
+    if resumable:
+        wait_until(lambda: b"".join(heard).count(b"d" * BLOCK) == 3)
+        assert b"content-length: %d" % (9 * BLOCK) in b"".join(heard)
+    else:
+        wait_until(lambda: '"/api/upload"' in gateway.log.read_text())
+        assert heard == []
+
+
+@pytest.mark.parametrize("length", ["length", "chunks"])
+def test_an_upload_that_is_too_large_never_reaches_the_service(
+    gateway: Gateway, uploads: Upstream, length: str
+) -> None:
+    size = 13 * 1024 * 1024
+    framing = b"Content-Length: %d" % size if length == "length" else b"Transfer-Encoding: chunked"
+    start = b"" if length == "length" else b"%x\r\n" % size
+    with gateway.raw() as client:
+        client.sendall(UPLOAD + framing + b"\r\nConnection: close\r\n\r\n" + start)
+        for _ in range(13):
+            client.sendall(b"e" * 1024 * 1024)
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+    assert uploads.received == []
+
+
+def test_nothing_is_asked_of_a_client_that_waits_to_send_too_much(gateway: Gateway, uploads: Upstream) -> None:
+    with gateway.raw() as client:
+        client.sendall(UPLOAD + b"Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"100 Continue" not in answer
+    assert uploads.received == []
+
+
+def test_the_files_of_uploads_are_gone_afterwards(gateway: Gateway, uploads: Upstream) -> None:
+    before = gateway.open_files()
+    for _ in range(3):
+        gateway.talk(UPLOAD + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % (3 * BLOCK) + b"f" * 3 * BLOCK)
+    wait_until(lambda: gateway.open_files() <= before + 1)

@@ -70,6 +70,8 @@ class Application(BaseApplication):
     def load_config(self) -> None:
         for name, value in self._settings.items():
             self.cfg.set(name, value)
+        # Kept as attributes, since gunicorn looks a setting up 18 times for a request, and takes a while each time.
+        vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
 
     def load(self) -> Any:
         return self._load()
@@ -168,6 +170,10 @@ def _parts(processes: int) -> int:
 
 
 def _start_background(worker: Any) -> None:
+    """Start what runs beside the requests; look for garbage more seldom, as what is loaded by now stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
     for start in _callables(worker, "postern.background"):
         start()
 

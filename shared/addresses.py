@@ -1,21 +1,21 @@
 """Where a request comes from, and which addresses are one customer's."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-
-from flask import request
+from typing import Any
 
 Address = IPv4Address | IPv6Address
 
 
-def client_address() -> str:
-    """Return where the request to a service came from.
+def client_address(environ: Mapping[str, Any]) -> str:
+    """Return where a request to a service came from.
 
     The gateway puts the address that it has verified into X-Forwarded-For; from a peer that is neither on this
     machine nor in a private network the header says nothing.
     """
-    peer = request.remote_addr or ""
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64]
+    peer, said = str(environ.get("REMOTE_ADDR", "")), str(environ.get("HTTP_X_FORWARDED_FOR", ""))
+    forwarded = said.rpartition(",")[2].strip()[:64]
     near = parse(peer)
     return forwarded if near and near.is_private and parse(forwarded) else peer[:64]
 

@@ -71,7 +71,7 @@ class Application(BaseApplication):
         for name, value in self._settings.items():
             self.cfg.set(name, value)
         # Kept as attributes, since gunicorn looks a setting up 18 times for a request, and takes a while each time.
-        vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
 
     def load(self) -> Any:
         return self._load()

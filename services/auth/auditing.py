@@ -15,7 +15,7 @@ def audit(kind: str, user_id: str | None, **detail: Any) -> None:
     The actor is whoever is signed in to the request: nobody for a login, or for a command.
     """
     if has_request_context():
-        address, request_id = client_address(), request.environ.get("postern.request_id", "")
+        address, request_id = client_address(request.environ), request.environ.get("postern.request_id", "")
     else:
         address, request_id = "", ""
     AuditEvent.create(

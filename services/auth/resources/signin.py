@@ -89,7 +89,7 @@ def logout(_data: dict[str, Any]) -> Response:
 
 
 def _open_session(user: Any, remember: bool) -> Signin:
-    return sessions.open_session(user, remember, request.headers.get("User-Agent", ""), client_address())
+    return sessions.open_session(user, remember, request.headers.get("User-Agent", ""), client_address(request.environ))
 
 
 def _signed_in(signin: Signin, status: int = 200, *, remember: bool = False) -> Response:

@@ -36,7 +36,7 @@ def listen(args: dict[str, Any]) -> Response:
     if NOTIFICATION in topics and claims is None:
         raise Problem("UNAUTHORIZED", "Notifications are for whoever is signed in.")
     position, missed = _position(request.headers.get("Last-Event-ID") or args.get("last_event_id"))
-    key = claims.user_id if claims else limiter_key(client_address())
+    key = claims.user_id if claims else limiter_key(client_address(request.environ))
     streams: Streams = current_app.extensions["postern.streams"]
     streams.admit(key, PER_USER if claims else PER_ADDRESS)
     request.environ[KEY] = Stream(key, frozenset(topics), claims, position, greeting(position, missed))

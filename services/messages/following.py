@@ -73,6 +73,7 @@ class AuthReader(FactReader):
         moment = clock.now() - SETTLED
         for page in self.pages("/internal/users"):
             with database.atomic():
+                log.lock()
                 for user in page.rows:
                     Person.remember(user["id"], user["name"], user["avatar"], moment)
                 for user_id in Person.known(page.after, page.last) - page.ids:

@@ -17,14 +17,14 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--remote-debugging-pipe",
 )  # fmt: skip
-PATIENCE = 20  # seconds until a browser that hangs is killed
+PATIENCE = 20.0  # seconds until a browser that hangs is killed
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Browser:
     """One tab of a fresh profile."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
         program = next((found for name in NAMES if (found := shutil.which(name))), None)
         if program is None:
             pytest.skip("there is no Chromium here")
@@ -41,7 +41,7 @@ class Browser:
         )
         os.close(to_browser)
         os.close(from_browser)
-        self._timer = threading.Timer(PATIENCE, self._process.kill)
+        self._timer = threading.Timer(patience, self._process.kill)
         self._timer.start()
         self._number = 0
         self._unread = b""

@@ -112,8 +112,17 @@ def front_end() -> Iterator[FrontEnd]:
 
 
 @pytest.fixture
+def site(front_end: FrontEnd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An installation that knows the front end."""
+    running = Stack(tmp_path_factory.mktemp("site"), CORS_ORIGINS=front_end.origin)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
-    running = Browser(tmp_path / "profile")
+    running = Browser(tmp_path / "profile", patience=60)
     yield running
     running.close()
 
@@ -132,40 +141,35 @@ def heard(browser: Browser) -> list[Told]:
 
 
 def test_a_browser_hears_by_cookie_and_by_ticket_and_comes_back_after_a_restart(
-    browser: Browser, front_end: FrontEnd, tmp_path: Path
+    site: Stack, front_end: FrontEnd, browser: Browser
 ) -> None:
-    stack = Stack(tmp_path / "stack", CORS_ORIGINS=front_end.origin)
-    (tmp_path / "stack").mkdir()
-    stack.start()
-    try:
-        gateway = f"http://localhost:{stack.ports['gateway']}"
-        author, reader = stack.register("Author"), stack.register("Reader")
-        post = stack.publish(author["accessToken"])
-        browser.open(front_end.origin + "/")
-        login = {"email": author["user"]["email"], "password": "a long secret", "rememberMe": True}
-        browser.evaluate(
-            f"await fetch('{gateway}/api/auth/login', {{method: 'POST', credentials: 'include',"
-            f" headers: {{'Content-Type': 'application/json'}}, body: `{orjson.dumps(login).decode()}`}})"
-        )
-        browser.evaluate(f"const ADDRESS = '{gateway}/api/events', WITH = true; {LISTEN}")
-        wait_until(lambda: heard(browser), 5)
-        comment = {"content": "What a post."}
-        assert stack.post(f"/api/posts/{post['id']}/comments", comment, reader["accessToken"])[0] == 201
-        wait_until(lambda: [event for event in heard(browser) if event.topic == "notification"], 5)
-        os.kill(masters(stack)["messages"], signal.SIGTERM)
-        again = stack.publish(author["accessToken"], "Written meanwhile")
-        wait_until(lambda: [event for event in heard(browser) if event.data.get("id") == again["id"]], 15)
-        assert [event.topic for event in heard(browser)][-2:] == ["connected", "post.published"]
-        browser.evaluate("source.close()")
+    gateway = f"http://localhost:{site.ports['gateway']}"
+    author, reader = site.register("Author"), site.register("Reader")
+    post = site.publish(author["accessToken"])
+    browser.open(front_end.origin + "/")
+    login = {"email": author["user"]["email"], "password": "a long secret", "rememberMe": True}
+    browser.evaluate(
+        f"await fetch('{gateway}/api/auth/login', {{method: 'POST', credentials: 'include',"
+        f" headers: {{'Content-Type': 'application/json'}}, body: `{orjson.dumps(login).decode()}`}})"
+    )
+    browser.evaluate(f"const ADDRESS = '{gateway}/api/events', WITH = true; {LISTEN}")
+    wait_until(lambda: heard(browser), 5)
+    comment = {"content": "What a post."}
+    assert site.post(f"/api/posts/{post['id']}/comments", comment, reader["accessToken"])[0] == 201
+    wait_until(lambda: [event for event in heard(browser) if event.topic == "notification"], 5)
+    os.kill(masters(site)["messages"], signal.SIGTERM)
+    wait_until(lambda: browser.evaluate("return source.readyState") == 0, 5)
+    again = site.publish(author["accessToken"], "Written meanwhile")
+    wait_until(lambda: [event for event in heard(browser) if event.data.get("id") == again["id"]], 15)
+    assert [event.topic for event in heard(browser)][-2:] == ["connected", "post.published"]
+    browser.evaluate("source.close()")
 
-        ticket = stack.post("/api/events/ticket", None, author["accessToken"])[1]["data"]["ticket"]
-        browser.evaluate(f"const ADDRESS = '{gateway}/api/events?ticket={ticket}', WITH = false; {LISTEN}")
-        wait_until(lambda: heard(browser), 5)
-        stack.request("POST", "/api/auth/logout", token=author["accessToken"])
-        wait_until(lambda: browser.evaluate("return source.readyState") == 2, 8)  # after the 401 to the used ticket
-        assert ticket not in stack.log.read_text()
-    finally:
-        stack.stop()
+    ticket = site.post("/api/events/ticket", None, author["accessToken"])[1]["data"]["ticket"]
+    browser.evaluate(f"const ADDRESS = '{gateway}/api/events?ticket={ticket}', WITH = false; {LISTEN}")
+    wait_until(lambda: heard(browser), 5)
+    site.request("POST", "/api/auth/logout", token=author["accessToken"])
+    wait_until(lambda: browser.evaluate("return source.readyState") == 2, 8)  # after the 401 to the used ticket
+    assert ticket not in site.log.read_text()
 
 
 def test_a_stream_ends_soon_after_its_session(stack: Stack) -> None:

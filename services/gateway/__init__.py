@@ -17,7 +17,8 @@ from services.gateway.openapi import Documents
 from services.gateway.pool import Pool
 from services.gateway.purging import PurgingReader
 from services.gateway.resources import docs, errors, health, hello, links, proxy
-from services.gateway.routes import RouteTable
+from services.gateway.routes import STREAMING, RouteTable
+from services.gateway.shares import Shares
 from services.gateway.store import Store
 from services.gateway.views import Views
 from shared.app import create_service, run_in_background
@@ -34,7 +35,7 @@ def create_app(config: Config | None = None) -> Flask:
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     blueprints = [hello.blp, health.blp, errors.blp, links.blp, docs.blp, proxy.blp]
     app = create_service("gateway", config, blueprints)
-    pools = {name: Pool(name, url) for name, url in config.upstreams.items()}
+    pools = {name: Pool(name, url, Shares() if name in STREAMING else None) for name, url in config.upstreams.items()}
     breakers = {name: Breaker(name) for name in pools}
     store = make_store(config)
     views = Views(config)

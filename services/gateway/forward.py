@@ -23,7 +23,7 @@ SILENCE = 60.0  # between two pieces of an event stream, which says something ev
 class Request:
     """What to send, and for how many seconds to wait for an answer; `cut` is called before a broken answer ends.
 
-    When `client` ends its connection meanwhile, nobody goes on waiting for the upstream.
+    When `client` ends its connection meanwhile, nobody goes on waiting for the upstream. It counts as one of `who`.
     """
 
     method: str
@@ -33,6 +33,7 @@ class Request:
     first_byte: float
     cut: Callable[[], None]
     client: socket.socket | None = None
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,11 @@ def forward(pool: Pool, request: Request) -> Answer:
     """
     repeatable = request.method in IDEMPOTENT and (request.body is None or request.body.whole)
     try:
-        return Exchange(pool, request, pool.acquire()).run()
+        return Exchange(pool, request, pool.acquire(request.who)).run()
     except Lost:
         if not repeatable:
             raise
-    return Exchange(pool, request, pool.acquire(fresh=True)).run()
+    return Exchange(pool, request, pool.acquire(request.who, fresh=True)).run()
 
 
 class Exchange:
@@ -123,7 +124,7 @@ class Exchange:
         if not self._released:
             self._released = True
             clean = self._sent and self._parser.complete and self._parser.reusable
-            self._pool.release(self._connection, reusable=clean)
+            self._pool.release(self._connection, self._request.who, reusable=clean)
             self._parser.forget()
 
     def _send(self) -> None:

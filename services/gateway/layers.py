@@ -32,7 +32,6 @@ from services.gateway.visit import (
     reset_on_close,
 )
 from shared import credentials, forms
-from shared.addresses import limiter_key
 from shared.csrf import Csrf, is_form
 from shared.problems import Problem
 from shared.request_id import WsgiApp
@@ -164,7 +163,7 @@ def count(app: WsgiApp, window: Window | None, *, observe: bool) -> WsgiApp:
         visit: Visit = environ[KEY]
         name = visit.route.limit if visit.route else "general"
         if name is not None:
-            key = visit.somebody.user_id if visit.somebody else limiter_key(visit.address)
+            key = visit.counted_by
             verdict = window.hit(CLASSES[name], key)
             visit.extra += verdict.headers()
             if not verdict.allowed:
@@ -243,4 +242,5 @@ def _request(
         route.first_byte,
         lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
         None if "postern.shared" in environ else environ.get("gunicorn.socket"),
+        visit.counted_by,
     )

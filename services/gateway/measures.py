@@ -11,7 +11,6 @@ from services.gateway.headers import Headers
 from services.gateway.pool import ClientGone, Pool
 from services.gateway.target import join_target
 from services.gateway.visit import Environ, Visit
-from shared.addresses import limiter_key
 from shared.metrics import Counter, Histogram
 from shared.problems import Problem
 
@@ -78,7 +77,7 @@ def _decisions(environ: Environ, visit: Visit) -> dict[str, Any]:
         "who": route.who.name.lower() if route else None,
         "upstream": route.upstream if route else None,
         "limit": route.limit if route else "general",
-        "countedBy": visit.somebody.user_id if visit.somebody else limiter_key(visit.address),
+        "countedBy": visit.counted_by,
         "refusal": visit.refusal.code if visit.refusal else None,
         "cache": visit.verdict or None,
         "cacheKey": join_target(visit.path, visit.query) if route and route.cached else None,

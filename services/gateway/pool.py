@@ -9,6 +9,7 @@ from collections import deque
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from services.gateway.shares import Shares
 from shared.problems import Problem
 
 CONNECT_TIMEOUT = 1.0
@@ -113,9 +114,9 @@ def has_gone(client: socket.socket) -> bool:
 
 
 class Pool:
-    """The connections to one upstream."""
+    """The connections to one upstream; with `shares` a client has so many of them at a time."""
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, shares: Shares | None = None) -> None:
         parts = urlsplit(url)
         self.name = name
         self.authority = parts.netloc
@@ -124,13 +125,24 @@ class Pool:
         self._streams: set[Connection] = set()
         self._lock = threading.Lock()
         self._busy = 0
+        self._shares = shares
         self.stopping = False
 
-    def acquire(self, *, fresh: bool = False) -> Connection:
+    def acquire(self, client: str, *, fresh: bool = False) -> Connection:
         """Return a rested connection, or a new one; raise Lost when there is none to be had.
 
         `fresh` passes over the rested ones, since one of them has just turned out to be dead.
         """
+        if self._shares:
+            self._shares.take(client)
+        try:
+            return self._acquire(fresh)
+        except BaseException:
+            if self._shares:
+                self._shares.give(client)
+            raise
+
+    def _acquire(self, fresh: bool) -> Connection:
         self._take_slot()
         try:
             return (None if fresh else self._rested()) or self._connect()
@@ -154,8 +166,10 @@ class Pool:
         for connection in list(self._streams):
             connection.hang_up()
 
-    def release(self, connection: Connection, *, reusable: bool) -> None:
+    def release(self, connection: Connection, client: str, *, reusable: bool) -> None:
         """Take a connection back; close it unless its exchange ended cleanly."""
+        if self._shares:
+            self._shares.give(client)
         with self._lock:
             if connection in self._streams:
                 self._streams.remove(connection)

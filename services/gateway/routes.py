@@ -167,6 +167,7 @@ SERVICES: dict[str, tuple[int, tuple[Route, ...]]] = {  # the port that each has
     "uploads": (8003, UPLOADS),
     "messages": (8004, MESSAGES),
 }
+STREAMING = {name for name, (_, rows) in SERVICES.items() if any(route.max_body > MIB for route in rows)}
 ROUTES = OWN + tuple(route for _, rows in SERVICES.values() for route in rows)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 from services.gateway.body import ClientBody, SpooledBody, content_length
 from services.gateway.headers import Headers
 from services.gateway.routes import Node, Route
+from shared.addresses import limiter_key
 from shared.credentials import Identity
 from shared.problems import Problem
 
@@ -37,6 +38,11 @@ class Visit:
     refusal: Problem | None = None
     waited: float = 0.0
     verdict: str = ""
+
+    @property
+    def counted_by(self) -> str:
+        """Return the user, else the client's address, that the request counts against."""
+        return self.somebody.user_id if self.somebody else limiter_key(self.address)
 
     def refuse(self, problem: Problem) -> None:
         """Note a refusal; the first one is the answer."""

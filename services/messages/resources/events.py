@@ -17,13 +17,14 @@ from shared.problems import Problem
 from shared.tokens import Claims, Verifier
 
 blp = Blueprint("events", __name__, url_prefix="/api/events", description="Live events")
+STREAM = {"description": "Events as they happen", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 _event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 
 
 @blp.route("", methods=["GET"])
 @blp.arguments(EventsQuerySchema, location="query")
 @blp.response(200)
-@blp.doc(responses={"200": {"content": {"text/event-stream": {"schema": {"type": "string"}}}}})
+@blp.doc(responses={"200": STREAM})
 def listen(args: dict[str, Any]) -> Response:
     """Listen to what happens, as Server-Sent Events; `Last-Event-ID` tells first what was missed."""
     response = Response(content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -59,6 +59,12 @@ def withdraw(subject: str) -> None:
     Event.delete().where((Event.subject == subject) | (Event.post_id == subject)).execute()
 
 
+def withdraw_told(subject: str) -> None:
+    """Take back what single users were told of a comment, or of a post and what hangs on it."""
+    about = (Event.subject == subject) | (Event.post_id == subject)
+    Event.delete().where(Event.user_id.is_null(False), about).execute()
+
+
 def forget(user_id: str) -> None:
     """Delete what only this user may hear, and what others have been told of the user."""
     names = (Event.topic == "notification") & Event.data.contains(user_id)

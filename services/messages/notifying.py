@@ -65,6 +65,7 @@ def tell_comment(fact: Fact) -> None:
 def withdraw_comment(fact: Fact) -> None:
     """Take along what users were told of a comment that is hidden or deleted."""
     Notification.delete().where(Notification.comment_id == fact["subject"]).execute()
+    log.withdraw_told(fact["subject"])
 
 
 def tell_like(fact: Fact) -> None:
@@ -104,6 +105,7 @@ def forget_post(fact: Fact) -> None:
     """Take along what users were told of a deleted post."""
     Notification.delete().where(Notification.post_id == fact["subject"]).execute()
     Liker.delete().where(Liker.post_id == fact["subject"]).execute()
+    log.withdraw_told(fact["subject"])
 
 
 def forget_posts() -> None:

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from services.messages import following, log, public
-from services.messages.models import Event, FeedPosition, database
+from services.messages.models import Event, FeedPosition, Notification, database
 from shared import clock
 from shared.ids import new_id
 
@@ -139,6 +139,24 @@ def test_comments_are_told_while_they_are_to_be_seen(app: Flask) -> None:
         ("comment.created", {"type": "comment.created", **whole}),
     ]
     assert [topic for topic, _ in tell(fact("comment.deleted", "c", **about, wasVisible=True))] == ["comment.deleted"]
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        fact("comment.hidden", "c", postId="p", wasVisible=False),
+        fact("comment.deleted", "c", postId="p", wasVisible=False),
+        fact("post.deleted", "p", wasListed=False),
+    ],
+)
+def test_what_a_user_was_told_goes_though_nobody_else_could_see_it_any_more(app: Flask, gone: dict[str, Any]) -> None:
+    """A comment was written while its post was to be seen, and is hidden when that is not any more."""
+    about = {"postId": "p", "parentId": None, "postAuthorId": "ben", "parentAuthorId": None}
+    with database.atomic():
+        for one in (fact("comment.created", "c", **about), gone):
+            following.OF_POSTS[one["type"]](one)
+    assert [topic for topic, _ in rows()] == ["comment.created"]
+    assert Notification.select().count() == 0
 
 
 def test_what_belongs_to_a_user_is_forgotten_with_the_user(app: Flask) -> None:

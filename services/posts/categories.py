@@ -6,7 +6,7 @@ import peewee
 
 from services.posts import slugs, text
 from services.posts.editing import lock_posts
-from services.posts.models import Category, Post, database
+from services.posts.models import Category, Post, database, feed
 from shared.db import is_postgres
 from shared.ids import is_id
 from shared.problems import Problem
@@ -44,12 +44,14 @@ def rename(category: Category, name: str) -> None:
         category.name, category.folded = name, text.fold(name)
         category.version += 1
         _saved(category, only=[Category.name, Category.folded, Category.version])
+        feed.publish("category.updated", category.id, {})
 
 
 def delete(category: Category) -> None:
     """Delete a locked category and take it from its posts, which are changed by that."""
     Post.update(category=None, version=Post.version + 1).where(Post.category == category).execute()
     category.delete_instance()
+    feed.publish("category.deleted", category.id, {})
 
 
 def _saved(category: Category, **how: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.posts.models import Category, database
+from services.posts.models import Category, Fact, database
 from tests.e2e.stack import wait_until
 from tests.helpers import NOBODY
 from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
@@ -115,6 +115,15 @@ def test_counts_follow_what_everybody_may_see(
         else:
             getattr(client, method)(address, json=change, headers=ann)
         assert (counts(client), counts(client, "/api/tags")) == (categories, tags), change
+
+
+def test_others_hear_when_a_category_shows_otherwise(client: Client, moderator: Headers, travel: Any) -> None:
+    address = f"{URL}/{travel['id']}"
+    for name in ("Travel & more", "Journeys"):
+        client.patch(address, json={"name": name}, headers=moderator)
+    client.delete(address, headers=moderator)
+    facts = [(fact.type, fact.subject) for fact in Fact.select().order_by(Fact.id)]
+    assert facts == [("category.updated", travel["id"]), ("category.deleted", travel["id"])]
 
 
 def test_the_most_used_tag_comes_first(client: Client, write: Write) -> None:

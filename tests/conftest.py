@@ -1,6 +1,7 @@
 """Fixtures for the tests of every service: who signs, what time it is, and which databases there are."""
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -20,6 +21,14 @@ POSTGRES = os.environ.get("POSTERN_TEST_POSTGRES", "postgresql://postgres@127.0.
 KEY_ID = "test-key"
 
 MakeToken = Callable[..., str]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuse parameters that differ from run to run: the processes that share the tests must see the same ones."""
+    ids = re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-7(?=[0-9a-f]{3}-)", item.nodeid)
+    made_just_now = new_id()[:5]
+    if any(found.startswith(made_just_now) for found in ids):
+        raise pytest.UsageError(f"{item.nodeid} has an id that was made in this run; take tests.helpers.NOBODY")
 
 
 class FrozenClock:

@@ -10,11 +10,11 @@ from flask import Flask
 
 from services.messages.config import Config
 from services.messages.models import ContactMessage, Mail, database, outbox
-from shared.ids import is_id, new_id
+from shared.ids import is_id
 from shared.mail import MailWorker
 from shared.mail_transport import SmtpTransport
 from tests.conftest import FrozenClock
-from tests.helpers import assert_problem
+from tests.helpers import NOBODY, assert_problem
 from tests.messages.conftest import AsUser, Client, Headers
 from tests.smtp_server import SmtpServer
 
@@ -238,7 +238,7 @@ def test_two_moderators_do_not_undo_each_other(client: Client, moderator: Header
     assert (fresh.status_code, fresh.json["data"]["status"]) == (200, "archived")
 
 
-@pytest.mark.parametrize("path", [new_id(), "1", "%00", "x" * 500])
+@pytest.mark.parametrize("path", [NOBODY, "1", "%00", "x" * 500])
 def test_what_is_not_there_is_not_found(client: Client, moderator: Headers, path: str) -> None:
     assert_problem(
         client.patch(f"/api/admin/contact/{path}", json={"status": "read"}, headers=moderator), 404, "NOT_FOUND"

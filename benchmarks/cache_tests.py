@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ def gateway(origin: str) -> WsgiApp:
     pool = Pool("origin", origin)
     pools: Mapping[str, Pool] = defaultdict(lambda: pool)
     breakers: Mapping[str, Breaker] = defaultdict(lambda: Breaker("origin"))
-    app = layers.pass_on(lambda *_: (), pools, breakers, ())
+    app = layers.pass_on(lambda *_: (), pools, breakers, (), Path(tempfile.gettempdir()))
     app = reuse_answers(app, Store(64 * 1024 * 1024), lambda *_: None, AS_THEY_COME)
     app = layers.find_route(app, Anything())
     return with_request_id(open_visit(app))

@@ -1,5 +1,6 @@
 import pytest
 
+from benchmarks import cache_tests
 from services.gateway.freshness import OURS, Terms, for_clients, matches, outward, parse_directives, tags, terms
 from services.gateway.headers import Headers
 
@@ -150,3 +151,7 @@ def test_clients_see_neither_tags_nor_leave_for_caches_that_cannot_be_purged() -
 )
 def test_a_condition_names_a_tag_or_not(condition: str, etag: str, same: bool) -> None:
     assert matches(condition, etag) is same
+
+
+def test_the_public_tests_for_caches_still_have_a_gateway_to_test() -> None:
+    assert callable(cache_tests.gateway("http://127.0.0.1:1"))

@@ -53,9 +53,9 @@ def measure(library: str, job: str) -> tuple[float, float, float]:
     if job == "import":
         return _cost(lambda: __import__("PIL.Image" if library == "pillow" else "pyvips"), 1)
     format, kind = job.split()
-    data = _sample(format)
+    data = sample(format)
     work = {"pillow": pillow, "vips": vips}[library](kind, format)
-    small = _sample(format, (40, 30))
+    small = sample(format, (40, 30))
     work(small)  # the import and what the library keeps
     return _cost(lambda: work(data), ROUNDS)
 
@@ -77,7 +77,7 @@ def _status(name: str) -> int:
     return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0])
 
 
-def _sample(format: str, size: tuple[int, int] | None = None) -> bytes:
+def sample(format: str, size: tuple[int, int] | None = None) -> bytes:
     """Make an image in another process, so that its making leaves nothing in this one."""
     width, height = size or SIZES[format]
     script = (
@@ -111,7 +111,7 @@ def pillow(kind: str, format: str) -> Callable[[bytes], bytes]:
 
 
 def vips(kind: str, format: str) -> Callable[[bytes], bytes]:
-    import pyvips
+    import pyvips  # type: ignore[import-not-found,unused-ignore]
 
     def work(data: bytes) -> bytes:
         if kind == "variant":

@@ -74,7 +74,8 @@ def connect(url: str) -> peewee.Database:
         prefer_psycopg3=True,
         field_types=FIELD_TYPES_POSTGRES,
         connect_timeout=5,
-        options=f"-c timezone=UTC -c statement_timeout={QUERY_TIMEOUT} -c lock_timeout={BUSY_TIMEOUT}",
+        # To compile a plan takes longer than any query here may.
+        options=f"-c timezone=UTC -c jit=off -c statement_timeout={QUERY_TIMEOUT} -c lock_timeout={BUSY_TIMEOUT}",
     )
 
 

@@ -1,5 +1,6 @@
 """Select what lists and single posts show: each in one query, along one index."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeAlias
@@ -99,6 +100,10 @@ class Filter:
     tags: tuple[str, ...] = ()
     category: str | None = None
 
+    def names_author(self) -> bool:
+        """Tell whether the author is given by a part of the name, which several may have."""
+        return bool(self.author) and not is_id(self.author or "")
+
     def on(self, query: Query, *, by_index: bool = True) -> Query:
         """Narrow posts to the author and the category."""
         # The sum of two texts has no index, so that the one of the order is taken.
@@ -113,14 +118,28 @@ class Filter:
 def chosen(filter: Filter, sort: str) -> tuple[Query, Order]:
     """Select the posts that everybody may see and that the filter leaves, and return the order.
 
-    Those of few posts are found by the filter's index and then sorted; else the order's index is walked.
+    Where no index has both, those of few posts are found by the filter's and then sorted; else the order's is walked.
     """
     tags = list(filter.tags)
     query, order = (listed_with(tags), LISTED_WITH_TAG[sort]) if tags else (listed(), LISTED[sort])
     query = filter.on(query)
-    if sort not in SORTED or filter == Filter() or query.limit(FEW + 1).count(clear_limit=False) <= FEW:
+    is_one_index = filter == Filter() or (sort not in SORTED and (tags or not filter.names_author()))
+    known = kept_total(filter)
+    if is_one_index or (known() if known else query.limit(FEW + 1).count(clear_limit=False)) <= FEW:
         return query, order
     return filter.on(_narrowed(listed(), _post.number, tags), by_index=False), order
+
+
+def kept_total(filter: Filter) -> Callable[[], int] | None:
+    """Return what reads the number of posts of one tag or one category, which is kept; None for any other filter."""
+    counts: Query
+    if filter == Filter(tags=filter.tags[:1]) and filter.tags:
+        counts = Tag.select(Tag.post_count).where(Tag.folded == text.fold(filter.tags[0]))
+    elif filter == Filter(category=filter.category) and filter.category:
+        counts = Category.select(Category.post_count).where(Category.slug == filter.category)
+    else:
+        return None
+    return lambda: counts.scalar() or 0
 
 
 def used_tags() -> Query:

@@ -6,7 +6,6 @@ index, so many publications, in which the post stands. Parts are asked from the 
 therefore even a word of every post costs the same at any number of posts.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -16,24 +15,27 @@ from shared.db import execute, is_postgres
 
 PART = 16_384  # publications
 MAX_FOUND = 10_000  # matches that are ranked and counted
-MAX_RANKED = 8  # words of a question that raise a post's rank
 WORD, TITLE, TAG, AUTHOR, LABEL, CATEGORY = "w", "t", "g", "a", "l", "c"  # kinds of lexemes
-WEIGHTS = {TITLE: 10, TAG: 3}  # what a word there adds; in the content nothing
-_END = 2**62
+END = 2**62  # after all publications
 
-_PARTS = """
-    SELECT string_agg(found.publication::text, ',')
+_IN_PARTS = """
+    SELECT {columns}
     FROM (
         SELECT one.publication
         FROM unnest(%s::bigint[]) AS part,
             LATERAL (
                 SELECT post_search.publication FROM post_search
-                WHERE lexemes @@ replace(%s, '@', part::text)::tsquery AND post_search.publication + 0 < %s
+                WHERE lexemes @@ replace(%s, '@', part::text)::tsquery
+                    AND post_search.publication + 0 < %s AND post_search.publication + 0 > %s
                 ORDER BY post_search.publication DESC
             ) AS one
         LIMIT %s
     ) AS found"""
-_PART = "SELECT rowid FROM post_search WHERE post_search MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"
+_IN_PART = """
+    SELECT rowid FROM post_search WHERE post_search MATCH ? AND rowid < ? AND rowid > ? ORDER BY rowid DESC LIMIT ?"""
+_COUNT = f"SELECT count(*), min(rowid) FROM ({_IN_PART})"  # noqa: S608 (own names)
+
+Groups = Sequence[Sequence[Term]]  # one lexeme out of each is to be there
 
 
 def lexemes(
@@ -84,59 +86,86 @@ class Question:
 
     def __init__(self, text: str, groups: Sequence[Sequence[tuple[str, str | int]]] = ()) -> None:
         self.terms = terms(text)
-        self._groups = [
-            [Term(f"{kind}@x{_plain(label)}", is_prefix=False) for kind, label in group] for group in groups
+        self._labels = [
+            [lexeme(kind, Term(_plain(label), is_prefix=False)) for kind, label in group] for group in groups
         ]
+        self._parts: Sequence[int] = range(last_publication() // PART, -1, -1)
+        if not self.terms or not all(groups):
+            self._parts = []
 
-    def newest(self, before: int = _END, limit: int = MAX_FOUND + 1) -> list[int]:
+    def count(self) -> tuple[int, int]:
+        """Return how many match, at most one more than are ranked, and the publication behind those that are ranked.
+
+        Then only the parts are asked that have some. To fetch so many takes longer than to find them.
+        """
+        pieces = _numbers(_asked([*self._words(), *self._labels]), self._parts, MAX_FOUND + 1)
+        self._parts = [least // PART for _, least in pieces]
+        found = sum(number for number, _ in pieces)
+        return found, pieces[-1][1] if found > MAX_FOUND else -1
+
+    def newest(self, before: int, limit: int) -> list[int]:
         """Return the publications that match, the newest first."""
-        if not self.terms or not all(self._groups):
-            return []
-        groups = [[_lexeme(WORD, term)] for term in self.terms] + self._groups
-        last = min(last_publication(), before)
-        return _find(groups, range(last // PART, -1, -1), before, limit)
+        return self.having(self._words(), before=before, limit=limit)
 
-    def scores(self, found: list[int]) -> Counter[int]:
-        """Return how far each of the publications is raised by where its words stand; the rest is 0."""
-        if not found:
-            return Counter()
-        parts = sorted({publication // PART for publication in found}, reverse=True)
-        among, scores = set(found), Counter[int]()
-        for kind, weight in WEIGHTS.items():
-            for term in self.terms[:MAX_RANKED]:
-                for publication in _find([[_lexeme(kind, term)]], parts, found[0] + 1, len(parts) * PART):
-                    if publication in among:
-                        scores[publication] += weight
-        return scores
+    def having(
+        self, words: Groups, without: Sequence[Term] = (), behind: int = -1, before: int = END, limit: int = END
+    ) -> list[int]:
+        """Return the publications between two with these lexemes and the labels, the newest first."""
+        parts = [part for part in self._parts if behind // PART <= part <= before // PART]
+        return _publications(_asked([*words, *self._labels], without), parts, behind, before, limit)
+
+    def _words(self) -> list[list[Term]]:
+        return [[lexeme(WORD, term)] for term in self.terms]
 
 
-def ranked(found: list[int], scores: Counter[int]) -> list[tuple[int, int]]:
-    """Return score and publication of what was found, the best first and among equals the newest."""
-    raised = sorted(((score, publication) for publication, score in scores.items()), reverse=True)
-    return raised + [(0, publication) for publication in found if publication not in scores]
-
-
-def _lexeme(kind: str, term: Term) -> Term:
+def lexeme(kind: str, term: Term) -> Term:
+    """Return what a word of that kind is in the index; the number of the part is to be put in."""
     return Term(f"{kind}@x{term.word}", term.is_prefix)
 
 
-def _find(groups: list[list[Term]], parts: Iterable[int], before: int, limit: int) -> list[int]:
+def _publications(asked: str, parts: Sequence[int], behind: int, before: int, limit: int) -> list[int]:
     if is_postgres(database):
-        asked = " & ".join(f"({' | '.join(_in_postgres(term) for term in group)})" for group in groups)
-        (found,) = database.execute_sql(_PARTS, (list(parts), asked, before, limit)).fetchone()
-        return [int(number) for number in found.split(",")] if found else []
-    asked = " AND ".join(f"({' OR '.join(_in_sqlite(term) for term in group)})" for group in groups)
-    return _in_parts(asked, parts, before, limit)
-
-
-def _in_parts(asked: str, parts: Iterable[int], before: int, limit: int) -> list[int]:
+        sql = _IN_PARTS.format(columns="string_agg(publication::text, ',')")
+        (listed,) = database.execute_sql(sql, (list(parts), asked, before, behind, limit)).fetchone()
+        return [int(number) for number in listed.split(",")] if listed else []
     found: list[int] = []
     cursor = database.cursor()
     for part in parts:
-        found.extend(chain.from_iterable(cursor.execute(_PART, (asked.replace("@", str(part)), before, limit))))
-        if len(found) >= limit:
+        rest = limit - len(found)
+        found.extend(chain.from_iterable(cursor.execute(_IN_PART, (_in(part, asked), before, behind, rest))))
+        if len(found) == limit:
             break
-    return found[:limit]
+    return found
+
+
+def _numbers(asked: str, parts: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """Return for each part that has any how many it has, and the least of them."""
+    if is_postgres(database):
+        sql = _IN_PARTS.format(columns="count(*), min(publication)") + f" GROUP BY publication / {PART} ORDER BY 2 DESC"
+        return list(database.execute_sql(sql, (list(parts), asked, END, -1, limit)).fetchall())
+    pieces, cursor = [], database.cursor()
+    for part in parts:
+        number, least = cursor.execute(_COUNT, (_in(part, asked), END, -1, limit)).fetchone()
+        if number:
+            pieces.append((number, least))
+            limit -= number
+        if not limit:
+            break
+    return pieces
+
+
+def _in(part: int, asked: str) -> str:
+    return asked.replace("@", str(part))
+
+
+def _asked(groups: Groups, without: Sequence[Term] = ()) -> str:
+    """Return what the database is asked, for any part."""
+    in_postgres = is_postgres(database)
+    write, either, both, but = (
+        (_in_postgres, " | ", " & ", " & !") if in_postgres else (_in_sqlite, " OR ", " AND ", " NOT ")
+    )
+    asked = both.join(f"({either.join(map(write, group))})" for group in groups)
+    return f"({asked}){but}({either.join(map(write, without))})" if without else asked
 
 
 def _in_postgres(term: Term) -> str:

@@ -165,8 +165,8 @@ def test_the_total_is_exact_for_all_posts_and_a_floor_for_many_matches(
 ) -> None:
     monkeypatch.setattr("shared.pagination.COUNT_CAP", 2)
     for _ in range(3):
-        write(tags=["all"])
-    for query, total, exact in (("", 3, True), ("?tag=all", 2, False), ("?author=ann", 2, False)):
+        write(tags=["all", "each"])
+    for query, total, exact in (("", 3, True), ("?tag=all&tag=each", 2, False), ("?author=ann", 2, False)):
         place = client.get(URL + query).json["pagination"]
         assert (place["total"], place["totalIsExact"]) == (total, exact)
 
@@ -225,16 +225,33 @@ def test_a_cursor_serves_its_own_list_only(client: Client, write: Write) -> None
     refused(client.get(f"{URL}?cursor={altered}"), 400, "VALIDATION_ERROR", "cursor")
 
 
-@pytest.mark.parametrize("query", ["", "&tag=a&tag=b", "&author=ann", "&tag=a&author=ann"])
+@pytest.mark.parametrize(
+    "query, queries", [("", 2), ("&tag=a", 2), ("&tag=a&tag=b", 2), ("&author=ann", 3), ("&tag=a&author=ann", 2)]
+)
 @pytest.mark.parametrize("limit", [1, 12])
-def test_a_list_costs_two_queries_whatever_its_length(
-    client: Client, as_user: AsUser, write: Write, limit: int, query: str
+def test_a_list_costs_the_same_queries_whatever_its_length(
+    client: Client, as_user: AsUser, write: Write, limit: int, query: str, queries: int
 ) -> None:
     for number in range(12):
         write(as_user(f"Ann {number}"), tags=["a", "b", "c"])
     client.get(URL)
-    with assert_query_count(2):
+    with assert_query_count(queries):
         assert len(client.get(f"{URL}?limit={limit}{query}").json["data"]) == limit
+
+
+def test_the_posts_of_one_tag_or_category_are_counted_exactly(
+    client: Client, write: Write, moderator: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.pagination.COUNT_CAP", 2)
+    home = client.post("/api/categories", json={"name": "Home"}, headers=moderator).json["data"]["slug"]
+    for status in ("published", "published", "published", "draft"):
+        write(tags=["A", "b"], category=home, status=status)
+    totals = [
+        (answer["total"], answer["totalIsExact"])
+        for query in ("tag=a", f"category={home}", "tag=a&tag=b", f"tag=a&category={home}", "tag=none", "category=none")
+        for answer in [client.get(f"{URL}?{query}").json["pagination"]]
+    ]
+    assert totals == [(3, True), (3, True), (2, False), (2, False), (0, True), (0, True)]
 
 
 def test_one_post_costs_one_query(client: Client, write: Write) -> None:

@@ -164,7 +164,6 @@ def test_the_newest_matches_are_ranked_and_counted(
     client: Client, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "MAX_FOUND", 3)
-    monkeypatch.setattr(search.Question.newest, "__defaults__", (search._END, 4))
     monkeypatch.setattr(search, "PART", 2)
     for title in ("Old lantern", "Lantern", "Post", "Post 2", "Post 3"):
         write(title=title, content="A lantern is here")

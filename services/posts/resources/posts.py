@@ -72,7 +72,7 @@ def _listed(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
     sort = args.get("sort", NEWEST)
     if filter == lists.Filter():
         return hot.page(sort, args)
-    return paginate(*lists.chosen(filter, sort), args)
+    return paginate(*lists.chosen(filter, sort), args, lists.kept_total(filter))
 
 
 def _kept(args: dict[str, Any], filter: lists.Filter, caller: Claims | None) -> list[Row]:

@@ -1,0 +1,51 @@
+"""Rank what a search found: by where its words stand, title before tags before content, and then by time."""
+
+from collections import Counter
+
+from services.posts import search
+from services.posts.search import END, TAG, TITLE, WORD, Groups, Question, lexeme
+from services.posts.words import Term
+
+MAX_RANKED = 8  # words of a question that raise a post's rank
+WEIGHTS = {TITLE: 10, TAG: 3}  # what a word there adds; in the content nothing
+FIRST = (2**31, END)  # before all matches
+
+Match = tuple[int, int]  # score and publication
+
+
+def best(question: Question, place: Match, wanted: int) -> tuple[int, list[Match]]:
+    """Return how many match, at most one more than are ranked, and so many of these as stand next after a place."""
+    return _of_one_word(question, place, wanted) if len(question.terms) == 1 else _of_several(question, place, wanted)
+
+
+def _of_one_word(question: Question, place: Match, wanted: int) -> tuple[int, list[Match]]:
+    """Go through the few scores that there can be, until enough is found: no word is so common that it takes long."""
+    found, behind = question.count()
+    title, tag, word = (lexeme(kind, question.terms[0]) for kind in (TITLE, TAG, WORD))
+    tiers: tuple[tuple[int, Groups, list[Term]], ...] = (
+        (WEIGHTS[TITLE] + WEIGHTS[TAG], [[title], [tag]], []),
+        (WEIGHTS[TITLE], [[title]], [tag]),
+        (WEIGHTS[TAG], [[tag]], [title]),
+        (0, [[word]], [title, tag]),
+    )
+    matches: list[Match] = []
+    for score, words, without in tiers:
+        if score <= place[0] and len(matches) < wanted:
+            before = place[1] if score == place[0] else END
+            tier = question.having(words, without, behind, before, wanted - len(matches))
+            matches += [(score, publication) for publication in tier]
+    return found, matches
+
+
+def _of_several(question: Question, place: Match, wanted: int) -> tuple[int, list[Match]]:
+    """Add up what each of the words says of the matches."""
+    found = question.newest(END, search.MAX_FOUND + 1)
+    ranked = found[: search.MAX_FOUND]
+    scores = Counter(dict.fromkeys(ranked, 0))
+    for kind, weight in WEIGHTS.items():
+        for term in question.terms[:MAX_RANKED] if ranked else ():
+            for publication in question.having([[lexeme(kind, term)]], behind=ranked[-1] - 1, before=ranked[0] + 1):
+                if publication in scores:
+                    scores[publication] += weight
+    order = sorted((match for publication, score in scores.items() if (match := (score, publication)) < place))
+    return len(found), order[: -wanted - 1 : -1]

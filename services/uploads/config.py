@@ -55,7 +55,7 @@ class Config(BaseConfig):
         "UPLOADS_THREADS",
         env.integer(1, 512),
         "32",
-        "Requests at the same time: each slow upload or download takes one",
+        "Requests at the same time: each slow download takes one",
     )
     database_url: str = database_url("UPLOADS_DATABASE_URL", "uploads")
     storage_url: str = setting(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from services.uploads.config import Config
-from services.uploads.inspection import KINDS, MAX_IMAGE
+from services.uploads.inspection import KINDS, MAX_IMAGE, MAX_PDF
 from services.uploads.models import Upload
 from shared.ids import new_id
 from tests.helpers import assert_problem
@@ -61,6 +61,14 @@ def test_bodies_are_looked_into_as_uploads_are(client: Client, ann: Headers, met
     body = assert_problem(client.open(path(), method=method, data=data, headers=ann), status, code)
     assert body.get("allowedTypes", list(KINDS)) == list(KINDS)
     assert not Upload.select().exists()
+
+
+@pytest.mark.parametrize("size, status", [(MAX_PDF, 201), (MAX_PDF + 1, 413)])
+@pytest.mark.parametrize("coding", ["", "chunked"])
+def test_a_file_may_be_as_long_as_the_limit(client: Client, ann: Headers, size: int, status: int, coding: str) -> None:
+    as_served = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": coding}
+    answer = client.put(path(), data=samples.pdf(size), headers=ann, environ_overrides=as_served)
+    assert answer.status_code == status
 
 
 def digest(data: bytes) -> str:

@@ -1,7 +1,7 @@
 """Build the Flask application of a service: what all services have, wired in one place."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Flask, request
 from flask_cors import CORS
@@ -11,9 +11,13 @@ from shared.env import BaseConfig
 from shared.feed import Feed
 from shared.internal import InternalClient, document_blueprint
 from shared.metrics_server import OFFSET, MetricsServer
+from shared.nearby import FileWaking
 from shared.readers import DatabaseReader, MemoryReader, Reader
 from shared.request_id import with_request_id
 from shared.tokens import Jwks
+
+if TYPE_CHECKING:
+    from shared.waking import Waking
 
 MAX_JSON = 1024 * 1024  # bytes of a JSON body
 MAX_FORM_FIELDS = 100
@@ -62,8 +66,8 @@ def create_service(
     verifier = auth.init_app(app, config, fetch_keys or (lambda: keys.get_json(auth.JWKS_PATH)))
     reader = auth.RevocationReader(config.auth_url, config.internal_token, verifier.revocations)
     app.extensions["postern.revocation_reader"] = reader
-    if config.redis_url:
-        _wake_readers(app, config.redis_url, name, feed)
+    app.extensions["postern.waking"] = waking = _waking(config, name)
+    run_in_background(app, waking)
     run_in_background(app, reader)
     port = config.port_of(name)
     if port and config.app_env != "test":
@@ -75,18 +79,18 @@ def create_service(
     app.register_blueprint(document_blueprint(rest.spec.to_dict))
     app.register_blueprint(health.blueprint(checks or {}))
     if feed:
+        feed.on_commit = waking.tell
         app.register_blueprint(feed.blueprint())
         run_in_background(app, feed.pruning())
     return app
 
 
-def _wake_readers(app: Flask, redis_url: str, name: str, feed: Feed | None) -> None:
+def _waking(config: BaseConfig, name: str) -> "FileWaking | Waking":
+    if not config.redis_url:
+        return FileWaking(config.data_dir / "news", name)
     from shared.waking import Waking  # only here: the library takes memory that few installations need to spend
 
-    app.extensions["postern.waking"] = waking = Waking(redis_url, name)
-    run_in_background(app, waking)
-    if feed:
-        feed.on_commit = waking.tell
+    return Waking(config.redis_url, name)
 
 
 def _as_it_is(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,7 +116,7 @@ def run_in_background(app: Flask, task: Background) -> None:
     leader: MemoryReader = app.extensions["postern.revocation_reader"]
     if isinstance(task, DatabaseReader) and task.source == leader.source:
         leader.lead(task)
-    elif isinstance(task, Reader) and "postern.waking" in app.extensions:
+    elif isinstance(task, Reader):
         app.extensions["postern.waking"].wake(task)
     app.extensions["postern.background"].append(task.start)
     app.extensions["postern.shutdown"].append(task.stop)

@@ -36,7 +36,7 @@ class Reader:
         self._client = InternalClient(url, token)
         self._stopping = threading.Event()
         self._news = threading.Event()
-        self._pause = PAUSE
+        self.pause = PAUSE
         self._retry = RETRY
 
     def start(self) -> None:
@@ -61,7 +61,7 @@ class Reader:
                 if failures % REMIND == 0:
                     self._complain(error)
                 failures += 1
-            self._news.wait(self._retry if failures else self._pause)
+            self._news.wait(self._retry if failures else self.pause)
             self._news.clear()
 
     def _complain(self, error: Exception) -> None:
@@ -111,7 +111,7 @@ class MemoryReader(Reader):
     def lead(self, reader: Reader) -> None:
         """Wake a reader of the same feed when there is news, so that it need not ask all the time itself."""
         self._followers.append(reader)
-        reader._pause = FOLLOWER_PAUSE
+        reader.pause = FOLLOWER_PAUSE
 
     def _position(self) -> dict[str, str]:
         if self.last_event_id:

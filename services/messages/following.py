@@ -51,7 +51,7 @@ class FactReader(DatabaseReader):
 
     def __init__(self, source: str, url: str, token: str, handlers: Mapping[str, Handler]) -> None:
         super().__init__(source, url, token, handlers, database=database, position=FeedPosition)
-        self._pause = PAUSE
+        self.pause = PAUSE
         self._withdrawn: set[str] = set()
 
     def _commit(self, events: list[dict[str, Any]]) -> None:

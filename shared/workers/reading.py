@@ -102,7 +102,7 @@ class WholeBody(Body):
 
     def _read_reader(self, size: int) -> bytes:
         if self.held_back:
-            self.held_back = False
+            self.held_back = self._request.must_close = False
             self._request.unreader.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         expected = min(size, self.reader.length) if isinstance(self.reader, LengthReader) else 0
         try:
@@ -148,6 +148,8 @@ class StrictRequest(Request):
         if codings and ",".join(codings).lower() != "chunked":
             raise UnsupportedTransferCoding(codings)
         self.body = WholeBody(self, self.body.reader, self._expected_100_continue)
+        if self._expected_100_continue and not self.body.complete:
+            self.force_close()  # an answer without it ends the conversation, and says so
         self._expected_100_continue = False  # gunicorn would say it before anybody has looked at the head
 
 

@@ -162,6 +162,7 @@ def walk_messages(stack: Stack, admin: Walk) -> None:
     written = admin("GET", "/api/admin/contact")
     admin("PATCH", f"/api/admin/contact/{written[0]['id']}", {"status": "read"})
     reader = Walk(stack, new_email(stack))
+    reader("POST", "/api/events/ticket")
     wait_until(lambda: reader("GET", "/api/notifications"), 10)
     told = reader("GET", "/api/notifications")
     reader("PATCH", f"/api/notifications/{told[0]['id']}", {"read": True})

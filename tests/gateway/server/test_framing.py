@@ -84,6 +84,13 @@ def test_a_client_that_waits_for_100_continue_gets_it(gateway: Gateway, posts: U
     assert posts.received[0].header("expect") is None
 
 
+def test_a_client_that_waits_for_100_continue_is_refused_without_it(gateway: Gateway, posts: Upstream) -> None:
+    with gateway.raw() as connection:
+        connection.sendall(b"POST /api/posts HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+    assert posts.received == []
+
+
 def test_a_client_that_is_still_sending_sees_why_it_is_refused(gateway: Gateway, posts: Upstream) -> None:
     with gateway.raw() as connection:
         head = f"POST /api/posts HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\nAuthorization: {TOKEN}\r\n\r\n"

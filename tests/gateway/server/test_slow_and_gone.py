@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from services.gateway.pool import GLANCE
-from tests.gateway.server.running import TOKEN, USER, Gateway, wait_until
+from tests.gateway.server.running import MIB, TOKEN, USER, Gateway, wait_until
 from tests.gateway.upstreams import Line, Upstream, echo, response
 
 
@@ -84,6 +84,29 @@ def test_a_client_that_has_sent_its_next_request_still_gets_both_answers(gateway
     assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"late") == 2
 
 
+def test_a_download_is_read_no_faster_than_the_client_takes_it(gateway: Gateway, posts: Upstream) -> None:
+    sent: list[int] = []
+
+    def behave(line: Line) -> None:
+        line.read()
+        line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * MIB))
+        line.socket.settimeout(1)  # the time for which it is stuck before it counts as such
+        try:
+            for _ in range(64):
+                line.socket.sendall(bytes(MIB))
+                sent.append(MIB)
+        except TimeoutError:
+            sent.append(0)
+
+    posts.behaviour = behave
+    before = gateway.memory()
+    with gateway.raw() as connection:
+        connection.sendall(b"GET /api/posts HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: 0 in sent, 10)
+    assert sum(sent) < 32 * MIB
+    assert gateway.memory() - before < 8 * 1024
+
+
 def test_clients_that_went_away_leave_nothing_behind(gateway: Gateway, posts: Upstream) -> None:
     asked = threading.Semaphore(0)
 
@@ -94,10 +117,10 @@ def test_clients_that_went_away_leave_nothing_behind(gateway: Gateway, posts: Up
         line.wait_for_close(10)
 
     assert gateway.get("/api/posts")[0] == 200
-    before = gateway.open_files(), gateway.threads()
+    before, memory = (gateway.open_files(), gateway.threads()), []
     posts.behaviour = behave
     posts.hang_up()  # the connection that is kept still behaves as before
-    for _ in range(3):
+    for _ in range(4):
         with ExitStack() as streams:
             for _ in range(100):
                 stream = streams.enter_context(gateway.raw())
@@ -106,6 +129,8 @@ def test_clients_that_went_away_leave_nothing_behind(gateway: Gateway, posts: Up
             assert gateway.open_files() >= before[0] + 190
             assert gateway.threads() <= before[1] + 10  # which look up the names of hosts
         wait_until(lambda: gateway.open_files() <= before[0] + 1)
+        memory.append(gateway.memory())
+    assert memory[-1] - memory[0] < 2 * 1024
     posts.behaviour = echo
     assert gateway.get("/api/posts")[0] == 200
 

@@ -101,6 +101,19 @@ def test_a_body_is_waited_for_when_100_was_asked_for(server: Served) -> None:
         assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(b"ab")
         assert read_answer(client).json["length"] == 2
+        client.sendall(head("GET / HTTP/1.1", "Host: x"))  # the connection goes on
+        assert read_answer(client).status == 200
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 200000000", "Transfer-Encoding: chunked"])
+def test_a_body_that_nobody_reads_is_not_asked_for(server: Served, framing: str) -> None:
+    request = head("POST /ignore HTTP/1.1", "Host: x", framing, "Expect: 100-continue")
+    with server.connect() as client:
+        client.sendall(request)
+        received = b"".join(iter(lambda: client.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nConnection: close\r\n" in received
+    assert received.endswith(b"not read")
 
 
 @pytest.mark.parametrize(

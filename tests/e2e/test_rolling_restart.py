@@ -1,0 +1,69 @@
+"""Services and the gateway are replaced one after the other, and no request fails."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+import urllib3
+
+from tests.e2e.stack import SERVICES, Stack, wait_until
+from tests.e2e.test_bad_days import children, masters
+
+PATIENCE = 8.0  # seconds, of the 10 that the gateway has
+
+
+class Reader(threading.Thread):
+    """Read on a connection of its own each time, and count the answers."""
+
+    def __init__(self, stack: Stack, path: str, token: str) -> None:
+        super().__init__(daemon=True)
+        self.answers: Counter[str] = Counter()
+        self._url, self._token = stack.url + path, token
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        headers = {"Authorization": f"Bearer {self._token}", "Connection": "close"}
+        while not self.stopping.is_set():
+            try:
+                answer = urllib3.request("GET", self._url, headers=headers, retries=False, timeout=20)
+                self.answers[str(answer.status)] += 1
+            except urllib3.exceptions.HTTPError as error:
+                self.answers[type(error).__name__] += 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=["started again", "reloaded"])
+def test_nobody_is_refused_while_everything_is_replaced(own_stack: Stack, how: signal.Signals) -> None:
+    token = own_stack.register()["accessToken"]
+    post = own_stack.publish(token)
+    own = ["/api/auth/me", f"/api/posts/{post['id']}", "/api/uploads", "/api/notifications", "/api/hello"]
+    readers = [Reader(own_stack, path, token) for path in own]
+    for reader in readers:
+        reader.start()
+    slowest = 0.0
+    for service in SERVICES:
+        wait_until(lambda: all(sum(reader.answers.values()) > 2 for reader in readers), 20)
+        master = masters(own_stack)[service]
+        [worker] = children(master)
+        began = time.monotonic()
+        os.kill(master, how)
+        wait_until(lambda service=service, worker=worker: replaced(own_stack, service, worker), 20)
+        seen = {reader: sum(reader.answers.values()) for reader in readers}
+        wait_until(lambda seen=seen: all(sum(one.answers.values()) > seen[one] + 2 for one in readers), 20)
+        slowest = max(slowest, time.monotonic() - began)
+    for reader in readers:
+        reader.stopping.set()
+        reader.join(20)
+    if slowest > PATIENCE:
+        pytest.skip("a restart takes longer here than the gateway waits for an answer")
+    assert {path: set(reader.answers) for path, reader in zip(own, readers, strict=True)} == {
+        path: {"200"} for path in own
+    }
+
+
+def replaced(stack: Stack, service: str, worker: int) -> bool:
+    """Tell whether the service has another worker than that, and no other."""
+    master = masters(stack).get(service)
+    return master is not None and len(workers := children(master)) == 1 and worker not in workers

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import FrameType
@@ -15,6 +16,8 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from shared.workers.reading import Parser
 from shared.workers.refusing import Refusing, linger
+
+NEWCOMERS = 0.5  # seconds after the last connection in which its first request may arrive, when the worker stops
 
 
 class EventWorker(Refusing, GeventWorker):
@@ -47,20 +50,23 @@ class EventWorker(Refusing, GeventWorker):
         for server in servers:
             server.close()
         self.end_streams()
-        for parser in self.parsers:
-            if parser.unreader.waiting:
-                _expect_no_more(parser.unreader.sock)
+        self._end_waiting(lambda parser: parser.req_count > 0)
+        if not pool.join(NEWCOMERS):
+            self._end_waiting(lambda parser: True)
         if not pool.join(self.cfg.graceful_timeout):
             self.log.warning("requests were still under way when the time to stop was up")
             pool.kill(timeout=1)
+
+    def _end_waiting(self, which: Callable[[Parser], bool]) -> None:
+        for parser in self.parsers:
+            if parser.unreader.waiting and which(parser):
+                _expect_no_more(parser.unreader.sock)
 
     def handle(self, listener: Any, client: socket.socket, address: Any) -> None:
         """Answer the requests of one connection."""
         parser = Parser(self.cfg, client, address, self.patience)
         self.parsers.add(parser)
         try:
-            if not self.alive:
-                _expect_no_more(client)
             self._converse(parser, listener.getsockname(), client, address)
             sending = parser.unread
         except Exception as error:  # noqa: BLE001

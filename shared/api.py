@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import flask_smorest
 import marshmallow as ma
 import orjson
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, current_app, g, request
 from flask.json.provider import JSONProvider
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -17,7 +17,7 @@ from shared.arguments import FormWire, Parser
 from shared.arguments import Wire as Wire
 from shared.clock import rfc3339
 from shared.credentials import has_credentials
-from shared.problems import CONTENT_TYPE
+from shared.problems import CONTENT_TYPE, Problem
 
 _controls = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 _controls_but_lines = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]").search
@@ -156,8 +156,24 @@ class Api(flask_smorest.Api):
 _envelopes: dict[tuple[type, bool], type[Schema]] = {}  # the document wants one class for one name
 
 
+def takes_query(view: Callable[..., Any]) -> Any:
+    """Mark a view that takes keys in the query, which any other refuses."""
+    view.takes_query = True  # type: ignore[attr-defined]
+    return view
+
+
+def _refuse_query() -> None:
+    view = current_app.view_functions[request.endpoint or ""]
+    if request.args and not hasattr(view, "takes_query"):
+        raise Problem("VALIDATION_ERROR", errors={key: ["Unknown field."] for key in request.args})
+
+
 class Blueprint(flask_smorest.Blueprint):
     """Wrap what a view returns, and its documentation, into the envelope."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.before_request(_refuse_query)
 
     ARGUMENTS_PARSER = Parser()
     DEFAULT_LOCATION_CONTENT_TYPE_MAPPING: ClassVar[dict[str, str]] = {
@@ -173,6 +189,8 @@ class Blueprint(flask_smorest.Blueprint):
         one = schema() if isinstance(schema, type) else schema
         options.setdefault("required", getattr(one, "body_required", True))
         decorate: Callable[[Any], Any] = super().arguments(one, location=location, **options)
+        if location == "query":
+            return lambda view: takes_query(decorate(view))
         if location != "json_or_form":
             return decorate
 

@@ -39,6 +39,17 @@ def test_fields_are_camel_case_both_ways(client: FlaskClient, ann: dict[str, str
     assert made["data"]["createdAt"].endswith("Z")
 
 
+def test_a_view_that_takes_no_query_refuses_every_key(client: FlaskClient, ann: dict[str, str]) -> None:
+    address = client.post("/api/toys", json=TOY, headers=ann).headers["Location"]
+    for method, query in (("GET", "a=1"), ("HEAD", "a"), ("DELETE", "a=1")):
+        assert client.open(f"{address}?{query}", method=method, headers=ann).status_code == 400
+    body = assert_problem(client.get(f"{address}?%F0%9F%A6%84=1&b="), 400, "VALIDATION_ERROR")
+    assert set(body["errors"]) == {"🦄", "b"}
+    assert client.post("/api/toys?a=1", json=TOY, headers=ann).status_code == 400
+    assert client.get(f"{address}?").status_code == 200
+    assert client.get("/api/toys?sort=newest").status_code == 200
+
+
 @pytest.mark.parametrize("name", ["  train  ", "\u3000train\u00a0", "train "])
 def test_texts_are_trimmed_before_they_are_measured(client: FlaskClient, name: str) -> None:
     assert load(client, name=name).json["data"]["name"] == "train"

@@ -17,7 +17,7 @@ from services.gateway.body import ClientBody
 from services.gateway.forward import Request, forward
 from services.gateway.routes import FORM_LIMIT
 from services.gateway.visit import Visit, whole_body
-from shared.api import JSON, Blueprint
+from shared.api import JSON, Blueprint, takes_query
 from shared.problems import Problem
 
 blp = Blueprint("links", __name__, description="What mailed links lead to")
@@ -57,6 +57,7 @@ def takes(*names: str) -> dict[str, Any]:
 
 @blp.get("/verify-email")
 @blp.doc(responses=PAGES)
+@takes_query
 def show_verify() -> Response:
     """Show the button that verifies the address."""
     return _page(VERIFY_TITLE, VERIFY_FORM.format(token=_token_of_link()))
@@ -64,6 +65,7 @@ def show_verify() -> Response:
 
 @blp.get("/reset-password")
 @blp.doc(responses=PAGES)
+@takes_query
 def show_reset() -> Response:
     """Show the form that sets a new password."""
     return _page(RESET_TITLE, RESET_FORM.format(token=_token_of_link()))

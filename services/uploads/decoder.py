@@ -10,9 +10,10 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from io import RawIOBase
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 from PIL import Image, ImageCms, ImageColor, ImageFilter, MpoImagePlugin, TiffImagePlugin  # noqa: F401 (see `serve`)
@@ -52,7 +53,7 @@ def _next_answer(control: socket.socket) -> Answer:
         sys.exit()
     job = orjson.loads(message)
     signal.setitimer(signal.ITIMER_REAL, job.pop("seconds"))  # ends the process
-    with open(descriptors[0], "r+b") as image:
+    with open(descriptors[0], "r+b", buffering=0) as image:
         answer = answer_to(image, **job)
     signal.setitimer(signal.ITIMER_REAL, 0)
     return answer | {"last": _resident() > KEPT}
@@ -66,21 +67,30 @@ def _resident() -> int:
         return 0
 
 
-def answer_to(image: BinaryIO, work: str, **details: Any) -> Answer:
+def answer_to(image: RawIOBase, work: str, **details: Any) -> Answer:
     """Clean or scale the image in its file; the answer has what is known of it then, or why it was refused."""
     image.seek(0)
-    given = image.read()
+    given = image.readall()
     try:
         picture = images.clean(given, **details) if work == "clean" else scaling.scaled(given, **details)
     except Problem as problem:
         return {"refusal": problem.detail}
     if picture.data == given:
         return {"width": picture.width, "height": picture.height}
-    image.seek(0)
-    image.truncate()
-    image.write(picture.data)
+    try:
+        _overwrite(image, picture.data)
+    except OSError:  # the disk is full
+        return {"unwritten": True}
     content = {"size": len(picture.data), "sha256": hashlib.sha256(picture.data).hexdigest()}
     return {"width": picture.width, "height": picture.height, "content": content}
+
+
+def _overwrite(image: RawIOBase, data: bytes) -> None:
+    image.seek(0)
+    image.truncate()
+    rest = memoryview(data)
+    while rest:
+        rest = rest[image.write(rest) or 0 :]
 
 
 if __name__ == "__main__":

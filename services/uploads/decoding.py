@@ -67,7 +67,7 @@ class Decoder:
 
 
 def _ask(file: BinaryIO, **job: Any) -> Any:
-    """Let a decoder work on the file, when few enough do; raise SERVICE_UNAVAILABLE."""
+    """Let a decoder work on the file, when few enough do; raise SERVICE_UNAVAILABLE, STORAGE_FULL."""
     if not _places.acquire(timeout=PATIENCE):
         raise Problem("SERVICE_UNAVAILABLE", "Too many images are being read at the moment.", retryAfter=5)
     try:
@@ -77,9 +77,11 @@ def _ask(file: BinaryIO, **job: Any) -> Any:
             decoder.end()
         else:
             _idle.append(decoder)
-        return answer
     finally:
         _places.release()
+    if answer is not None and "unwritten" in answer:
+        raise Problem("STORAGE_FULL")
+    return answer
 
 
 def _take() -> Decoder:
@@ -100,7 +102,7 @@ def _end_all() -> None:
 def clean(draft: BinaryIO, kind: Kind) -> dict[str, Any]:
     """Make the image in the draft harmless; return its `width` and `height`, and what has changed of its content.
 
-    Raises INVALID_IMAGE, SERVICE_UNAVAILABLE.
+    Raises INVALID_IMAGE, SERVICE_UNAVAILABLE, STORAGE_FULL.
     """
     answer: dict[str, Any] | None = _ask(draft, work="clean", mime_type=kind.mime_type)
     if answer is None:

@@ -105,6 +105,13 @@ def test_only_so_many_are_read_at_once(tmp_path: Path, monkeypatch: pytest.Monke
             decoding._places.release()
 
 
+def test_a_full_disk_blames_no_image(tmp_path: Path) -> None:
+    with draft_of(tmp_path, samples.with_metadata("JPEG")) as draft:
+        with open(draft.name, "rb") as unwritable, pytest.raises(Problem, match="STORAGE_FULL"):
+            decoding.clean(unwritable, JPEG)
+        assert decoding.clean(draft, JPEG)["content"]
+
+
 def test_a_decoder_that_does_not_start_blames_no_image(
     tmp_path: Path, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:

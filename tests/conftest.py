@@ -1,5 +1,6 @@
 """Fixtures for the tests of every service: who signs, what time it is, and which databases there are."""
 
+import logging
 import os
 import re
 import secrets
@@ -21,6 +22,16 @@ POSTGRES = os.environ.get("POSTERN_TEST_POSTGRES", "postgresql://postgres@127.0.
 KEY_ID = "test-key"
 
 MakeToken = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def _levels_of_the_log() -> Iterator[None]:
+    """Let every service that a test makes set the level of the process's log for this test only."""
+    loggers = [logging.getLogger(), logging.getLogger("postern")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -88,6 +88,10 @@ def test_what_is_pinned_is_what_is_installed() -> None:
     assert {name: Version(metadata.version(name)) for name in wanted} == wanted
 
 
+def test_the_installation_resolves_nothing_itself() -> None:
+    assert "--no-deps --require-hashes" in (ROOT / ".ci/install").read_text()
+
+
 def wanted_by(requirement: Requirement, environment: dict[str, str]) -> Iterator[Requirement]:
     """Return what a package, with the extras asked for, needs in an environment."""
     try:

@@ -113,7 +113,6 @@ def test_a_gauge_is_the_sum_of_the_processes_and_forgets_one_that_was_replaced()
 
 
 def test_more_series_than_fit_are_left_out_and_the_others_still_count(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("WARNING")  # whatever a test before has configured
     full = Tally(memoryview(bytearray(1024)))
     places = [full.place(f"key {number}".encode(), 15) for number in range(20)]
     for place in places:

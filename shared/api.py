@@ -43,6 +43,17 @@ class Schema(ma.Schema):
         field_obj.data_key = field_obj.data_key or camel(field_name)
 
 
+class AnswerSchema(Schema):
+    """What goes out: the document says that each field is always there, but for those with the metadata SOMETIMES."""
+
+    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+        super().on_bind_field(field_name, field_obj)
+        field_obj.required = not SOMETIMES.items() <= field_obj.metadata.items()
+
+
+SOMETIMES = {"optional": True}
+
+
 class Text(ma.fields.String):
     """A string, trimmed before it is measured unless `verbatim`; `lines` allows line breaks and tabs.
 
@@ -112,7 +123,7 @@ class _Request(Request):
         return data
 
 
-class ProblemSchema(Schema):
+class ProblemSchema(AnswerSchema):
     """The one error shape, for the OpenAPI document."""
 
     success = ma.fields.Boolean()
@@ -122,11 +133,11 @@ class ProblemSchema(Schema):
     detail = ma.fields.String()
     instance = ma.fields.String()
     code = ma.fields.String()
-    errors = ma.fields.Dict(ma.fields.String(), ma.fields.List(ma.fields.String()))
+    errors = ma.fields.Dict(ma.fields.String(), ma.fields.List(ma.fields.String()), metadata=SOMETIMES)
     request_id = ma.fields.String()
 
 
-class PaginationSchema(Schema):
+class PaginationSchema(AnswerSchema):
     """Where a list is, for the OpenAPI document."""
 
     page = ma.fields.Integer(allow_none=True)

@@ -6,7 +6,7 @@ import marshmallow as ma
 import orjson
 
 from services.auth.models import ACTIVE, PENDING, SUSPENDED, User
-from shared.api import Boolean, Schema, Text, Timestamp
+from shared.api import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp
 from shared.emails import Email
 from shared.ids import is_id
 from shared.pagination import PageQuerySchema
@@ -130,7 +130,7 @@ class PasswordChangeSchema(Schema):
     new_password = Text(low=8, high=128, verbatim=True, lines=True, required=True)
 
 
-class SessionSchema(Schema):
+class SessionSchema(AnswerSchema):
     """A place where somebody is signed in; `current` is the one that asks."""
 
     id = ma.fields.String()
@@ -141,7 +141,7 @@ class SessionSchema(Schema):
     last_used_at = Timestamp()
 
 
-class UserSchema(Schema):
+class UserSchema(AnswerSchema):
     """An account as its owner sees it."""
 
     id = ma.fields.String()
@@ -161,7 +161,7 @@ class AdminUserSchema(UserSchema):
     status = ma.fields.String(attribute="standing")
 
 
-class AuditEventSchema(Schema):
+class AuditEventSchema(AnswerSchema):
     """A security event: the actor is whoever was signed in, null for a login or a command."""
 
     id = ma.fields.String()
@@ -174,7 +174,7 @@ class AuditEventSchema(Schema):
     detail = ma.fields.Function(lambda event: orjson.Fragment(event.detail))
 
 
-class PublicUserSchema(Schema):
+class PublicUserSchema(AnswerSchema):
     """An account as everybody sees it: never with the address."""
 
     id = ma.fields.String()
@@ -184,30 +184,30 @@ class PublicUserSchema(Schema):
     created_at = Timestamp()
 
 
-class VerifiedSchema(Schema):
+class VerifiedSchema(AnswerSchema):
     """An address is known to be its owner's."""
 
     email = ma.fields.String()
     email_verified = ma.fields.Boolean()
 
 
-class MessageSchema(Schema):
+class MessageSchema(AnswerSchema):
     """A sentence for a person."""
 
     message = ma.fields.String()
 
 
-class SigninSchema(Schema):
+class SigninSchema(AnswerSchema):
     """A session has begun or goes on; `expires_in` is in seconds.
 
     Where addresses have to be verified, a new account has `user` alone.
     """
 
     user = ma.fields.Nested(UserSchema)
-    access_token = ma.fields.String()
-    refresh_token = ma.fields.String()
-    token_type = ma.fields.String()
-    expires_in = ma.fields.Integer()
+    access_token = ma.fields.String(metadata=SOMETIMES)
+    refresh_token = ma.fields.String(metadata=SOMETIMES)
+    token_type = ma.fields.String(metadata=SOMETIMES)
+    expires_in = ma.fields.Integer(metadata=SOMETIMES)
 
 
 def user_item(user: User) -> dict[str, Any]:

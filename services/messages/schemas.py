@@ -6,7 +6,7 @@ import marshmallow as ma
 
 from services.messages.models import STATUSES, TYPES
 from services.messages.public import NOTIFICATION, TOPICS
-from shared.api import Boolean, Schema, Text, Timestamp
+from shared.api import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp
 from shared.clock import rfc3339
 from shared.emails import Email
 from shared.mail_transport import header_text
@@ -37,7 +37,7 @@ class ContactQuerySchema(Schema):
     source = Text(high=100)
 
 
-class ReceiptSchema(Schema):
+class ReceiptSchema(AnswerSchema):
     """The id of what was sent."""
 
     id = ma.fields.String()
@@ -55,7 +55,7 @@ class ContactChangeSchema(Schema):
     status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), required=True)
 
 
-class ContactMessageSchema(Schema):
+class ContactMessageSchema(AnswerSchema):
     """A message to the owner."""
 
     id = ma.fields.String()
@@ -81,7 +81,7 @@ class NothingSchema(Schema):
     body_required = False
 
 
-class ActorSchema(Schema):
+class ActorSchema(AnswerSchema):
     """Who did what a notification is about; the name is null until auth has told it."""
 
     id = ma.fields.String()
@@ -89,28 +89,28 @@ class ActorSchema(Schema):
     avatar = ma.fields.String(allow_none=True)
 
 
-class PostSchema(Schema):
+class PostSchema(AnswerSchema):
     """The post that a notification is about."""
 
     id = ma.fields.String()
     title = ma.fields.String(allow_none=True)
 
 
-class NotificationSchema(Schema):
+class NotificationSchema(AnswerSchema):
     """What a user is told; what a type lacks is left out.
 
     `comment` and `reply` have actor, post and commentId; `like` has actor (the latest), post and likes (how many);
     `role` has role.
     """
 
-    beside_list: ClassVar[dict[str, ma.fields.Field[Any]]] = {"unread": ma.fields.Integer()}
+    beside_list: ClassVar[dict[str, ma.fields.Field[Any]]] = {"unread": ma.fields.Integer(required=True)}
     id = ma.fields.String()
     type = ma.fields.String(validate=ma.validate.OneOf(TYPES))
-    actor = ma.fields.Nested(ActorSchema)
-    post = ma.fields.Nested(PostSchema)
-    comment_id = ma.fields.String()
-    likes = ma.fields.Integer()
-    role = ma.fields.String()
+    actor = ma.fields.Nested(ActorSchema, metadata=SOMETIMES)
+    post = ma.fields.Nested(PostSchema, metadata=SOMETIMES)
+    comment_id = ma.fields.String(metadata=SOMETIMES)
+    likes = ma.fields.Integer(metadata=SOMETIMES)
+    role = ma.fields.String(metadata=SOMETIMES)
     read = ma.fields.Boolean()
     created_at = Timestamp()
 
@@ -156,7 +156,7 @@ class EventsQuerySchema(Schema):
     ticket = ma.fields.String()
 
 
-class TicketSchema(Schema):
+class TicketSchema(AnswerSchema):
     """A ticket, and for how many seconds it is good."""
 
     ticket = ma.fields.String()

@@ -6,7 +6,7 @@ import marshmallow as ma
 
 from services.posts import text
 from services.posts.models import DELETED, DRAFT, HIDDEN, PUBLISHED, STATUSES, VISIBLE
-from shared.api import Boolean, Schema, Text, Timestamp, Wire
+from shared.api import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp, Wire
 from shared.ids import is_id
 from shared.pagination import PageQuerySchema
 
@@ -131,7 +131,7 @@ class HiddenQuerySchema(PageQuerySchema):
     status = ma.fields.String(validate=ma.validate.OneOf((HIDDEN, VISIBLE, DELETED)), load_default=HIDDEN)
 
 
-class AuthorSchema(Schema):
+class AuthorSchema(AnswerSchema):
     """Who wrote something."""
 
     id = ma.fields.String()
@@ -139,7 +139,7 @@ class AuthorSchema(Schema):
     avatar = ma.fields.String(allow_none=True)
 
 
-class CategorySchema(Schema):
+class CategorySchema(AnswerSchema):
     """The category of a post."""
 
     id = ma.fields.String()
@@ -166,28 +166,28 @@ class CategoryChangeSchema(CategoryCreateSchema):
         super().__init__(partial=True, **options)
 
 
-class TagSchema(Schema):
+class TagSchema(AnswerSchema):
     """A tag as it was first written."""
 
     name = ma.fields.String()
     post_count = ma.fields.Integer()
 
 
-class ImageSchema(Schema):
+class ImageSchema(AnswerSchema):
     """An uploaded image."""
 
     id = ma.fields.String()
     url = ma.fields.URL()
 
 
-class HighlightSchema(Schema):
+class HighlightSchema(AnswerSchema):
     """Where a search found its words: HTML, escaped but for `<mark>`."""
 
     title = ma.fields.String()
     content = ma.fields.String()
 
 
-class PostItemSchema(Schema):
+class PostItemSchema(AnswerSchema):
     """A post in a list."""
 
     id = ma.fields.String()
@@ -205,7 +205,9 @@ class PostItemSchema(Schema):
     published_at = Timestamp(allow_none=True)
     created_at = Timestamp()
     updated_at = Timestamp()
-    highlight = ma.fields.Nested(HighlightSchema, metadata={"description": "Only with `q` and `highlight=true`."})
+    highlight = ma.fields.Nested(
+        HighlightSchema, metadata=SOMETIMES | {"description": "Only with `q` and `highlight=true`."}
+    )
 
 
 class PostSchema(PostItemSchema):
@@ -214,14 +216,14 @@ class PostSchema(PostItemSchema):
     content = ma.fields.String()
 
 
-class LikeSchema(Schema):
+class LikeSchema(AnswerSchema):
     """Whether the caller likes a post, and how many do."""
 
     liked = ma.fields.Boolean()
     like_count = ma.fields.Integer()
 
 
-class CommentSchema(Schema):
+class CommentSchema(AnswerSchema):
     """A comment on a post; `depth` is 1 for one that answers no other.
 
     Author and content are null when it is deleted and, but for its writer and moderators, when it is hidden.
@@ -236,4 +238,6 @@ class CommentSchema(Schema):
     status = ma.fields.String(validate=ma.validate.OneOf((VISIBLE, HIDDEN, DELETED)))
     created_at = Timestamp()
     updated_at = Timestamp()
-    replies = ma.fields.List(ma.fields.Nested(lambda: CommentSchema()), metadata={"description": "Only with `tree=1`."})
+    replies = ma.fields.List(
+        ma.fields.Nested(lambda: CommentSchema()), metadata=SOMETIMES | {"description": "Only with `tree=1`."}
+    )

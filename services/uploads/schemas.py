@@ -6,7 +6,7 @@ import marshmallow as ma
 
 from services.uploads.resizing import FITS, FORMATS, MAX_SIDE
 from services.uploads.signing import LONGEST
-from shared.api import Boolean, Integer, Schema, Text, Timestamp
+from shared.api import SOMETIMES, AnswerSchema, Boolean, Integer, Schema, Text, Timestamp
 
 MAX_FILENAME = 255
 
@@ -45,13 +45,13 @@ class SignSchema(Schema):
     expires_in = Integer(low=1, high=int(LONGEST.total_seconds()), required=True)
 
 
-class LinkSchema(Schema):
+class LinkSchema(AnswerSchema):
     """A link that shows a private file to whoever has it."""
 
     url = ma.fields.String()
 
 
-class UploadSchema(Schema):
+class UploadSchema(AnswerSchema):
     """An upload; `size` in bytes and `sha256` are of the stored bytes, width and height are an image's only."""
 
     id = ma.fields.String()
@@ -61,8 +61,8 @@ class UploadSchema(Schema):
     size = ma.fields.Integer()
     mime_type = ma.fields.String()
     sha256 = ma.fields.String()
-    width = ma.fields.Integer()
-    height = ma.fields.Integer()
+    width = ma.fields.Integer(metadata=SOMETIMES)
+    height = ma.fields.Integer(metadata=SOMETIMES)
     private = ma.fields.Boolean()
     user_id = ma.fields.String()
     created_at = Timestamp()

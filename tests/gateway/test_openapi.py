@@ -123,6 +123,31 @@ def test_every_operation_says_what_it_does_and_every_body_has_an_example_that_fi
     assert not {path: found for path, found in wrong.items() if found}
 
 
+def test_answers_say_which_members_are_always_there(merged: Document) -> None:
+    schemas = merged["components"]["schemas"]
+    answered = {
+        name
+        for _, _, operation in operations(merged)
+        for status, answer in operation["responses"].items()
+        for name in re.findall(r"schemas/(\w+)", orjson.dumps(answer).decode() if status < "3" else "")
+    }
+    size = 0
+    while size < (size := len(answered)):
+        answered |= set(re.findall(r"schemas/(\w+)", orjson.dumps([schemas[name] for name in answered]).decode()))
+    optional = {
+        f"{name}.{member}"
+        for name in answered
+        for member in schemas[name]["properties"].keys() - set(schemas[name].get("required", ()))
+    }
+    assert {name for name in optional if not name.endswith("ListEnvelope.pagination")} == {
+        "Check.breaker", "Comment.replies", "PostItem.highlight", "PostsPost.highlight",
+        "Upload.height", "Upload.width",
+        "MessagesNotification.actor", "MessagesNotification.commentId", "MessagesNotification.likes",
+        "MessagesNotification.post", "MessagesNotification.role",
+        "Signin.accessToken", "Signin.expiresIn", "Signin.refreshToken", "Signin.tokenType",
+    }  # fmt: skip
+
+
 def test_every_error_code_is_in_it(merged: Document) -> None:
     text = orjson.dumps(merged["components"]["responses"]).decode()
     assert not [code for code in CODES if f"`{code}`" not in text]

@@ -4,11 +4,11 @@ import marshmallow as ma
 from flask import Response, request
 from markupsafe import Markup
 
-from shared.api import JSON, Blueprint, Schema, respond
+from shared.api import JSON, AnswerSchema, Blueprint, respond
 from shared.problems import CODES, Kind, Problem
 
 
-class KindSchema(Schema):
+class KindSchema(AnswerSchema):
     """What an error code means."""
 
     code = ma.fields.String()

@@ -4,18 +4,18 @@ import marshmallow as ma
 from flask import Response, current_app
 
 from services.gateway.health import Health
-from shared.api import Blueprint, Schema, Timestamp, respond
+from shared.api import SOMETIMES, AnswerSchema, Blueprint, Timestamp, respond
 
 
-class CheckSchema(Schema):
+class CheckSchema(AnswerSchema):
     """How a part is."""
 
     status = ma.fields.String(validate=ma.validate.OneOf(["ok", "down"]))
     latency_ms = ma.fields.Float()
-    breaker = ma.fields.String(validate=ma.validate.OneOf(["closed", "open", "half-open"]))
+    breaker = ma.fields.String(validate=ma.validate.OneOf(["closed", "open", "half-open"]), metadata=SOMETIMES)
 
 
-class HealthSchema(Schema):
+class HealthSchema(AnswerSchema):
     """How the whole is."""
 
     status = ma.fields.String(validate=ma.validate.OneOf(["healthy", "degraded", "unhealthy"]))

@@ -6,11 +6,11 @@ from flask import Response, request
 from services.gateway.routes import MIB
 from services.gateway.visit import whole_body
 from shared import clock, strict_json
-from shared.api import JSON, Blueprint, Schema, Timestamp, respond
+from shared.api import JSON, AnswerSchema, Blueprint, Timestamp, respond
 from shared.problems import Problem
 
 
-class GreetingSchema(Schema):
+class GreetingSchema(AnswerSchema):
     """What a caller is greeted with."""
 
     message = ma.fields.String()
@@ -18,7 +18,7 @@ class GreetingSchema(Schema):
     user_agent = ma.fields.String(allow_none=True)
 
 
-class EchoSchema(Schema):
+class EchoSchema(AnswerSchema):
     """What was received."""
 
     received = ma.fields.Raw()

@@ -28,7 +28,15 @@ PRUNING_PAUSE = 3600.0  # seconds
 PRUNED_AT_ONCE = 1000  # facts, so that no transaction lasts long
 
 _NEWEST = "GREATEST(pg_current_xact_id()::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)"
-_OLDEST_RUNNING = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+# Of the transactions that run by this very snapshot, all count but those that are seen at work in another database.
+_OLDEST_RUNNING = """(
+    SELECT COALESCE(MIN(running::text::bigint), pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+    FROM pg_snapshot_xip(pg_current_snapshot()) AS running
+    WHERE running::xid NOT IN (
+        SELECT backend_xid FROM pg_stat_get_activity(NULL)
+        WHERE backend_xid IS NOT NULL AND datid <> (SELECT datid FROM pg_stat_get_activity(pg_backend_pid()))
+    )
+)"""
 _event_id = re.compile(r"([0-9]{1,18})-([0-9]{1,18})").fullmatch
 
 
@@ -36,7 +44,7 @@ class FactColumns(peewee.Model):
     """The columns of a service's fact table.
 
     PostgreSQL hands out an id before its commit, so facts are ordered by transaction first, and only those
-    are served whose transaction is older than every one that still runs. A transaction that began
+    are served whose transaction is older than every one of this database that still runs. A transaction that began
     early may publish late, though: it counts as the newest that had ended when it published, so that what it
     saw of others stands before what it says itself.
     """
@@ -75,7 +83,7 @@ class Feed:
         self._fact = fact
         self._database = database
         self._insert = f'INSERT INTO {fact._meta.table_name} (type, subject, data, created_at, "transaction")'
-        self._look = f'SELECT 1 FROM {fact._meta.table_name} WHERE ("transaction", id) > (?, ?)'  # noqa: S608 (our own name)
+        self._look = f'SELECT 1 FROM {fact._meta.table_name} WHERE ("transaction", id) > (?, ?) LIMIT 1'  # noqa: S608 (our own name)
         self.on_commit: Callable[[], None] | None = None  # called when a fact has become true
 
     def publish(self, type: str, subject: str, data: Mapping[str, Any]) -> None:
@@ -111,9 +119,7 @@ class Feed:
 
     def _has_news(self, after: str) -> bool:
         """Answer nearly all questions, several a second, at a fifth of the cost of a query that is built."""
-        visible = f' AND "transaction" < {_OLDEST_RUNNING}' if is_postgres(self._database) else ""
-        found = execute(self._database, f"{self._look}{visible} LIMIT 1", _parse_event_id(after))
-        return found.fetchone() is not None
+        return execute(self._database, self._look, _parse_event_id(after)).fetchone() is not None
 
     def _check_reach(self, first: FactColumns, after: str | None) -> None:
         fact = self._fact

@@ -89,6 +89,7 @@ class PostsReader(FactReader):
         Once for all processes: a slower one would forget what a faster one has read since.
         """
         with database.atomic():
+            log.lock()
             if self._move_position(oldest):
                 notifying.forget_posts()
                 log.start_over()

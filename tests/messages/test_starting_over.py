@@ -1,10 +1,15 @@
 """What becomes of notifications when the feeds do not reach back to where this service was."""
 
+import threading
+import time
 from collections.abc import Callable
 
+import pytest
+
+from services.messages import log
 from services.messages.config import Config
 from services.messages.following import readers
-from services.messages.models import FeedPosition, Liker, Notification, Person
+from services.messages.models import FeedPosition, Liker, Notification, Person, database
 from shared.ids import first_id, new_id
 from tests.feeds import TOLD, ServedFeed
 from tests.messages.test_notifications import (
@@ -100,3 +105,28 @@ def test_of_two_processes_that_start_over_the_slower_one_undoes_nothing(
     read()
     slow._start_over(f"0-{posts_feed.oldest}")
     assert [item["type"] for item in told(ANN)] == ["comment"]
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_who_starts_over_waits_for_the_log_first_as_whoever_reads_on(
+    posts_feed: ServedFeed, config: Config, read: Callable[[], None]
+) -> None:
+    """In another order the two could wait for each other."""
+    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    read()
+    posts_feed.forget()
+    slow = readers(config)[1]
+    slow._position()
+
+    def start_over() -> None:
+        slow._start_over(f"0-{posts_feed.oldest}")
+        database.close()
+
+    starting_over = threading.Thread(target=start_over)
+    with database.atomic():
+        log.lock()
+        starting_over.start()
+        time.sleep(0.3)
+        database.execute_sql("SELECT 1 FROM feed_position FOR UPDATE NOWAIT")
+    starting_over.join()
+    assert not log.reaches_back_to(log.newest() - 1)

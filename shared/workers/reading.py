@@ -60,6 +60,11 @@ class Unreader(SocketUnreader):
     def expect_rest(self) -> None:
         self._deadline = time.monotonic() + self._patience.linger
 
+    def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
+        """Return so many bytes, fewer only at the end; gunicorn would read ahead and copy the surplus at each read."""
+        data: bytes = super().read(size, None if size else read_ahead)
+        return data
+
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Return the next bytes, none at the end; raise REQUEST_TIMEOUT."""
         started = time.monotonic()

@@ -50,7 +50,7 @@ class EventWorker(Refusing, GeventWorker):
         for server in servers:
             server.close()
         self.end_streams()
-        self._end_waiting(lambda parser: parser.req_count > 0)
+        self._end_waiting(lambda parser: parser.mesg is not None)  # newcomers have not had their first answer
         if not pool.join(NEWCOMERS):
             self._end_waiting(lambda parser: True)
         if not pool.join(self.cfg.graceful_timeout):

@@ -148,14 +148,11 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             yield conn
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """When the worker stops, do not wait for streams, nor for clients that have not said anything."""
+        """When the worker stops, do not wait for streams, and only so long for clients that are to say something."""
         self.end_streams()
         super()._cap_keepalive(deadline)
-        for conn in list(self.pending_conns):
+        for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
-            if not conn.head:
-                self._leave(conn, self.pending_conns)
-                self._discard(conn)
 
     def handle(self, conn: Connection) -> bool:
         """Answer one request, in a thread; return whether the connection can be kept."""

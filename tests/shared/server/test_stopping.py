@@ -44,6 +44,15 @@ def test_a_request_that_arrives_on_a_kept_connection_at_the_stop_is_answered(own
         assert read_answer(client).json["path"] == "/last"
 
 
+def test_whoever_has_just_connected_at_the_stop_is_answered(own: Served) -> None:
+    with own.connect() as client:
+        time.sleep(0.1)
+        own.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        client.sendall(head("GET /first HTTP/1.1", "Host: x"))
+        assert read_answer(client).json["path"] == "/first"
+
+
 def test_an_answer_without_end_is_told_to_end(own: Served) -> None:
     with own.connect() as client:
         client.sendall(head("GET /endless HTTP/1.1", "Host: x"))

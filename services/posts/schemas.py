@@ -57,12 +57,13 @@ class _PostInputSchema(Schema):
 
     @ma.post_load
     def _tidy(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        if "excerpt" in data:
-            data["excerpt"] = data["excerpt"] or None
-        if "category" in data:
-            data["category"] = data["category"] or None
-        if "tags" in data:  # the first of those that differ only in case stays
-            data["tags"] = list({text.fold(name): name for name in reversed(data["tags"])}.values())[::-1]
+        for name in data.keys() & {"excerpt", "category"}:
+            data[name] = data[name] or None
+        if "tags" in data:  # the first of those that differ only in case stays, where it is
+            first: dict[str, str] = {}
+            for name in data["tags"]:
+                first.setdefault(text.fold(name), name)
+            data["tags"] = list(first.values())
         return data
 
 

@@ -128,6 +128,7 @@ def test_an_excerpt_is_cut_at_a_word_and_never_inside_a_letter(write: Write, con
 def test_tags_that_differ_in_case_only_count_once(client: Client, write: Write) -> None:
     assert write(tags=["Flask", "FLASK", " flask ", "ｆｌａｓｋ", "Straße", "STRASSE"])["tags"] == ["Flask", "Straße"]
     assert write(tags=["fLASK"])["tags"] == ["fLASK"]
+    assert write(tags=["Red", "other", "RED"])["tags"] == ["Red", "other"]
     assert client.get(f"{URL}?tag=flask").json["pagination"]["total"] == 2
     assert client.get(f"{URL}?tag=strasse").json["pagination"]["total"] == 1
 

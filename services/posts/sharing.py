@@ -1,7 +1,7 @@
 """Say which answers everybody may share, and which of them a write has touched (`Cache-Tag`).
 
-The tags: `post-<id>` for what shows a post or its comments, `posts` for every list of posts, `author-<id>` for
-what shows the name of an author.
+The tags: `post-<id>` for what shows a post or its comments, `posts` for every list of posts, of tags or of categories,
+`author-<id>` for what shows the name of an author.
 """
 
 from collections.abc import Iterable

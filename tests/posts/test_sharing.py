@@ -20,6 +20,9 @@ def test_a_strangers_read_may_be_shared_and_says_what_it_shows(client: Client, w
     shown = {
         URL: {"posts", f"author-{author}"},
         f"{URL}?q=lantern": {"posts", f"author-{author}"},
+        f"/api/users/{author}/posts": {"posts", f"author-{author}"},
+        "/api/tags": {"posts"},
+        "/api/categories": {"posts"},
         f"{URL}/{number}": {f"post-{number}", f"author-{author}"},
         f"{URL}/{post['slug']}": {f"post-{number}", f"author-{author}"},
         f"{URL}/{number}/comments": {f"post-{number}"},
@@ -55,9 +58,9 @@ def test_a_comment_names_its_author_too(client: Client, write: Write, bob: Heade
         assert f"author-{comment['author']['id']}" in tags(client.get(address + query))
 
 
-@pytest.mark.parametrize("path", ["", "/{id}", "/{id}/comments"])
+@pytest.mark.parametrize("path", ["/posts", "/posts/{id}", "/posts/{id}/comments", "/users/{id}/posts", "/tags"])
 def test_what_somebody_signed_in_reads_may_not_be_shared(client: Client, write: Write, bob: Headers, path: str) -> None:
-    answer = client.get(URL + path.format(id=write()["id"]), headers=bob)
+    answer = client.get("/api" + path.format(id=write()["id"]), headers=bob)
     assert (answer.headers["Cache-Control"], answer.headers.get("Cache-Tag")) == ("private, no-store", None)
 
 

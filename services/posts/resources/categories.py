@@ -8,6 +8,7 @@ from services.posts import categories, lists
 from services.posts.items import category_item
 from services.posts.models import database, idempotency
 from services.posts.schemas import CategoryChangeSchema, CategoryCreateSchema, CategoryItemSchema
+from services.posts.sharing import ALL_LISTS, share
 from shared.api import Blueprint, no_content, respond
 from shared.auth import signed_in
 from shared.etag import require_match, tagged
@@ -22,7 +23,7 @@ blp = Blueprint("categories", __name__, url_prefix="/api/categories", descriptio
 def index(args: dict[str, Any]) -> Response:
     """List the categories with the number of posts that everybody may see."""
     rows = paginate(lists.categories(), lists.BY_SLUG, args)
-    return respond([category_item(category) for category in rows])
+    return share(respond([category_item(category) for category in rows]), (), ALL_LISTS)
 
 
 @blp.route("", methods=["POST"])

@@ -39,12 +39,16 @@ def index(args: dict[str, Any]) -> Response:
 
     Those of another status than published are the caller's own; moderators may name another author.
     """
-    items = listed_items(args)
+    return show_list(args)
+
+
+def show_list(args: dict[str, Any]) -> Response:
+    """Answer one page of a list of posts."""
+    items = _found(args)
     return share(respond(items), (item["author"]["id"] for item in items), ALL_LISTS)
 
 
-def listed_items(args: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the posts of one page of a list; the envelope is filled in."""
+def _found(args: dict[str, Any]) -> list[dict[str, Any]]:
     filter = lists.Filter(args.get("author"), tuple(args["tag"]), args.get("category"))
     caller = current_user()
     if "q" in args:

@@ -13,7 +13,7 @@ from services.posts.schemas import (
     PostReplaceSchema,
     PostSchema,
 )
-from shared.api import Blueprint, respond
+from shared.api import Blueprint
 from shared.auth import signed_in
 from shared.ids import is_id
 from shared.problems import Problem
@@ -28,7 +28,7 @@ def index(args: dict[str, Any], user_id: str) -> Response:
     """List the user's posts."""
     if not is_id(user_id):
         raise Problem("NOT_FOUND")
-    return respond(posts.listed_items(args | {"author": user_id}))
+    return posts.show_list(args | {"author": user_id})
 
 
 @blp.route("/<post_id>", methods=["GET"])

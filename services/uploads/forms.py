@@ -19,6 +19,7 @@ MAX_FIELD = 100  # bytes of a part that is no file
 MAX_BODY = MAX_PDF + 64 * 1024
 MAX_FILES = 10  # of one request
 MULTIPART = "multipart/form-data"
+_one, _many = UploadFormSchema(), UploadsFormSchema()  # to make one takes longer than to load it
 
 
 def receive(draft: BinaryIO) -> Received:
@@ -29,7 +30,7 @@ def receive(draft: BinaryIO) -> Received:
     """
     form = _Form("file", 1, lambda: draft)
     form.read(MAX_BODY)
-    given = UploadFormSchema().load(form.texts() | {"file": form.names[0]} if form.names else form.texts())
+    given = _one.load(form.texts() | {"file": form.names[0]} if form.names else form.texts())
     return form.files[0].end(given["file"], given["private"])
 
 
@@ -37,7 +38,7 @@ def receive_many(new_draft: Callable[[], BinaryIO]) -> list[Received]:
     """Read the request's files, its parts `files`, each into a draft of its own; raises as `receive` does."""
     form = _Form("files", MAX_FILES, new_draft)
     form.read(MAX_FILES * MAX_BODY)
-    given = UploadsFormSchema().load(form.texts() | {"files": form.names} if form.names else form.texts())
+    given = _many.load(form.texts() | {"files": form.names} if form.names else form.texts())
     received = []
     for number, (file, name) in enumerate(zip(form.files, given["files"], strict=True)):
         with blamed_on(f"files.{number}"):

@@ -74,7 +74,7 @@ def record(upload: Upload, quota: int) -> None:
     """Write the row and the fact and count the bytes; raise QUOTA_EXCEEDED."""
     with database.atomic():
         count(upload.user_id, upload.size, quota)
-        upload.save(force_insert=True)
+        upload.add()
         feed.publish("upload.created", upload.id, _fact(upload))
 
 

@@ -31,6 +31,11 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(upload: UploadFile, sen
     assert send(samples.pdf(SIZE), headers=bob).status_code == 201
 
 
+def test_a_first_file_that_does_not_fit_is_refused_too(send: Send) -> None:
+    assert_problem(send(samples.pdf(QUOTA + 1)), 413, "QUOTA_EXCEEDED")
+    assert not Upload.select().exists()
+
+
 def test_a_deletion_makes_room(client: Client, upload: UploadFile, send: Send, ann: Headers) -> None:
     stored = [upload(samples.pdf(SIZE)) for _ in range(3)]
     client.delete(f"/api/uploads/{stored[0]['id']}", headers=ann)

@@ -30,6 +30,7 @@ def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {MULTIPART: {"schema": form, "encoding": encoding}}}
 
 
+_shown = UploadSchema()
 FILE = {"type": "string", "format": "binary"}
 BODY = _form("file", FILE)
 MANY = _form("files", {"type": "array", "items": FILE, "minItems": 1, "maxItems": MAX_FILES})
@@ -151,4 +152,4 @@ def delete(_args: dict[str, Any], upload_id: str) -> Response:
 
 def described(upload: Upload) -> Any:
     """Return what is known about an upload, ready to serialise."""
-    return UploadSchema().dump(upload) | {"url": access.current_config().public_url + upload.path}
+    return _shown.dump(upload) | {"url": access.current_config().public_url + upload.path}

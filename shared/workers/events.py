@@ -1,10 +1,12 @@
 """A worker with an event loop, on which a slow client costs a greenlet and no thread."""
 
+import resource
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from heapq import nsmallest
 from types import FrameType
 from typing import Any
 
@@ -17,14 +19,17 @@ from gunicorn.workers.ggevent import GeventWorker
 from shared.workers.reading import Parser
 from shared.workers.refusing import Refusing, linger
 
+FILES_OF_ONE = 3  # descriptors that a client may need: its connection, one to a service, a file for its body
+ROOM = 64  # places that are kept for newcomers
 NEWCOMERS = 0.5  # seconds after the last connection in which its first request may arrive, when the worker stops
 
 
 class EventWorker(Refusing, GeventWorker):
-    """gunicorn's gevent worker, which does not wait for idle connections when it stops."""
+    """gunicorn's gevent worker, which lets go of idle connections when others need their places, and when it stops."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.places = min(self.worker_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // FILES_OF_ONE)
         self.parsers: set[Parser] = set()
         self.stopping = Event()
 
@@ -39,7 +44,7 @@ class EventWorker(Refusing, GeventWorker):
 
     def run(self) -> None:
         """Serve until told to stop, then finish the requests under way."""
-        pool = Pool(self.worker_connections)
+        pool = Pool(self.places)
         servers = [StreamServer(listener, partial(self.handle, listener), spawn=pool) for listener in self.sockets]
         for server in servers:
             server.max_accept = 1 if self.cfg.workers > 1 else StreamServer.max_accept
@@ -66,6 +71,8 @@ class EventWorker(Refusing, GeventWorker):
         """Answer the requests of one connection."""
         parser = Parser(self.cfg, client, address, self.patience)
         self.parsers.add(parser)
+        if len(self.parsers) > self.places - ROOM:
+            self._make_room()
         try:
             self._converse(parser, listener.getsockname(), client, address)
             sending = parser.unread
@@ -77,6 +84,13 @@ class EventWorker(Refusing, GeventWorker):
         if sending:
             linger(client, self.patience.linger)
         client.close()
+
+    def _make_room(self) -> None:
+        """End the connections that have been without a request the longest, whoever has them."""
+        without = [parser for parser in self.parsers if parser.unreader.in_head]
+        for parser in nsmallest(ROOM, without, key=lambda parser: parser.unreader.began):
+            self.parsers.discard(parser)
+            _expect_no_more(parser.unreader.sock)
 
     def _converse(self, parser: Parser, name: Any, client: socket.socket, address: Any) -> None:
         for request in parser:

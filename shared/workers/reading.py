@@ -41,6 +41,7 @@ class Unreader(SocketUnreader):
         self.request: Request | None = None
         self.began = time.monotonic()
         self.waiting = False
+        self.in_head = False
         self._patience = patience
         self._deadline: float | None = None
         self._budget = patience.body
@@ -49,10 +50,12 @@ class Unreader(SocketUnreader):
         """Wait for the first byte for `silence` seconds, then give the head its own time."""
         self.request = None
         self.began = time.monotonic()
+        self.in_head = True
         self.waiting = not self.buf.getvalue()
         self._deadline = self.began + (silence if self.waiting else self._patience.head)
 
     def expect_body(self) -> None:
+        self.in_head = False
         self._deadline = None
         self._budget = self._patience.body
         self.sock.settimeout(self._patience.write)

@@ -35,7 +35,7 @@ class Answer:
 class Served:
     """The toy service on a socket that the test holds, as the supervisor does."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, files: int = 4096) -> None:
         self.kind = kind
         self.log = folder / f"{kind}.log"
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
@@ -43,7 +43,8 @@ class Served:
         environment = os.environ | {"APP_ENV": "test", "DATA_DIR": str(folder), "FORWARDED_ALLOW_IPS": "*"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.shared.server.toy_service", kind, str(self.listener.fileno())],
+                ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "tests.shared.server.toy_service", kind,
+                 str(self.listener.fileno())],
                 cwd=ROOT, env=environment, stdout=log, stderr=log, pass_fds=[self.listener.fileno()],
             )  # fmt: skip
         self.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", timeout=30)

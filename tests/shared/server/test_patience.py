@@ -1,13 +1,14 @@
 """The clocks against clients that are slow on purpose; the toy service has short ones."""
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.client import IncompleteRead
+from pathlib import Path
 from select import select
 
 import pytest
 
-from tests.shared.server.served import Answer, Served, assert_refused, head, read_answer
+from tests.shared.server.served import Answer, Served, assert_refused, head, read_answer, read_to_end
 from tests.shared.server.toy_service import SHORT
 
 
@@ -73,6 +74,20 @@ def test_200_slow_clients_do_not_hold_up_the_others(server: Served, begin: bytes
     finally:
         for client in slow:
             client.close()
+
+
+def test_idle_connections_leave_their_places_to_newcomers(tmp_path: Path) -> None:
+    server = Served("events", tmp_path, files=600)  # which are places for 200
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        clients = []
+        for _ in range(400):
+            clients.append(stack.enter_context(server.connect()))
+            clients[-1].sendall(head("GET / HTTP/1.1", "Host: x"))
+            assert read_answer(clients[-1]).status == 200
+        assert read_to_end(clients[0]) == b""
+        clients[-1].sendall(head("GET /again HTTP/1.1", "Host: x"))
+        assert read_answer(clients[-1]).json["path"] == "/again"
 
 
 def drip(server: Served, begin: bytes, piece: bytes) -> Answer:

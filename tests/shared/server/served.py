@@ -43,8 +43,8 @@ class Served:
         environment = os.environ | {"APP_ENV": "test", "DATA_DIR": str(folder), "FORWARDED_ALLOW_IPS": "*"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "tests.shared.server.toy_service", kind,
-                 str(self.listener.fileno())],
+                ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh",
+                 sys.executable, "-m", "tests.shared.server.toy_service", kind, str(self.listener.fileno())],
                 cwd=ROOT, env=environment, stdout=log, stderr=log, pass_fds=[self.listener.fileno()],
             )  # fmt: skip
         self.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", timeout=30)

@@ -266,8 +266,8 @@ def replies_to(post_number: int, roots: list[int]) -> Query:
 
 
 def comments_with(status: str) -> Query:
-    """Select the comments of a status on all posts; sort by LATEST_COMMENT."""
-    return comments().where(Comment.status == status)
+    """Select the comments of a status on all posts that are there; sort by LATEST_COMMENT."""
+    return comments().where(Comment.status == status, Post.deleted_at.is_null())
 
 
 def number_of_comments(post_number: int) -> int:

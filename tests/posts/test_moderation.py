@@ -99,6 +99,20 @@ def test_who_may_delete(
     refused(client.delete("/api/comments/nothing", headers=ann), 404, "NOT_FOUND")
 
 
+def test_who_may_delete_a_hidden_comment(
+    client: Client, ann: Headers, bob: Headers, moderator: Headers, as_user: AsUser, say: Say, address: str
+) -> None:
+    for headers in (ann, bob, moderator):
+        comment = say(bob, "Rude")
+        client.patch(of(comment), json={"status": "hidden"}, headers=moderator)
+        eve = as_user("Eve")
+        refused(client.delete(of(comment), headers=eve), 403, "FORBIDDEN")
+        refused(client.patch(of(comment), json={"content": "No"}, headers=eve), 403, "FORBIDDEN")
+        assert client.patch(of(comment), json={}, headers=eve).json["data"]["content"] is None
+        assert client.delete(of(comment), headers=headers).status_code == 204
+        assert shown(client, address) == []
+
+
 def test_a_deleted_comment_with_replies_stays_as_a_tombstone(
     client: Client, bob: Headers, say: Say, address: str
 ) -> None:
@@ -162,6 +176,9 @@ def test_the_queue_is_for_moderators(
     assert (answer["data"][0]["postId"], answer["pagination"]["total"]) == (post["id"], 3)
     visible = client.get("/api/admin/comments?status=visible", headers=moderator).json
     assert [row["content"] for row in visible["data"]] == ["Comment 3"]
+    client.delete(f"/api/posts/{post['id']}", headers=ann)
+    gone = client.get("/api/admin/comments", headers=moderator).json
+    assert (gone["data"], gone["pagination"]["total"]) == ([], 0)
     refused(client.get("/api/admin/comments", headers=ann), 403, "FORBIDDEN")
     refused(client.get("/api/admin/comments"), 401, "UNAUTHORIZED")
     refused(client.get("/api/admin/comments?status=x", headers=moderator), 400, "VALIDATION_ERROR", "status")

@@ -191,7 +191,7 @@ class PostContent(Model):
 class Tag(Model):
     """A tag, whatever its case; the name is as it was first written, the count of posts that everybody may see."""
 
-    id = peewee.AutoField()
+    id = peewee.BigAutoField()
     folded = peewee.TextField(unique=True)
     name = peewee.CharField(max_length=50)
     post_count = peewee.IntegerField(default=0)

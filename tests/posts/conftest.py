@@ -19,6 +19,7 @@ AsUser = Callable[..., Headers]
 Write = Callable[..., dict[str, Any]]
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
 
 @pytest.fixture(scope="session")

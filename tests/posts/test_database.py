@@ -6,13 +6,13 @@ from playhouse.migrations import Runner
 
 from services.posts import MIGRATIONS, models
 from services.posts.config import Config
-from services.posts.models import Author, Comment, Post, PostTag
+from services.posts.models import Author, Comment, Post, PostTag, database
 from services.posts.seed import seed
 from shared import db
 from shared.env import SettingsError
 from shared.ids import new_id
 from tests.helpers import assert_models_match_migrations
-from tests.posts.conftest import Client, on_sqlite
+from tests.posts.conftest import Client, Write, on_postgres, on_sqlite
 
 TABLES = (
     models.Fact,
@@ -101,3 +101,12 @@ def test_writing_goes_on_after_seeding(settings: dict[str, str], client: Client,
 
 def test_the_migrations_are_where_the_service_looks() -> None:
     assert (Path(MIGRATIONS) / "0001_initial.py").exists()
+
+
+@on_postgres
+def test_tags_can_be_written_for_ever(client: Client, write: Write) -> None:
+    write(tags=["before"])
+    database.execute_sql("SELECT setval('tag_id_seq', 2147483647)")
+    write(tags=["after", "before"])
+    for tag in ("before", "after"):
+        assert client.get(f"/api/posts?tag={tag}").json["data"][0]["tags"] == ["after", "before"]

@@ -1,6 +1,7 @@
 """Rank what a search found: by where its words stand, title before tags before content, and then by time."""
 
 from collections import Counter
+from itertools import chain, islice
 
 from services.posts import search
 from services.posts.search import END, TAG, TITLE, WORD, Groups, Question, lexeme
@@ -38,14 +39,15 @@ def _of_one_word(question: Question, place: Match, wanted: int) -> tuple[int, li
 
 
 def _of_several(question: Question, place: Match, wanted: int) -> tuple[int, list[Match]]:
-    """Add up what each of the words says of the matches."""
+    """Add up what each of the words says of the matches; those of which none says anything keep their order."""
     found = question.newest(END, search.MAX_FOUND + 1)
     ranked = found[: search.MAX_FOUND]
-    scores = Counter(dict.fromkeys(ranked, 0))
+    matching, scores = set(ranked), Counter[int]()
     for kind, weight in WEIGHTS.items():
         for term in question.terms[:MAX_RANKED] if ranked else ():
-            for publication in question.having([[lexeme(kind, term)]], behind=ranked[-1] - 1, before=ranked[0] + 1):
-                if publication in scores:
-                    scores[publication] += weight
-    order = sorted((match for publication, score in scores.items() if (match := (score, publication)) < place))
-    return len(found), order[: -wanted - 1 : -1]
+            named = question.having([[lexeme(kind, term)]], behind=ranked[-1] - 1, before=ranked[0] + 1)
+            for publication in matching.intersection(named):
+                scores[publication] += weight
+    raised = sorted(((score, publication) for publication, score in scores.items()), reverse=True)
+    others = ((0, publication) for publication in ranked if publication not in scores)
+    return len(found), list(islice((match for match in chain(raised, others) if match < place), wanted))

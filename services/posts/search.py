@@ -18,8 +18,9 @@ MAX_FOUND = 10_000  # matches that are ranked and counted
 WORD, TITLE, TAG, AUTHOR, LABEL, CATEGORY = "w", "t", "g", "a", "l", "c"  # kinds of lexemes
 END = 2**62  # after all publications
 
+# The sums keep the planner from walking the primary key and testing each row.
 _IN_PARTS = """
-    SELECT {columns}
+    SELECT string_agg(publication::text, ',')
     FROM (
         SELECT one.publication
         FROM unnest(%s::bigint[]) AS part,
@@ -27,10 +28,23 @@ _IN_PARTS = """
                 SELECT post_search.publication FROM post_search
                 WHERE lexemes @@ replace(%s, '@', part::text)::tsquery
                     AND post_search.publication + 0 < %s AND post_search.publication + 0 > %s
-                ORDER BY post_search.publication DESC
+                ORDER BY post_search.publication + 0 DESC
             ) AS one
         LIMIT %s
     ) AS found"""
+_COUNT_IN_PARTS = """
+    WITH RECURSIVE walk (step, number, least, total) AS (
+        SELECT 0, 0::bigint, 0::bigint, 0::bigint
+        UNION ALL
+        SELECT step + 1, part.number, part.least, total + part.number
+        FROM walk,
+            LATERAL (
+                SELECT count(*) AS number, min(publication) AS least FROM post_search
+                WHERE lexemes @@ replace(%s, '@', (%s::bigint[])[step + 1]::text)::tsquery
+            ) AS part
+        WHERE total < %s AND step < %s
+    )
+    SELECT number, least FROM walk WHERE number > 0 ORDER BY step"""
 _IN_PART = """
     SELECT rowid FROM post_search WHERE post_search MATCH ? AND rowid < ? AND rowid > ? ORDER BY rowid DESC LIMIT ?"""
 _COUNT = f"SELECT count(*), min(rowid) FROM ({_IN_PART})"  # noqa: S608 (own names)
@@ -86,6 +100,7 @@ class Question:
 
     def __init__(self, text: str, groups: Sequence[Sequence[tuple[str, str | int]]] = ()) -> None:
         self.terms = terms(text)
+        self._words = [[lexeme(WORD, term)] for term in self.terms]
         self._labels = [
             [lexeme(kind, Term(_plain(label), is_prefix=False)) for kind, label in group] for group in groups
         ]
@@ -98,14 +113,14 @@ class Question:
 
         Then only the parts are asked that have some. To fetch so many takes longer than to find them.
         """
-        pieces = _numbers(_asked([*self._words(), *self._labels]), self._parts, MAX_FOUND + 1)
+        pieces = _numbers(_asked([*self._words, *self._labels]), self._parts, MAX_FOUND + 1)
         self._parts = [least // PART for _, least in pieces]
         found = sum(number for number, _ in pieces)
         return found, pieces[-1][1] if found > MAX_FOUND else -1
 
     def newest(self, before: int, limit: int) -> list[int]:
         """Return the publications that match, the newest first."""
-        return self.having(self._words(), before=before, limit=limit)
+        return self.having(self._words, before=before, limit=limit)
 
     def having(
         self, words: Groups, without: Sequence[Term] = (), behind: int = -1, before: int = END, limit: int = END
@@ -113,9 +128,6 @@ class Question:
         """Return the publications between two with these lexemes and the labels, the newest first."""
         parts = [part for part in self._parts if behind // PART <= part <= before // PART]
         return _publications(_asked([*words, *self._labels], without), parts, behind, before, limit)
-
-    def _words(self) -> list[list[Term]]:
-        return [[lexeme(WORD, term)] for term in self.terms]
 
 
 def lexeme(kind: str, term: Term) -> Term:
@@ -125,8 +137,7 @@ def lexeme(kind: str, term: Term) -> Term:
 
 def _publications(asked: str, parts: Sequence[int], behind: int, before: int, limit: int) -> list[int]:
     if is_postgres(database):
-        sql = _IN_PARTS.format(columns="string_agg(publication::text, ',')")
-        (listed,) = database.execute_sql(sql, (list(parts), asked, before, behind, limit)).fetchone()
+        (listed,) = database.execute_sql(_IN_PARTS, (list(parts), asked, before, behind, limit)).fetchone()
         return [int(number) for number in listed.split(",")] if listed else []
     found: list[int] = []
     cursor = database.cursor()
@@ -141,8 +152,7 @@ def _publications(asked: str, parts: Sequence[int], behind: int, before: int, li
 def _numbers(asked: str, parts: Sequence[int], limit: int) -> list[tuple[int, int]]:
     """Return for each part that has any how many it has, and the least of them."""
     if is_postgres(database):
-        sql = _IN_PARTS.format(columns="count(*), min(publication)") + f" GROUP BY publication / {PART} ORDER BY 2 DESC"
-        return list(database.execute_sql(sql, (list(parts), asked, END, -1, limit)).fetchall())
+        return _numbers_in_postgres(asked, parts, limit)
     pieces, cursor = [], database.cursor()
     for part in parts:
         number, least = cursor.execute(_COUNT, (_in(part, asked), END, -1, limit)).fetchone()
@@ -151,6 +161,18 @@ def _numbers(asked: str, parts: Sequence[int], limit: int) -> list[tuple[int, in
             limit -= number
         if not limit:
             break
+    return pieces
+
+
+def _numbers_in_postgres(asked: str, parts: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """Count whole parts, which is cheaper than to order their matches, and then cut the last one to the limit."""
+    pieces: list[tuple[int, int]]
+    pieces = database.execute_sql(_COUNT_IN_PARTS, (asked, list(parts), limit, len(parts))).fetchall()
+    beyond = sum(number for number, _ in pieces) - limit
+    if beyond > 0:
+        number, least = pieces[-1]
+        newest = _publications(asked, [least // PART], -1, END, number - beyond)
+        pieces[-1] = (len(newest), newest[-1])
     return pieces
 
 

@@ -56,6 +56,7 @@ def create_app(config: Config | None = None) -> Flask:
     verifier = app.extensions["postern.verifier"]
     csrf = app.extensions["postern.csrf"]
     app.wsgi_app = chain(own_pages, pools, breakers, store, views, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
+    app.extensions["postern.refuse"] = app.wsgi_app
     return app
 
 

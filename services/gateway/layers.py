@@ -86,6 +86,8 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
         try:
+            if problem := environ.get("postern.problem"):  # of the server, which has not read it to its end
+                raise problem
             visit.path, visit.query = split_target(raw_target(environ))
         except Problem as problem:
             visit.refuse(problem)

@@ -77,8 +77,7 @@ class EventWorker(Refusing, GeventWorker):
             self._converse(parser, listener.getsockname(), client, address)
             sending = parser.unread
         except Exception as error:  # noqa: BLE001
-            unreader = parser.unreader
-            sending = self.settle(error, client, unreader.request, unreader.began) or parser.unread
+            sending = self.settle(error, client, parser.unreader.request, address) or parser.unread
         finally:
             self.parsers.discard(parser)
         if sending:

@@ -1,5 +1,6 @@
 """Read requests from clients that may be silent, slow or wrong, and give each only so much time."""
 
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ MAX_HEAD = 32 * 1024  # bytes of all headers
 MAX_REST = 16 * 1024 * 1024  # bytes of a refused body that are read and dropped, so that the answer is seen
 MIN_RATE = 1024  # bytes per second that a body has to keep up in the long run
 BLOCK = 64 * 1024
+_may_be_host = re.compile(r"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII).fullmatch  # RFC 3986, section 3.2.2
 AT_ONCE = 0.001  # seconds; a time-out of 0 would mean another mode of the socket
 
 
@@ -142,8 +144,9 @@ class StrictRequest(Request):
         unreader.request = self
         self.max_buffer_headers = MAX_HEAD
         unread: bytes = super().parse(unreader)
-        if self.version >= (1, 1) and not any(name == "HOST" for name, _ in self.headers):
-            raise Problem("BAD_REQUEST", "A request of HTTP/1.1 needs the header Host.")
+        hosts = [value for name, value in self.headers if name == "HOST"]
+        if not (hosts or self.version < (1, 1)) or not all(map(_may_be_host, hosts)):
+            raise Problem("BAD_REQUEST", "A request of HTTP/1.1 needs the header Host, which names a host and a port.")
         return unread
 
     def _peer_is_trusted_proxy(self) -> bool:

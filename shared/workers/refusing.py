@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -12,11 +13,11 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 
-from shared.logging import log_request
 from shared.problems import Problem
-from shared.request_id import new_request_id
+from shared.request_id import WsgiApp, with_request_id
 from shared.workers.reading import AT_ONCE, BLOCK, MAX_HEAD, MAX_HEADER, MAX_HEADERS, MAX_LINE, MAX_REST, Patience
 
+PROBLEM = "postern.problem"  # in the environment of a request that the server refuses
 _logger = logging.getLogger("postern.server")
 _OUR_FAULT = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
 # The first that fits counts.
@@ -52,17 +53,40 @@ def problem_for(error: Exception) -> Problem:
     return Problem("INTERNAL_ERROR")
 
 
-def refuse(sock: socket.socket, problem: Problem, request: Request | None, began: float) -> None:
-    """Send the problem as the last answer of the connection, and log it as any other request."""
-    request_id = new_request_id()
-    method, path = (getattr(request, name, None) or "" for name in ("method", "path"))
-    status, headers, body = problem.answer(path, request_id)
-    headers += [("X-Request-ID", request_id), ("Date", util.http_date()), ("Connection", "close")]
+def tell(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer with the problem alone, where the application has nothing to add to it."""
+    status, headers, body = environ[PROBLEM].answer(environ["PATH_INFO"], environ["postern.request_id"])
+    start_response(status, headers)
+    return [body]
+
+
+def refuse(sock: socket.socket, environ: dict[str, Any], app: WsgiApp) -> None:
+    """Send what the application makes of the problem as the last answer of the connection."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+    answer = app(environ, lambda status, headers, exc_info=None: started.append((status, headers)))
+    body = b"".join(answer)
+    status, headers = started[-1]
+    headers += [("Date", util.http_date()), ("Connection", "close")]
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     with suppress(OSError):
-        sock.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + (b"" if method == "HEAD" else body))
-    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "postern.request_id": request_id}
-    log_request(environ, problem.status, (time.monotonic() - began) * 1000)
+        sock.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1"))
+        sock.sendall(b"" if environ["REQUEST_METHOD"] == "HEAD" else body)
+    if close := getattr(answer, "close", None):
+        close()
+
+
+def environ_of(request: Request | None, peer: Any) -> dict[str, Any]:
+    """Return what is known of a request that may not have been read to its end."""
+    method, path, headers = (getattr(request, name, None) for name in ("method", "path", "headers"))
+    environ = {
+        "REQUEST_METHOD": method or "",
+        "PATH_INFO": path or "",
+        "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else "",
+    }
+    for name, value in headers or ():
+        key = f"HTTP_{name.replace('-', '_')}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ
 
 
 def linger(sock: socket.socket, seconds: float) -> None:
@@ -101,15 +125,20 @@ class Refusing:
     def orphaned(self) -> bool:
         return self.ppid != os.getppid()
 
-    def settle(self, error: Exception, sock: socket.socket, request: Request | None, began: float) -> bool:
-        """Answer an error if there is anybody to answer; tell whether it was done."""
+    def settle(self, error: Exception, sock: socket.socket, request: Request | None, peer: Any) -> bool:
+        """Answer an error if there is anybody to answer; tell whether it was done.
+
+        An application may put on such answers, too, what all of its own have.
+        """
         if isinstance(error, StopIteration | errors.NoMoreData | ConnectionError | TimeoutError):
             return False
         if isinstance(error, OSError):  # part of an answer may be sent already
             _logger.error("the connection failed", exc_info=error)
             return False
-        problem = problem_for(error)
+        problem, app = problem_for(error), with_request_id(tell)
         if problem.status == 500:
             _logger.error("the request failed", exc_info=error)
-        refuse(sock, problem, request, began)
+        else:
+            app = getattr(self.wsgi, "extensions", {}).get("postern.refuse", app)
+        refuse(sock, environ_of(request, peer) | {PROBLEM: problem}, app)
         return True

@@ -166,7 +166,7 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
                 return True
             conn.lingers = conn.parser.unread
         except Exception as error:  # noqa: BLE001 (whatever it is, it is answered or logged)
-            conn.lingers = self.settle(error, conn.sock, unreader.request, unreader.began)
+            conn.lingers = self.settle(error, conn.sock, unreader.request, conn.client)
         return False
 
     def finish_request(self, conn: Connection, future: "Future[bool]") -> None:

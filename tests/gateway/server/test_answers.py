@@ -3,11 +3,12 @@
 import http.client
 import threading
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.gateway.server.running import MIB, USER, Gateway
+from tests.gateway.server.running import MIB, USER, Gateway, running_gateway
 from tests.gateway.upstreams import Line, Upstream
 
 
@@ -132,3 +133,31 @@ def test_the_address_of_the_services_is_not_told(gateway: Gateway, posts: Upstre
     status, body = gateway.get("/api/posts")
     assert status == 502
     assert str(urlsplit(posts.url).port).encode() not in body
+
+
+REFUSED_BY_THE_SERVER = {
+    "a target that is too long": (f"GET /{'x' * 9000} HTTP/1.1", "414"),
+    "headers that are too large": (f"GET / HTTP/1.1\r\nHost: x\r\nA: {'x' * 9000}", "431"),
+    "no HTTP": ("garbage", "400"),
+    "an unknown coding": ("GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:3000\r\nTransfer-Encoding: x", "501"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_BY_THE_SERVER)
+def test_what_the_server_refuses_has_the_headers_of_every_answer(gateway: Gateway, case: str) -> None:
+    head, status = REFUSED_BY_THE_SERVER[case]
+    answer = gateway.talk(f"{head}\r\n\r\n".encode()).decode()
+    assert answer.split()[1] == status
+    for header in ("Vary: Origin", "Referrer-Policy: no-referrer", "X-Content-Type-Options: nosniff"):
+        assert answer.count(header) == 1
+    assert ("Access-Control-Allow-Origin: http://localhost:3000" in answer) is ("Origin" in head)
+    gateway.wait_for_log(f'"status":{status},')
+
+
+def test_what_the_server_refuses_counts(services: dict[str, Upstream], tmp_path: Path) -> None:
+    with running_gateway(tmp_path, services, RATELIMIT_ENABLED="true") as gateway:
+        answers = [gateway.talk(b"garbage\r\n\r\n").decode() for _ in range(101)]
+        assert {answer.split()[1] for answer in answers[:90]} == {"400"}
+        assert 'RateLimit: "general";r=' in answers[0]
+        assert answers[-1].split()[1] == "429"
+        assert "Retry-After: " in answers[-1]

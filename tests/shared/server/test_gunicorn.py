@@ -17,6 +17,7 @@ REFUSED = {
     "another version": (head("GET / HTTP/2.0", "Host: x"), "HTTP_VERSION_NOT_SUPPORTED"),
     "no host": (head("GET / HTTP/1.1"), "BAD_REQUEST"),
     "two hosts": (head("GET / HTTP/1.1", "Host: x", "Host: y"), "BAD_REQUEST"),
+    "a host that is none": (head("GET / HTTP/1.1", "Host: x/secretword"), "BAD_REQUEST"),
     "a header without a colon": (head("GET / HTTP/1.1", "Host: x", "secretword"), "BAD_REQUEST"),
     "a space before the colon": (head("GET / HTTP/1.1", "Host: x", "secretword : 1"), "BAD_REQUEST"),
     "a folded header": (head("GET / HTTP/1.1", "Host: x", "A: b", " secretword"), "BAD_REQUEST"),

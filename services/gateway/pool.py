@@ -45,7 +45,11 @@ class Connection:
         self._socket.sendall(data)
 
     def send_some(self, data: memoryview, timeout: float) -> int:
-        """Send what the upstream takes, and return how much; 0 when it has something to say first."""
+        """Send what the upstream takes, and return how much; 0 when it takes nothing and has something to say."""
+        self._socket.settimeout(0)
+        with suppress(BlockingIOError):
+            return self._socket.send(data)
+        self._socket.settimeout(timeout)
         poll = select.poll()
         poll.register(self._socket, select.POLLIN | select.POLLOUT)
         events = poll.poll(timeout * 1000)

@@ -7,7 +7,7 @@ from flask import Response, current_app
 from services.posts import commenting, lists
 from services.posts.items import comment_item, comment_tree
 from services.posts.models import DELETED, HIDDEN, VISIBLE, Comment, database, idempotency
-from services.posts.resources.posts import may_edit, visible_post
+from services.posts.resources.posts import may_edit, visible_post_of_id
 from services.posts.schemas import (
     CommentChangeSchema,
     CommentCreateSchema,
@@ -32,7 +32,7 @@ blp = Blueprint("comments", __name__, url_prefix="/api", description="What reade
 @blp.response(200, CommentSchema(many=True))
 def index(args: dict[str, Any], post_id: str) -> Response:
     """List the comments on a post, the earliest first; as trees, a page is of those that answer no other."""
-    post = _post(post_id)
+    post = visible_post_of_id(post_id)
     if args["tree"]:
         return _trees(args, post)
     rows = paginate(
@@ -57,7 +57,7 @@ def _trees(args: dict[str, Any], post: lists.Row) -> Response:
 def create(data: dict[str, Any], post_id: str) -> Response:
     """Comment on a post or, with `parentId`, on another comment."""
     limited = current_app.extensions["postern.config"].ratelimit_enabled
-    comment_id = commenting.create(require_user(), _post(post_id), data, limited=limited)
+    comment_id = commenting.create(require_user(), visible_post_of_id(post_id), data, limited=limited)
     return touch(tagged(1, _body(comment_id), 201, {"Location": f"/api/comments/{comment_id}"}), post_id)
 
 
@@ -104,18 +104,12 @@ def queue(args: dict[str, Any]) -> Response:
     return respond([_item(row) for row in rows])
 
 
-def _post(post_id: str) -> lists.Row:
-    if not is_id(post_id):
-        raise Problem("NOT_FOUND")
-    return visible_post(post_id)
-
-
 def _comment(comment_id: str) -> tuple[Comment, lists.Row]:
     """Return a comment, locked, with its post; raise NOT_FOUND unless the caller may see the post."""
     comment = commenting.locked(comment_id) if is_id(comment_id) else None
     if comment is None:
         raise Problem("NOT_FOUND")
-    return comment, visible_post(lists.post_id(comment.post_id))
+    return comment, visible_post_of_id(lists.post_id(comment.post_id))
 
 
 def _check_editable(comment: Comment) -> None:

@@ -3,13 +3,11 @@
 from flask import Response
 
 from services.posts import liking
-from services.posts.resources.posts import visible_post
+from services.posts.resources.posts import visible_post_of_id
 from services.posts.schemas import LikeSchema
 from services.posts.sharing import touch
 from shared.api import Blueprint, respond
 from shared.auth import require_user, signed_in
-from shared.ids import is_id
-from shared.problems import Problem
 
 blp = Blueprint("likes", __name__, url_prefix="/api/posts", description="Who likes what")
 
@@ -31,8 +29,5 @@ def unlike(post_id: str) -> Response:
 
 
 def _set(post_id: str, *, liked: bool) -> Response:
-    if not is_id(post_id):
-        raise Problem("NOT_FOUND")
-    post = visible_post(post_id)
-    count = liking.set_like(require_user(), post, liked=liked)
+    count = liking.set_like(require_user(), visible_post_of_id(post_id), liked=liked)
     return touch(respond({"liked": liked, "likeCount": count}), post_id)

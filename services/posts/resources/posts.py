@@ -179,6 +179,13 @@ def visible_post(key: str) -> Row:
     return row
 
 
+def visible_post_of_id(post_id: str) -> Row:
+    """Return the post of an id when the caller may see it; raise NOT_FOUND, for a slug too."""
+    if not is_id(post_id):
+        raise Problem("NOT_FOUND")
+    return visible_post(post_id)
+
+
 def _check_visible(status: str, author_id: str) -> None:
     caller = current_user()
     if status != PUBLISHED and not may_edit(caller, author_id):

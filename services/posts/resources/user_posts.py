@@ -66,9 +66,9 @@ def delete(user_id: str, post_id: str) -> Response:
 
 def _own(user_id: str, post_id: str) -> Row:
     """Return a post of that user; raise NOT_FOUND, or FORBIDDEN where it is somebody else's."""
-    if not (is_id(user_id) and is_id(post_id)):
+    if not is_id(user_id):
         raise Problem("NOT_FOUND")
-    post = posts.visible_post(post_id)
+    post = posts.visible_post_of_id(post_id)
     if post.author_id != user_id:
         raise Problem("FORBIDDEN", "This post is not that user's.")
     return post

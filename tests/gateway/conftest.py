@@ -21,8 +21,9 @@ JWKS = {"keys": [jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=Tr
 
 
 def make_token(
-    user_id: str = "", role: str = "user", lifetime: int = 900, key: Ed25519PrivateKey = KEY, session_id: str = ""
+    user_id: str = "", role: str = "user", lifetime: int = 86_400, key: Ed25519PrivateKey = KEY, session_id: str = ""
 ) -> str:
+    """Return a token that outlives the run, since some are made when the tests are collected."""
     now = int(time.time())
     claims = {
         "sub": user_id or new_id(),

@@ -25,7 +25,7 @@ from shared.problems import Problem
 
 KEPT = timedelta(hours=24)
 NOBODY = ""  # in place of a user's id
-HEADERS = ("Content-Type", "Location", "ETag", "Content-Security-Policy")
+HEADERS = ("Content-Type", "Location", "ETag", "Content-Security-Policy", "Cache-Tag")
 _well_formed = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
 View = TypeVar("View", bound=Callable[..., Any])
 

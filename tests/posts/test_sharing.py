@@ -91,6 +91,13 @@ def test_a_write_says_what_it_touched(client: Client, write: Write, ann: Headers
         assert tags(answer) == {f"post-{number}", "posts"}, answer.text
 
 
+def test_a_repeated_write_touches_what_the_first_did(client: Client, ann: Headers) -> None:
+    headers = ann | {"Idempotency-Key": "once"}
+    first, again = (client.post(URL, json=body(), headers=headers) for _ in range(2))
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert tags(again) == tags(first) == {f"post-{first.json['data']['id']}", "posts"}
+
+
 def facts() -> list[tuple[str, str]]:
     return [(fact.type, fact.subject) for fact in Fact.select().order_by(Fact.id)]
 

@@ -47,8 +47,8 @@ def open_session(user: User, remember: bool, user_agent: str, address: str) -> S
 def continue_session(refresh_token: str) -> Signin:
     """Replace a refresh token; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED or ACCOUNT_SUSPENDED.
 
-    A token that was replaced within `GRACE` gives its successor again. One that was replaced earlier has been
-    stolen, from its owner or by them: the session ends.
+    The previous token gives its successor again within `GRACE`. Later, or once the successor was replaced too, it has
+    been stolen, from its owner or by them: the session ends.
     """
     token = _decode(refresh_token)
     now = clock.now()
@@ -123,9 +123,9 @@ def _replace(row: RefreshToken, token: bytes, now: datetime) -> bytes | None:
 
 def _known_successor(row: RefreshToken, token: bytes, now: datetime) -> bytes | None:
     current: RefreshToken = RefreshToken.get(RefreshToken.hash == row.hash)
-    if now - current.replaced_at > GRACE:
-        return None
-    return _seal(bytes(current.successor or b""), token)
+    successor = _seal(bytes(current.successor or b""), token)
+    was_replaced = RefreshToken.get(RefreshToken.hash == _hash(successor)).replaced_at
+    return None if was_replaced or now - current.replaced_at > GRACE else successor
 
 
 def _new_token(session: Session, now: datetime, token: bytes | None = None) -> bytes:

@@ -55,6 +55,14 @@ def test_shown_again_later_it_ends_the_session(client: Client, register: Registe
     assert fact.subject == Session.get().id
 
 
+def test_one_older_than_the_previous_ends_the_session_at_once(client: Client, register: Register) -> None:
+    first = register()["refreshToken"]
+    second = refresh(client, first).json["data"]["refreshToken"]
+    third = refresh(client, second).json["data"]["refreshToken"]
+    assert_problem(refresh(client, first), 401, "TOKEN_REVOKED")
+    assert_problem(refresh(client, third), 401, "TOKEN_REVOKED")
+
+
 def test_other_devices_stay_signed_in_after_a_theft(
     client: Client, register: Register, frozen_clock: FrozenClock
 ) -> None:

@@ -186,8 +186,12 @@ class BaseConfig:
         "LOG_LEVEL", choice("debug", "info", "warning", "error"), "info", "The least serious line that is logged"
     )
     host: str = setting("HOST", text, "127.0.0.1", "Address to listen on; 0.0.0.0 in a container")
+    gateway_port: int = setting("GATEWAY_PORT", port, "8000", "Port of the gateway, the only public one")
     public_url: str = setting(
-        "PUBLIC_URL", url("http", "https"), "http://localhost:8000", "Where clients reach the gateway; links start so"
+        "PUBLIC_URL",
+        url("http", "https"),
+        lambda known: f"http://localhost:{known.get('gateway_port', 8000)}",
+        "Where clients reach the gateway; links start so",
     )
     cors_origins: tuple[str, ...] = setting(
         "CORS_ORIGINS",

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from services.gateway.client import Network
 from services.gateway.routes import SERVICES
-from shared import env
 from shared.env import BaseConfig, boolean, integer, items, service_port, service_url, setting, url
 
 Settings = TypeVar("Settings", bound=BaseConfig)
@@ -60,7 +59,6 @@ def _with_upstreams(base: type[Settings]) -> type[Settings]:
 class Config(BaseConfig):
     """What the gateway reads from the environment besides the settings that all services have."""
 
-    port: int = setting("GATEWAY_PORT", env.port, "8000", "Port of the gateway, the only public one")
     workers: int = setting("GATEWAY_WORKERS", integer(1, 64), "1", "Gateway processes; several need REDIS_URL")
     cors_origins: tuple[str, ...] = setting(
         "CORS_ORIGINS",

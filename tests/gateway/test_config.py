@@ -11,7 +11,7 @@ SECRET = secrets.token_hex(32)
 
 def test_the_defaults_are_those_of_development(tmp_path: object) -> None:
     config = Config.load({"DATA_DIR": str(tmp_path)})
-    assert (config.port, config.workers, config.ratelimit_enabled) == (8000, 1, True)
+    assert (config.gateway_port, config.workers, config.ratelimit_enabled) == (8000, 1, True)
     assert config.upstreams == {
         "auth": "http://127.0.0.1:8001",
         "posts": "http://127.0.0.1:8002",

@@ -137,3 +137,8 @@ def test_racing_processes_agree_on_one_secret(tmp_path: Path) -> None:
 def test_the_type_of_a_problem_is_on_the_gateway(tmp_path: Path) -> None:
     load(tmp_path, PUBLIC_URL="https://api.example.org/")
     assert b'"type":"https://api.example.org/api/errors/NOT_FOUND"' in Problem("NOT_FOUND").body("/", "1")
+
+
+def test_links_follow_the_port_of_the_gateway(tmp_path: Path) -> None:
+    assert load(tmp_path, GATEWAY_PORT="9000").public_url == "http://localhost:9000"
+    assert load(tmp_path, GATEWAY_PORT="9000", PUBLIC_URL="http://h").public_url == "http://h"

@@ -1,13 +1,5 @@
 """The settings of a toy."""
 
-from dataclasses import dataclass
+from shared.env import BaseConfig as Config
 
-from shared import env
-from shared.env import BaseConfig, setting
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config(BaseConfig):
-    """Where the toy listens."""
-
-    port: int = setting("GATEWAY_PORT", env.port, "1", "Port of the toy")
+__all__ = ["Config"]

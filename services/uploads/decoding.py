@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +25,7 @@ SECONDS = 15.0  # that one image may take
 PROGRAM = Path(__file__).parent / "decoder.py"
 
 _places = threading.BoundedSemaphore(AT_ONCE)
+_variants = threading.BoundedSemaphore(AT_ONCE - 1)  # whoever asks for variants leaves a place to uploads
 _idle: "list[Decoder]" = []
 
 
@@ -68,20 +71,26 @@ class Decoder:
 
 def _ask(file: BinaryIO, **job: Any) -> Any:
     """Let a decoder work on the file, when few enough do; raise SERVICE_UNAVAILABLE, STORAGE_FULL."""
-    if not _places.acquire(timeout=PATIENCE):
-        raise Problem("SERVICE_UNAVAILABLE", "Too many images are being read at the moment.", retryAfter=5)
-    try:
+    with _one_of(_places):
         decoder = _take()
         answer = decoder.ask(file, **job)
         if answer is None or answer["last"]:
             decoder.end()
         else:
             _idle.append(decoder)
-    finally:
-        _places.release()
     if answer is not None and "unwritten" in answer:
         raise Problem("STORAGE_FULL")
     return answer
+
+
+@contextmanager
+def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
+    if not places.acquire(timeout=PATIENCE):
+        raise Problem("SERVICE_UNAVAILABLE", "Too many images are being read at the moment.", retryAfter=5)
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def _take() -> Decoder:
@@ -115,7 +124,8 @@ def clean(draft: BinaryIO, kind: Kind) -> dict[str, Any]:
 def scaled(draft: BinaryIO, kind: Kind, variant: Variant) -> bytes:
     """Return a variant of the image in the draft, which was cleaned when it came in; raise SERVICE_UNAVAILABLE."""
     to = {"to": variant.kind.mime_type, "size": (variant.width, variant.height), "crops": variant.crops}
-    answer = _ask(draft, work="scale", mime_type=kind.mime_type, **to)
+    with _one_of(_variants):
+        answer = _ask(draft, work="scale", mime_type=kind.mime_type, **to)
     if answer is None:
         raise Problem("SERVICE_UNAVAILABLE", "The variant cannot be made at the moment.", retryAfter=5)
     draft.seek(0)

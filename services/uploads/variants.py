@@ -17,6 +17,7 @@ from shared.ids import new_id
 from shared.problems import Problem
 
 PATIENCE = 15.0  # seconds to wait for another request that makes the same
+WAITING = 16  # requests for variants that are not there yet, half of the threads; one too many is sent away
 DIGEST = hashlib.sha256().digest_size  # bytes in front of each file
 _logger = logging.getLogger("postern.uploads")
 
@@ -50,13 +51,14 @@ class VariantCache:
         self._total = 0
         self._lock = threading.Lock()
         self._makers: dict[Path, tuple[threading.Lock, list[None]]] = {}
+        self._waiting = threading.BoundedSemaphore(WAITING)
 
     def get(self, key: str, name: str, make: Callable[[], bytes]) -> Kept:
         """Return a variant, made now unless it is kept; raise what `make` raises, and SERVICE_UNAVAILABLE."""
         path = self._root / key / name
         if kept := self._open(path):
             return kept
-        with self._only_maker(path):
+        with self._one_of_few(), self._only_maker(path):
             return self._open(path) or self._add(path, make())
 
     def discard(self, key: str) -> None:
@@ -83,6 +85,15 @@ class VariantCache:
         for path in self._root.glob("*/*/*"):
             with suppress(FileNotFoundError):
                 yield path, path.stat()
+
+    @contextmanager
+    def _one_of_few(self) -> Iterator[None]:
+        if not self._waiting.acquire(blocking=False):
+            raise Problem("SERVICE_UNAVAILABLE", "Too many variants are being made at the moment.", retryAfter=5)
+        try:
+            yield
+        finally:
+            self._waiting.release()
 
     @contextmanager
     def _only_maker(self, path: Path) -> Iterator[None]:

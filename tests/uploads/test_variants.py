@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable
 from io import BytesIO
@@ -13,16 +14,17 @@ import pytest
 from flask import Flask
 from PIL import Image, ImageCms
 
-from services.uploads import decoding
+from services.uploads import decoding, variants
 from services.uploads.config import Config
 from services.uploads.models import Upload
 from services.uploads.owners import OwnerReader
 from services.uploads.sweeping import sweep_variants
 from services.uploads.variants import DIGEST, VariantCache
 from shared.ids import new_id
+from shared.problems import Problem
 from tests.helpers import assert_problem
 from tests.uploads import samples
-from tests.uploads.conftest import Client, Headers, in_threads
+from tests.uploads.conftest import Client, Headers, Send, in_threads
 
 UploadFile = Callable[..., dict[str, Any]]
 
@@ -154,6 +156,46 @@ def test_a_variant_is_made_once_however_many_ask(app: Flask, image: dict[str, An
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.data for answer in answers}) == 1
     assert made == ["50x38.webp"]
+
+
+def test_whoever_asks_for_variants_leaves_a_place_to_uploads(
+    app: Flask, image: dict[str, Any], send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, sent = threading.Event(), threading.Event()
+    usual = decoding.Decoder.ask
+
+    def ask(self: Any, file: Any, **job: Any) -> Any:
+        if job["work"] == "scale":
+            begun.set()
+            sent.wait(10)
+        return usual(self, file, **job)
+
+    def send_meanwhile() -> Any:
+        begun.wait(10)
+        time.sleep(0.2)  # in which the others come to wait
+        try:
+            return send(samples.png(5, 5))
+        finally:
+            sent.set()
+
+    monkeypatch.setattr(decoding, "PATIENCE", 5.0)
+    monkeypatch.setattr(decoding.Decoder, "ask", ask)
+    strangers = [lambda width=width: app.test_client().get(f"{image['path']}?w={width}") for width in (10, 20, 30)]
+    assert [answer.status_code for answer in in_threads(send_meanwhile, *strangers)] == [201, 200, 200, 200]
+
+
+def test_only_so_many_requests_wait_for_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "WAITING", 2)
+    cache = VariantCache(tmp_path, 1000)
+
+    def make(depth: int) -> bytes:
+        if depth:
+            cache.get(f"{depth}/image.png", "1x1.png", lambda: make(depth - 1)).close()
+        return b"x"
+
+    with pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
+        make(3)
+    make(2)
 
 
 def test_wishes_that_come_to_the_same_share_a_variant(client: Client, image: dict[str, Any], made: list[str]) -> None:

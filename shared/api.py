@@ -174,6 +174,8 @@ def takes_query(view: Callable[..., Any]) -> Any:
 
 
 def _refuse_query() -> None:
+    if not request.query_string:
+        return
     view = current_app.view_functions[request.endpoint or ""]
     if request.args and not hasattr(view, "takes_query"):
         raise Problem("VALIDATION_ERROR", errors={key: ["Unknown field."] for key in request.args})
@@ -267,8 +269,10 @@ def init_app(app: Flask, title: str) -> Api:
 
 def _keep_private(response: Response) -> Response:
     """Let nobody store an answer that does not say that it may be shared."""
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    if response.headers.get("Cache-Control", "no-store") == "no-store":
+    said = {name.lower(): value for name, value in response.headers}  # each look into them costs as much as this
+    if "x-content-type-options" not in said:
+        response.headers.add("X-Content-Type-Options", "nosniff")
+    if said.get("cache-control", "no-store") == "no-store":
         environ = request.environ
         signed_in = has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", ""))
         response.headers["Cache-Control"] = "private, no-store" if signed_in else "no-store"

@@ -32,8 +32,9 @@ MESSAGE = Markup("<li>{}: {}</li>")
 
 def takes_form() -> bool:
     """Tell whether the request is a form, and its view one that takes forms."""
-    view = current_app.view_functions.get(request.endpoint or "")
-    return getattr(view, "takes_form", False) and is_form(request.environ)
+    if not is_form(request.environ):
+        return False
+    return getattr(current_app.view_functions.get(request.endpoint or ""), "takes_form", False)
 
 
 def fields() -> MultiDict[str, str]:

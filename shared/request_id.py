@@ -1,7 +1,7 @@
 """Give every request an id and a log line, in front of whatever application answers."""
 
+import random
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -14,7 +14,7 @@ _well_formed = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 
 
 def new_request_id() -> str:
-    return secrets.token_hex(12)
+    return f"{random.getrandbits(96):024x}"  # no secret, it tells requests apart
 
 
 def with_request_id(app: WsgiApp) -> WsgiApp:

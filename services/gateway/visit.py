@@ -59,7 +59,7 @@ def raw_target(environ: Environ) -> str:
 
 def point_at(environ: Environ, path: str) -> None:
     """Let the application see the path that was authorised, and no other reading of it."""
-    environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1")
+    environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
     environ["SCRIPT_NAME"] = ""
 
 

@@ -7,8 +7,10 @@ uploads whose parts could stay behind. No key is ever written twice with other b
 import errno
 import hashlib
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +19,7 @@ from xml.etree import ElementTree
 
 import urllib3
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as TimedOut
 
 from services.uploads.sigv4 import Credentials, query_string, signed
 from services.uploads.storage import BLOCK, Drafts, StorageDown, Stored, is_key
@@ -46,6 +49,8 @@ class S3Storage(Drafts):
         self._prefix = f"{prefix}/" if prefix else ""
         self._credentials = credentials
         self._http = urllib3.PoolManager(maxsize=CONNECTIONS, blocksize=BLOCK, retries=False)
+        self._hangs = False
+        self._probe = threading.Lock()
 
     def save(self, draft: BinaryIO, key: str) -> None:
         draft.flush()
@@ -135,15 +140,30 @@ class S3Storage(Drafts):
         if body:
             body.seek(0)
         url = f"{self._origin}{target}"
-        try:
-            response = self._http.request(
-                method, url, body, headers=headers, timeout=timeout, preload_content=False, redirect=False
-            )
-        except HTTPError as error:
-            raise Passing(f"the store cannot be reached: {type(error).__name__}") from error
+        with self._one_if_it_hangs():
+            try:
+                response = self._http.request(
+                    method, url, body, headers=headers, timeout=timeout, preload_content=False, redirect=False
+                )
+            except HTTPError as error:
+                self._hangs |= timeout is PATIENT and isinstance(error, TimedOut)
+                raise Passing(f"the store cannot be reached: {type(error).__name__}") from error
+        self._hangs = False
         if response.status >= 300:
             raise _refusal(response)
         return response
+
+    @contextmanager
+    def _one_if_it_hangs(self) -> Iterator[None]:
+        """Let one request at a time find out whether a store that hung still does, so that it holds one thread."""
+        probes = self._hangs
+        if probes and not self._probe.acquire(blocking=False):
+            raise StorageDown("the store hangs")
+        try:
+            yield
+        finally:
+            if probes:
+                self._probe.release()
 
 
 class Passing(StorageDown):

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +22,7 @@ from services.uploads.storage import StorageDown
 from shared import clock
 from tests.helpers import assert_problem
 from tests.uploads import s3_server, samples
-from tests.uploads.conftest import Client, Headers, Send, kept_files, parts
+from tests.uploads.conftest import Client, Headers, Send, in_threads, kept_files, parts
 from tests.uploads.s3_server import S3Server
 from tests.uploads.test_storage import keep, key, read
 
@@ -274,6 +275,24 @@ def test_a_store_that_hangs_is_given_up(client: Client, send: Send, upload: Uplo
     line.hangs.clear()
     assert client.get(path).status_code == 200
     assert client.get("/readyz").status_code == 200
+
+
+def test_a_store_that_hangs_holds_one_thread(storage: S3Storage, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    def took() -> float:
+        began = time.monotonic()
+        with pytest.raises(StorageDown):
+            storage.open(key(), 0, 1)
+        return time.monotonic() - began
+
+    monkeypatch.setattr(s3, "PATIENT", urllib3.Timeout(1.5))
+    monkeypatch.setattr(s3, "SOON", 0)
+    line.hangs.set()
+    assert took() > 1  # nobody knows yet
+    assert sum(seconds > 1 for seconds in in_threads(*[took] * 8)) == 1
+    line.hangs.clear()
+    with pytest.raises(FileNotFoundError):
+        storage.open(key(), 0, 1)
+    assert None not in in_threads(*[lambda: list(storage.list())] * 8)
 
 
 @pytest.mark.usefixtures("impatient")

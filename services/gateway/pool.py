@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from services.gateway.shares import Shares
 from shared.problems import Problem
+from shared.sockets import send_all
 
 CONNECT_TIMEOUT = 1.0
 IDLE_AGE = 30.0  # less than the 75 s for which a service keeps an idle connection
@@ -42,7 +43,7 @@ class Connection:
 
     def send(self, data: bytes, timeout: float) -> None:
         self._socket.settimeout(timeout)
-        self._socket.sendall(data)
+        send_all(self._socket, data)
 
     def send_some(self, data: memoryview, timeout: float) -> int:
         """Send what the upstream takes, and return how much; 0 when it takes nothing and has something to say."""

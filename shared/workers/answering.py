@@ -7,6 +7,8 @@ from typing import Any
 from gunicorn import util
 from gunicorn.http import wsgi
 
+from shared.sockets import send_all
+
 
 class Response(wsgi.Response):
     """gunicorn's response in half as many packets and system calls; every write still reaches the client at once."""
@@ -53,13 +55,13 @@ class Response(wsgi.Response):
         head, self._head = self._head, b""
         if self.chunked:
             data = b"%X\r\n%b\r\n" % (len(data), data)
-        self.sock.sendall(head + data)
+        send_all(self.sock, head + data)
 
     def _send_head(self) -> None:
         """Send the head alone, when no part of the body went out with it."""
         if self._head:
             head, self._head = self._head, b""
-            self.sock.sendall(head)
+            send_all(self.sock, head)
 
 
 @lru_cache(maxsize=1)

@@ -14,14 +14,6 @@ from shared.env import BaseConfig, boolean, integer, items, service_port, servic
 Settings = TypeVar("Settings", bound=BaseConfig)
 
 
-def _origin(value: str) -> str:
-    origin = value.lower()
-    parts = urlsplit(origin)
-    if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != origin or "@" in origin:
-        raise ValueError(f"must hold origins as http://host:port, without path, wildcard or final slash, not {value}")
-    return origin
-
-
 def _network(value: str) -> Network:
     try:
         return ip_network(value)
@@ -60,12 +52,6 @@ class Config(BaseConfig):
     """What the gateway reads from the environment besides the settings that all services have."""
 
     workers: int = setting("GATEWAY_WORKERS", integer(1, 64), "1", "Gateway processes; several need REDIS_URL")
-    cors_origins: tuple[str, ...] = setting(
-        "CORS_ORIGINS",
-        items(_origin),
-        lambda known: "" if known.get("app_env") == "production" else "http://localhost:3000,http://127.0.0.1:3000",
-        "Origins whose pages may read answers, exactly; none by default in production",
-    )
     trusted_proxies: tuple[Network, ...] = setting(
         "TRUSTED_PROXIES", items(_network), "", "Networks of the proxies in front, whose X-Forwarded-* count"
     )

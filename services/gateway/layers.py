@@ -7,6 +7,7 @@ that its answer tells the limits too.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from services.gateway.limits import CLASSES, Window
 from services.gateway.measures import forward, note_excess, told
 from services.gateway.pool import ClientGone, Pool
 from services.gateway.routes import Route, RouteTable
+from services.gateway.shares import WAITING, Shares
 from services.gateway.target import join_target, split_target
 from services.gateway.visit import (
     KEY,
@@ -198,6 +200,7 @@ def pass_on(
     spool: Path,
 ) -> WsgiApp:
     """Forward to the upstream that owns the route, or to the gateway's own pages; `spool` is where bodies wait."""
+    waiting = Shares(WAITING)
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
@@ -206,7 +209,8 @@ def pass_on(
             point_at(environ, visit.path)
             return own_pages(environ, start_response)
         name = route.upstream
-        request = _request(environ, visit, route, trusted, spool if route.spooled else None)
+        with waiting.place(visit.counted_by) if route.spooled else nullcontext():
+            request = _request(environ, visit, route, trusted, spool if route.spooled else None)
         try:
             answer = forward(breakers[name], pools[name], request, visit)
         finally:

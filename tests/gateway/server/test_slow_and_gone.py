@@ -9,7 +9,9 @@ from contextlib import ExitStack
 import pytest
 
 from services.gateway.pool import GLANCE
-from tests.gateway.server.running import MIB, TOKEN, USER, Gateway, wait_until
+from services.gateway.shares import WAITING
+from tests.gateway.conftest import as_user
+from tests.gateway.server.running import MIB, USER, Gateway, wait_until
 from tests.gateway.upstreams import Line, Upstream, echo, response
 
 
@@ -171,20 +173,45 @@ def test_silent_and_dripping_clients_cost_the_others_nothing(gateway: Gateway) -
         connection.close()
 
 
-UPLOAD = b"POST /api/upload HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n" % TOKEN.encode()
+def upload_of(who: dict[str, str]) -> bytes:
+    return b"POST /api/upload HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n" % who["Authorization"].encode()
+
+
+UPLOAD = upload_of(USER)
 BLOCK = 64 * 1024
 
 
 def test_the_service_hears_of_an_upload_when_all_of_it_has_come(gateway: Gateway, uploads: Upstream) -> None:
     with ExitStack() as clients:
         slow = [clients.enter_context(gateway.raw()) for _ in range(200)]
-        for client in slow:
-            client.sendall(UPLOAD + b"Content-Length: %d\r\n\r\n" % (4 * BLOCK) + b"a" * 3 * BLOCK)
+        users = [upload_of(as_user()) for _ in range(200 // WAITING + 1)]
+        for number, client in enumerate(slow):
+            start = users[number // WAITING] + b"Content-Length: %d\r\n\r\n" % (4 * BLOCK)
+            client.sendall(start + b"a" * 3 * BLOCK)
         assert gateway.get("/api/uploads", headers=USER)[0] == 200
         assert [request.target for request in uploads.received] == ["/api/uploads"]
         slow[0].sendall(b"b" * BLOCK)
         assert slow[0].recv(100).startswith(b"HTTP/1.1 200 ")
         assert uploads.received[-1].body == b"a" * 3 * BLOCK + b"b" * BLOCK
+
+
+def test_of_one_client_so_many_bodies_wait(gateway: Gateway) -> None:
+    held = b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % (4 * BLOCK)
+    with ExitStack() as clients:
+        slow = [clients.enter_context(gateway.raw()) for _ in range(WAITING + 2)]
+        for client in slow[:WAITING]:
+            client.sendall(UPLOAD + held)
+            assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+        one_more, another = slow[WAITING:]
+        one_more.sendall(UPLOAD + held)
+        another.sendall(upload_of(as_user()) + held)
+        assert another.recv(100).startswith(b"HTTP/1.1 100 ")
+        one_more.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            one_more.recv(100)
+        slow[0].close()
+        one_more.settimeout(9)
+        assert one_more.recv(100).startswith(b"HTTP/1.1 100 ")
 
 
 def test_an_upload_in_chunks_gets_a_length(gateway: Gateway, uploads: Upstream) -> None:

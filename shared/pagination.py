@@ -102,14 +102,12 @@ def paginate(query: Query, order: Order, args: dict[str, Any], total: Callable[[
     `COUNT_CAP` matches are counted.
     """
     limit, cursor = args["limit"], args.get("cursor")
-    page = None if cursor else args.get("page", 1)
-    rows = order.sort(order.after(query, order.values(cursor)) if cursor else query).limit(limit + 1)
-    if page:
-        rows = rows.offset((page - 1) * limit)
-    found = list(rows)
-    has_more, found = len(found) > limit, found[:limit]
+    skipped = 0 if cursor else (args.get("page", 1) - 1) * limit
+    rows = order.sort(order.after(query, order.values(cursor)) if cursor else query).limit(limit + 1).offset(skipped)
     count = total() if total else query.order_by().limit(COUNT_CAP + 1).count(clear_limit=False)
     exact = total is not None or count <= COUNT_CAP
+    found = [] if exact and skipped and skipped >= count else list(rows)
+    has_more, found = len(found) > limit, found[:limit]
     set_place(args, count if exact else COUNT_CAP, exact, order.cursor(found[-1]) if has_more else None)
     return found
 

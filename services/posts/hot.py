@@ -31,21 +31,39 @@ def page(sort: str, args: dict[str, Any]) -> list[Row]:
     """Return one page of all posts that everybody may see; the envelope is filled in."""
     order, limit, cursor = lists.LISTED[sort], args["limit"], args.get("cursor")
     place = order.values(cursor) if cursor else []
-    skipped = 0 if cursor else (args.get("page", 1) - 1) * limit
-    rows = _run(_Item, _page(sort, after=bool(cursor)), (*place, limit + 1, skipped))
+    skipped, total = 0 if cursor else (args.get("page", 1) - 1) * limit, Counter.listed_posts()
+    if skipped:
+        rows = _run(_Item, _page_behind(sort), (limit + 1, skipped)) if skipped < total else []
+    else:
+        rows = _run(_Item, _page(sort, after=bool(cursor)), (*place, limit + 1))
     has_more = len(rows) > limit
-    set_place(args, Counter.listed_posts(), True, order.cursor(rows[limit - 1]) if has_more else None)
+    set_place(args, total, True, order.cursor(rows[limit - 1]) if has_more else None)
     return rows[:limit]
 
 
 @cache
 def _page(sort: str, *, after: bool) -> str:
     order: Order = lists.LISTED[sort]
-    columns = [f"post.{name}" for name in order.columns]
-    direction, sign = ("DESC", "<") if order.descending else ("ASC", ">")
-    beyond = f" AND ({', '.join(columns)}) {sign} ({', '.join('?' * len(columns))})" if after else ""
-    by = ", ".join(f"{column} {direction}" for column in columns)
-    return f"{_ITEMS}{beyond} ORDER BY {by} LIMIT ? OFFSET ?"
+    sign = "<" if order.descending else ">"
+    beyond = f" AND ({', '.join(_columns(order))}) {sign} ({', '.join('?' * len(order.columns))})" if after else ""
+    return f"{_ITEMS}{beyond} ORDER BY {_by(order)} LIMIT ?"
+
+
+@cache
+def _page_behind(sort: str) -> str:
+    """Return what passes over the rows of earlier pages in the index alone: to read them costs many times as much."""
+    by = _by(lists.LISTED[sort])
+    numbers = f"SELECT post.number FROM post WHERE post.listed_at IS NOT NULL ORDER BY {by} LIMIT ? OFFSET ?"  # noqa: S608
+    return f"{_ITEMS} AND post.number IN ({numbers}) ORDER BY {by}"
+
+
+def _by(order: Order) -> str:
+    direction = "DESC" if order.descending else "ASC"
+    return ", ".join(f"{column} {direction}" for column in _columns(order))
+
+
+def _columns(order: Order) -> list[str]:
+    return [f"post.{name}" for name in order.columns]
 
 
 def found(publications: list[int]) -> list[Row]:

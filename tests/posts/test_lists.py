@@ -290,3 +290,10 @@ def test_counting_needs_no_author(app: Flask, query: Any) -> None:
     sql, values = query().select(peewee.SQL("1")).limit(5).sql()
     plan = [row[3] for row in database.execute_sql("EXPLAIN QUERY PLAN " + sql, values)]
     assert not any(step.startswith(("SCAN author", "SEARCH author")) for step in plan), plan
+
+
+def test_behind_the_last_post_none_is_looked_for(client: Client, write: Write) -> None:
+    write()
+    for query in ("page=2", "page=1000000000&sort=title", "page=2&tag=x"):
+        with assert_query_count(1):
+            assert client.get(f"/api/posts?{query}").json["data"] == []

@@ -14,7 +14,7 @@ from services.posts.models import Author, Category, Post, PostTag, Tag, database
 from services.posts.seed import seed
 from shared.db import is_postgres
 from shared.ids import new_id
-from tests.posts.conftest import Client, Headers
+from tests.posts.conftest import Client, Headers, on_sqlite
 
 TAGS = ("here", "there")
 SORTS = ("newest", "oldest", "title", "views", "likes")
@@ -123,3 +123,15 @@ def test_lists_of_comments_tags_and_matches(app: Flask, client: Client, moderato
         for sql, values in pages(client, address, moderator):
             steps = plan(sql, values)
             assert not scans(steps), (address, steps)
+
+
+@on_sqlite
+@pytest.mark.parametrize("sort", SORTS)
+def test_earlier_pages_are_passed_over_in_one_index(app: Flask, client: Client, sort: str) -> None:
+    with heard() as statements:
+        client.get(f"/api/posts?limit=3&page=4&sort={sort}")
+    ((sql, values),) = [(sql, values) for sql, values in statements if "OFFSET" in sql]
+    steps = database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    (passing_over,) = [number for number, _, _, step in steps if "SUBQUERY" in step]
+    (step,) = [step for _, above, _, step in steps if above == passing_over]
+    assert step.startswith(("SEARCH post USING", "SCAN post USING")), step

@@ -242,10 +242,18 @@ def test_a_page_by_cursor_is_found_in_the_index_and_takes_two_queries(any_client
     cursor = any_client.get("/api/toys?limit=10&page=100").get_json()["pagination"]["nextCursor"]
     with count_queries(only_select=True) as counter:
         any_client.get(f"/api/toys?limit=10&cursor={cursor}")
-    rows, _count = counter.get_queries()
+    _count, rows = counter.get_queries()
     plan = explain(rows.msg)
     assert "index" in plan.lower()
     assert not [word for word in ("Seq Scan", "SCAN", "Sort", "TEMP B-TREE") if word in plan]
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize("query", ["page=4", "page=1000000000&limit=100", "painted=true&page=2"])
+def test_behind_the_last_row_none_is_looked_for(ask: Ask, query: str) -> None:
+    with count_queries(only_select=True) as counter:
+        assert ask(query)["data"] == []
+    assert counter.count == 1
 
 
 def test_a_cursor_is_opaque(app: Flask) -> None:

@@ -1,7 +1,8 @@
 """The kit's flask-smorest: the envelope, strict parsing, camelCase on the wire and snake_case in Python."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import flask_smorest
@@ -255,16 +256,29 @@ def no_content() -> Response:
     return response
 
 
-def init_app(app: Flask, title: str) -> Api:
-    """Make the app's JSON strict and its OpenAPI document ready for blueprints."""
+def init_app(app: Flask, title: str, blueprints: Sequence[Blueprint]) -> Callable[[], dict[str, Any]]:
+    """Make the app's JSON strict, give it these views, and return what makes their OpenAPI document.
+
+    To make it takes twice as long as the rest of an app, and most processes are never asked for it.
+    """
     app.request_class = _Request
     app.json = _OrjsonProvider(app)
     app.url_map.merge_slashes = False  # the gateway decides about a path as it is written
     app.config |= {"API_TITLE": title, "API_VERSION": "1", "OPENAPI_VERSION": "3.1.0"}
     app.after_request(_keep_private)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    return cache(partial(_describe, app, blueprints))
+
+
+def _describe(app: Flask, blueprints: Sequence[Blueprint]) -> dict[str, Any]:
     api = Api(app)
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
-    return api
+    for blueprint in blueprints:
+        blueprint.register_views_in_doc(api, app, api.spec, name=blueprint.name, parameters=None)
+        api.spec.tag({"name": blueprint.name, "description": blueprint.description})
+    document: dict[str, Any] = api.spec.to_dict()
+    return document
 
 
 def _keep_private(response: Response) -> Response:

@@ -72,11 +72,8 @@ def create_service(
     port = config.port_of(name)
     if port and config.app_env != "test":
         run_in_background(app, MetricsServer(port + OFFSET))
-    rest = api.init_app(app, f"Postern {name}")
-    for blueprint in blueprints:
-        rest.register_blueprint(blueprint)
-    app.extensions["postern.document"] = rest.spec.to_dict
-    app.register_blueprint(document_blueprint(rest.spec.to_dict))
+    app.extensions["postern.document"] = document = api.init_app(app, f"Postern {name}", blueprints)
+    app.register_blueprint(document_blueprint(document))
     app.register_blueprint(health.blueprint(checks or {}))
     if feed:
         feed.on_commit = waking.tell

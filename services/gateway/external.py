@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
@@ -99,6 +100,10 @@ class Places:
                 self._taken -= Counter((user,))  # which forgets who has none
 
 
+# Only when it is used: to read all the authorities takes half of a start.
+_default_context = cache(ssl.create_default_context)
+
+
 class Outside:
     """The outside hosts that may be asked, at most 32 requests at once and 8 of one user.
 
@@ -118,7 +123,7 @@ class Outside:
         self.hosts = tuple(hosts)
         self._resolve = resolve
         self._connect = connect
-        self._context = context or ssl.create_default_context()
+        self._context = context
         self._total = total
         self._places = Places()
 
@@ -142,7 +147,7 @@ class Outside:
     def _exchange(self, host: str, method: str, request: bytes) -> Answer:
         deadline = time.monotonic() + self._total
         with self._open(self._addresses(host, deadline), deadline) as sock:
-            line = TlsLine(sock, self._context, host, deadline)
+            line = TlsLine(sock, self._context or _default_context(), host, deadline)
             line.send(request)
             return _checked(_receive(line, method), host)
 

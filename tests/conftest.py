@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-import secrets
+import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -14,11 +14,15 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared import clock, tokens
+from shared import clock, db, tokens
 from shared.ids import new_id
+from tests.databases import PostgresServer, SqliteTemplates
 from tests.redis_server import RedisServer
 
 POSTGRES = os.environ.get("POSTERN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432").rstrip("/")
+PATIENCE = 120.0  # seconds; the slowest test takes half a minute
+SYNCHRONOUS = db.PRAGMAS["synchronous"]  # of the product
+ENGINES = ["sqlite", "postgres"]
 KEY_ID = "test-key"
 
 MakeToken = Callable[..., str]
@@ -32,6 +36,22 @@ def _levels_of_the_log() -> Iterator[None]:
     yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Let a test that waits for ever fail where it waits, also when it is set up and when it has ended."""
+
+    def give_up(*_: object) -> None:
+        pytest.fail(f"it took longer than {PATIENCE} seconds")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE / 4)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -101,41 +121,52 @@ def make_token(signing_key: Ed25519PrivateKey) -> MakeToken:
     return make
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Let SQLite in this process not wait until data are on the disk: no test takes the power away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(db.PRAGMAS, "synchronous", "off")
+        yield
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Return the address of a database of its own on a PostgreSQL server; skip without a server."""
-    name = f"postern_test_{os.getpid()}_{secrets.token_hex(4)}"
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server to make databases on; skip without one."""
     try:
-        admin = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True, connect_timeout=2)
+        server = PostgresServer(POSTGRES)
     except psycopg.OperationalError:
         pytest.skip("no PostgreSQL server can be reached")
-    with admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        yield f"{POSTGRES}/{name}"
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    yield server
+    server.close()
 
 
-def end_connections(url: str) -> None:
-    """End what is connected to the database of the address, as a restart of the server would."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+@pytest.fixture(scope="session")
+def sqlite_templates(tmp_path_factory: pytest.TempPathFactory) -> SqliteTemplates:
+    return SqliteTemplates(tmp_path_factory.mktemp("templates"))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture
+def sqlite_url(sqlite_templates: SqliteTemplates, migrations: Path, tmp_path: Path) -> str:
+    """Return the address of a SQLite database with the tables of a service, made by its `migrations`."""
+    return sqlite_templates.copy(migrations, tmp_path)
+
+
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest, migrations: Path) -> Iterator[str]:
+    """Return the address of a database with the tables of a service, once on each engine."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_url")
+    else:
+        yield from request.getfixturevalue("postgres").database(migrations)
+
+
+@pytest.fixture(params=ENGINES)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return the address of an empty database, once on each engine."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/test.db"
-        return
-    url = request.getfixturevalue("postgres")
-    yield url
-    end_connections(url)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
+    else:
+        yield from request.getfixturevalue("postgres").database(None)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 
-from services.auth import create_app, passwords
+from services.auth import MIGRATIONS, create_app, passwords
 from services.auth.config import Config
 from services.auth.models import Fact, User, database
 
@@ -16,6 +16,11 @@ Client = Any  # Flask's, whose answers are of any shape
 Register = Callable[..., dict[str, Any]]
 
 PASSWORD = "a long secret"
+
+
+@pytest.fixture(scope="session")
+def migrations() -> Path:
+    return MIGRATIONS
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +90,7 @@ def session_of(signin: dict[str, Any]) -> str:
 
 def run_at_once(*tasks: Callable[[], None]) -> None:
     """Run the tasks in threads of their own that begin together, each with a connection of its own."""
-    together = threading.Barrier(len(tasks))
+    together = threading.Barrier(len(tasks), timeout=30)
 
     def run(task: Callable[[], None]) -> None:
         together.wait()

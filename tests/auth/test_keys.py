@@ -91,8 +91,8 @@ def test_a_key_that_is_none_is_told_with_its_file(tmp_path: Path, content: bytes
         load_keys(tmp_path)
 
 
-def test_models_and_migrations_agree(database_url: str) -> None:
-    assert_models_match_migrations(TABLES, db.connect(database_url), MIGRATIONS)
+def test_models_and_migrations_agree(empty_database_url: str) -> None:
+    assert_models_match_migrations(TABLES, db.connect(empty_database_url), MIGRATIONS)
 
 
 def test_seeding_in_several_transactions_returns_all_in_order(

@@ -5,8 +5,8 @@ from services.auth.models import User
 from shared import db
 
 
-def test_migrations_can_be_undone_and_done_again(database_url: str) -> None:
-    connection = db.connect(database_url)
+def test_migrations_can_be_undone_and_done_again(empty_database_url: str) -> None:
+    connection = db.connect(empty_database_url)
     with connection.connection_context():
         runner = Runner(connection, str(MIGRATIONS))
         assert runner.up() == runner.down(runner.migrations()[0].name)[::-1]
@@ -14,8 +14,8 @@ def test_migrations_can_be_undone_and_done_again(database_url: str) -> None:
         assert runner.up()
 
 
-def test_accounts_from_before_can_be_searched_by_name(database_url: str) -> None:
-    connection = db.connect(database_url)
+def test_accounts_from_before_can_be_searched_by_name(empty_database_url: str) -> None:
+    connection = db.connect(empty_database_url)
     with connection.connection_context(), connection.bind_ctx([User]):
         runner = Runner(connection, str(MIGRATIONS))
         runner.up("0001_initial")

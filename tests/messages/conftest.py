@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.messages import create_app
+from services.messages import MIGRATIONS, create_app
 from services.messages.config import Config
 from services.messages.models import database
 from shared.tokens import Jwks
@@ -14,6 +14,11 @@ from tests.conftest import MakeToken
 Client = Any  # Flask's, whose answers are of any shape
 Headers = dict[str, str]
 AsUser = Callable[..., Headers]
+
+
+@pytest.fixture(scope="session")
+def migrations() -> Path:
+    return MIGRATIONS
 
 
 @pytest.fixture(scope="session")

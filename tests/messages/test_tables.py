@@ -12,5 +12,5 @@ TABLES = [
 ]  # fmt: skip
 
 
-def test_the_migrations_make_the_tables_of_the_models(database_url: str) -> None:
-    assert_models_match_migrations(TABLES, connect(database_url), MIGRATIONS)
+def test_the_migrations_make_the_tables_of_the_models(empty_database_url: str) -> None:
+    assert_models_match_migrations(TABLES, connect(empty_database_url), MIGRATIONS)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.posts import create_app
+from services.posts import MIGRATIONS, create_app
 from services.posts.config import Config
 from services.posts.models import database
 from shared.tokens import Jwks
@@ -20,6 +20,11 @@ Write = Callable[..., dict[str, Any]]
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def migrations() -> Path:
+    return MIGRATIONS
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +94,7 @@ def refused(answer: Any, status: int, code: str, *fields: str) -> None:
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
     """Make the calls in threads that start together; return what they return."""
-    barrier = threading.Barrier(len(calls))
+    barrier = threading.Barrier(len(calls), timeout=30)
     results: list[Any] = [None] * len(calls)
 
     def run(index: int) -> None:

@@ -12,7 +12,7 @@ from shared import db
 from shared.env import SettingsError
 from shared.ids import new_id
 from tests.helpers import assert_models_match_migrations
-from tests.posts.conftest import Client, Write, on_postgres, on_sqlite
+from tests.posts.conftest import Client, Write, on_postgres
 
 TABLES = (
     models.Fact,
@@ -32,12 +32,12 @@ TABLES = (
 )
 
 
-def test_models_and_migrations_agree(database_url: str) -> None:
-    assert_models_match_migrations(TABLES, db.connect(database_url), MIGRATIONS, ("post_search",))
+def test_models_and_migrations_agree(empty_database_url: str) -> None:
+    assert_models_match_migrations(TABLES, db.connect(empty_database_url), MIGRATIONS, ("post_search",))
 
 
-def test_migrations_can_be_undone_and_done_again(database_url: str) -> None:
-    connection = db.connect(database_url)
+def test_migrations_can_be_undone_and_done_again(empty_database_url: str) -> None:
+    connection = db.connect(empty_database_url)
     with connection.connection_context():
         runner = Runner(connection, str(MIGRATIONS))
         assert runner.up() == runner.down(runner.migrations()[0].name)[::-1]
@@ -45,9 +45,9 @@ def test_migrations_can_be_undone_and_done_again(database_url: str) -> None:
         assert runner.up()
 
 
-@on_sqlite
-def test_a_second_start_migrates_nothing(database_url: str) -> None:
-    connection = db.connect(database_url)
+@pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+def test_a_second_start_migrates_nothing(empty_database_url: str) -> None:
+    connection = db.connect(empty_database_url)
     assert db.migrate(connection, MIGRATIONS)
     assert db.migrate(connection, MIGRATIONS) == []
 

@@ -1,7 +1,6 @@
 """Fixtures of the kit's tests: the toy service on one or both engines."""
 
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from shared.db import connect, migrate
 from shared.ids import new_id
 from shared.tokens import Jwks
 from tests.conftest import MakeToken
@@ -29,26 +27,20 @@ def settings(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the tables of the toy service, to copy rather than to migrate for each test."""
-    file = tmp_path_factory.mktemp("migrated") / "toys.db"
-    migrate(connect(f"sqlite:///{file}"), MIGRATIONS)
-    return file
+def migrations() -> Path:
+    return MIGRATIONS
 
 
 @pytest.fixture
-def app(settings: dict[str, str], migrated: Path, tmp_path: Path, jwks: Jwks) -> Iterator[Flask]:
+def app(settings: dict[str, str], sqlite_url: str, jwks: Jwks) -> Iterator[Flask]:
     """The toy service on SQLite."""
-    shutil.copy(migrated, tmp_path)
-    yield create_app(Config.load(settings), lambda: jwks)
+    yield create_app(Config.load(settings | {"TOYS_DATABASE_URL": sqlite_url}), lambda: jwks)
     database.close()
 
 
 @pytest.fixture
-def any_app(settings: dict[str, str], database_url: str, migrated: Path, jwks: Jwks) -> Iterator[Flask]:
+def any_app(settings: dict[str, str], database_url: str, jwks: Jwks) -> Iterator[Flask]:
     """The toy service, once on each engine."""
-    if database_url.startswith("sqlite:///"):
-        shutil.copy(migrated, database_url.removeprefix("sqlite:///"))
     yield create_app(Config.load(settings | {"TOYS_DATABASE_URL": database_url}), lambda: jwks)
     database.close()
 
@@ -101,7 +93,7 @@ def serve_until_stopped(server: Any) -> None:
 def in_threads(number: int, work: Callable[[int], Any]) -> list[Any]:
     """Run `work(0)` … at the same time, each with a database connection of its own; return what they return."""
     results: list[Any] = [None] * number
-    barrier = threading.Barrier(number)
+    barrier = threading.Barrier(number, timeout=30)
 
     def run(index: int) -> None:
         barrier.wait()

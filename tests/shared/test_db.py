@@ -12,22 +12,24 @@ from flask.testing import FlaskClient
 
 from shared import health
 from shared.api import respond
-from shared.db import Database, TimestampField, connect, drop_broken, get_or_404, migrate
+from shared.db import PRAGMAS, Database, TimestampField, connect, drop_broken, get_or_404, migrate
 from shared.ids import new_id
 from shared.problems import Problem
-from tests.conftest import end_connections
+from tests.conftest import SYNCHRONOUS
+from tests.databases import end_connections
 from tests.helpers import assert_models_match_migrations, assert_problem
 from tests.shared.conftest import in_threads
 from tests.shared.toys import MIGRATIONS
 from tests.shared.toys.models import MODELS, Toy, database
 
+only_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 SETTINGS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
 
 
 @pytest.fixture
-def fresh(database_url: str) -> Iterator[peewee.Database]:
+def fresh(empty_database_url: str) -> Iterator[peewee.Database]:
     """An empty database of each engine."""
-    database = connect(database_url)
+    database = connect(empty_database_url)
     yield database
     database.close()
 
@@ -37,7 +39,12 @@ def make_toy(name: str = "train", price: int = 1) -> Toy:
     return toy
 
 
-@pytest.mark.usefixtures("app")
+@pytest.fixture
+def _durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRAGMAS, "synchronous", SYNCHRONOUS)
+
+
+@pytest.mark.usefixtures("_durable", "app")
 def test_every_thread_has_the_pragmas() -> None:
     def read(_index: int) -> dict[str, object]:
         return {name: database.execute_sql(f"PRAGMA {name}").fetchone()[0] for name in SETTINGS}
@@ -45,8 +52,9 @@ def test_every_thread_has_the_pragmas() -> None:
     assert in_threads(4, read) == [SETTINGS] * 4
 
 
-def test_postgres_has_time_limits_and_utc(postgres: str) -> None:
-    database = connect(postgres)
+@only_postgres
+def test_postgres_has_time_limits_and_utc(database_url: str) -> None:
+    database = connect(database_url)
     with database.connection_context():
         names = ("statement_timeout", "lock_timeout", "timezone")
         found = [database.execute_sql(f"SHOW {name}").fetchone()[0] for name in names]
@@ -95,23 +103,20 @@ def test_a_transaction_that_was_left_open_does_not_reach_the_next_request(any_ap
     assert client.get("/api/toys").get_json()["pagination"]["total"] == 0
 
 
-only_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-
-
 @only_postgres
-def test_a_connection_that_was_lost_between_requests_is_not_noticed(any_app: Flask, postgres: str) -> None:
+def test_a_connection_that_was_lost_between_requests_is_not_noticed(any_app: Flask, database_url: str) -> None:
     client = any_app.test_client()
     assert client.get("/api/toys").status_code == 200
-    end_connections(postgres)
+    end_connections(database_url)
     assert client.get("/api/toys").status_code == 200
 
 
 @only_postgres
-def test_a_connection_that_is_lost_in_a_request_costs_that_request_only(any_app: Flask, postgres: str) -> None:
+def test_a_connection_that_is_lost_in_a_request_costs_that_request_only(any_app: Flask, database_url: str) -> None:
     def lose(toy_id: str) -> Response:
         with database.atomic():
             make_toy()
-            end_connections(postgres)
+            end_connections(database_url)
             make_toy("other")
         return respond("never")
 
@@ -144,10 +149,10 @@ def up(migrator, db):
 """
 
 
-def test_racing_processes_migrate_once(database_url: str, tmp_path: Path) -> None:
+def test_racing_processes_migrate_once(empty_database_url: str, tmp_path: Path) -> None:
     """The locks are between connections and open files: threads that share neither stand for processes."""
     (tmp_path / "0001_slow.py").write_text(SLOW)
-    applied = in_threads(4, lambda _index: migrate(connect(database_url), tmp_path))
+    applied = in_threads(4, lambda _index: migrate(connect(empty_database_url), tmp_path))
     assert sorted(applied) == [[], [], [], ["0001_slow"]]
 
 

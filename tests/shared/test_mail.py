@@ -31,8 +31,8 @@ MakeWorker = Callable[..., MailWorker]
 
 
 @pytest.fixture(autouse=True)
-def _table(database_url: str) -> Iterator[None]:
-    database.initialize(connect(database_url))
+def _table(empty_database_url: str) -> Iterator[None]:
+    database.initialize(connect(empty_database_url))
     database.create_tables([Mail])
     yield
     database.close()
@@ -141,10 +141,10 @@ def test_a_mail_is_not_sent_when_it_is_worth_nothing_any_more(frozen_clock: Froz
     assert Mail.get().next_attempt_at is None
 
 
-def test_a_restart_between_writing_and_sending_loses_nothing(server: SmtpServer, database_url: str) -> None:
+def test_a_restart_between_writing_and_sending_loses_nothing(server: SmtpServer, empty_database_url: str) -> None:
     write()
     database.close()
-    database.initialize(connect(database_url))
+    database.initialize(connect(empty_database_url))
     assert MailWorker(outbox, SmtpTransport(server.url), SENDER).send_due() == 1
     assert len(server.mails) == 1
 
@@ -168,7 +168,7 @@ def test_a_claim_of_a_process_that_died_is_lost_after_its_lease(server: SmtpServ
 def test_several_workers_send_each_mail_once(server: SmtpServer) -> None:
     for number in range(12):
         write(f"user{number}@example.org")
-    ready = threading.Barrier(4)
+    ready = threading.Barrier(4, timeout=30)
 
     def run() -> None:
         worker = MailWorker(outbox, SmtpTransport(server.url), SENDER)
@@ -265,6 +265,6 @@ def test_controls_get_into_no_mail(recipient: str, subject: str, body: str) -> N
     assert Mail.select().count() == 0
 
 
-def test_the_table_has_what_the_worker_looks_for(database_url: str) -> None:
+def test_the_table_has_what_the_worker_looks_for(empty_database_url: str) -> None:
     columns: list[peewee.IndexMetadata] = database.get_indexes("mail")
     assert any(index.columns == ["next_attempt_at"] for index in columns)

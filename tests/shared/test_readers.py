@@ -16,7 +16,8 @@ from werkzeug.serving import make_server
 from shared import clock, feed, readers
 from shared.ids import new_id
 from shared.readers import DatabaseReader, HandlerError, MemoryReader
-from tests.conftest import FrozenClock, end_connections
+from tests.conftest import FrozenClock
+from tests.databases import end_connections
 from tests.shared.conftest import Serve, in_threads, serve_until_stopped
 from tests.shared.toys import models
 from tests.shared.toys.models import FeedPosition, Toy, database
@@ -209,14 +210,14 @@ def test_a_reader_waits_for_a_source_that_is_away(
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_a_reader_gets_over_a_lost_connection(
-    make_reader: MakeReader, running: list[readers.Reader], postgres: str
+    make_reader: MakeReader, running: list[readers.Reader], database_url: str
 ) -> None:
     publish(1)
     running.append(make_reader())
     running[0].start()
     wait_for(lambda: noted() == ["1"])
     database.close()
-    end_connections(postgres)
+    end_connections(database_url)
     publish(2)
     wait_for(lambda: noted() == ["1", "2"])
 

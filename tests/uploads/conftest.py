@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from services.uploads import create_app
+from services.uploads import MIGRATIONS, create_app
 from services.uploads.config import Config
 from services.uploads.models import Resumable, Upload, Usage, database
 from shared.tokens import Jwks
@@ -23,6 +23,11 @@ Send = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
+def migrations() -> Path:
+    return MIGRATIONS
+
+
+@pytest.fixture(scope="session")
 def as_user(make_token: MakeToken) -> AsUser:
     """Give the headers of somebody signed in: `as_user(user_id, role)`."""
 
@@ -33,9 +38,9 @@ def as_user(make_token: MakeToken) -> AsUser:
 
 
 @pytest.fixture
-def database_setting() -> dict[str, str]:
-    """SQLite under DATA_DIR; a module may say otherwise."""
-    return {}
+def database_setting(sqlite_url: str) -> dict[str, str]:
+    """SQLite; a module may say otherwise."""
+    return {"UPLOADS_DATABASE_URL": sqlite_url}
 
 
 @pytest.fixture
@@ -174,7 +179,7 @@ def send_many(client: Client, ann: Headers) -> Send:
 def in_threads(*jobs: Callable[[], Any]) -> list[Any]:
     """Run the jobs at the same time and return what they return."""
     results: list[Any] = [None] * len(jobs)
-    together = threading.Barrier(len(jobs))
+    together = threading.Barrier(len(jobs), timeout=30)
 
     def run(number: int) -> None:
         together.wait()

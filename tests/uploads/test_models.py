@@ -11,14 +11,14 @@ from tests.helpers import assert_models_match_migrations
 TABLES = (Fact, FeedPosition, IdempotencyKey, Resumable, Upload, Usage)
 
 
-def test_models_and_migrations_agree(database_url: str) -> None:
-    database = connect(database_url)
+def test_models_and_migrations_agree(empty_database_url: str) -> None:
+    database = connect(empty_database_url)
     assert_models_match_migrations(TABLES, database, MIGRATIONS)
     database.close()
 
 
-def test_the_bytes_that_were_there_before_are_counted(database_url: str) -> None:
-    database = connect(database_url)
+def test_the_bytes_that_were_there_before_are_counted(empty_database_url: str) -> None:
+    database = connect(empty_database_url)
     ann, bob = new_id(), new_id()
     with database.connection_context(), database.bind_ctx(TABLES):
         runner = Runner(database, str(MIGRATIONS))

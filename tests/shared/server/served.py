@@ -41,6 +41,9 @@ class Served:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self.port = self.listener.getsockname()[1]
         environment = os.environ | {"APP_ENV": "test", "DATA_DIR": str(folder), "FORWARDED_ALLOW_IPS": "*"}
+        if kind == "events" and (measured := os.environ.get("COVERAGE_PROCESS_CONFIG")):
+            # To follow greenlets is dear, so only processes that have some do.
+            environment["COVERAGE_PROCESS_CONFIG"] = measured.replace('["thread"]', '["thread", "gevent"]')
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh",

@@ -219,7 +219,7 @@ def test_of_two_admins_at_each_other_one_remains(
     other_id = register()["user"]["id"]
     give(client, admin, other_id, role="admin")
     other = log_in(client).json["data"]
-    meet = threading.Barrier(2)
+    meet = threading.Barrier(2, timeout=30)
     statuses: list[int] = []
 
     def after_both_were_checked() -> datetime:

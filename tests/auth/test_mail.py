@@ -129,7 +129,7 @@ def test_racing_requests_use_a_link_once(app: Flask, register: Register, purpose
     forgot(app.test_client())
     token, statuses = last_token(purpose), []
     use = verify if purpose == "verify" else reset
-    ready = threading.Barrier(8)
+    ready = threading.Barrier(8, timeout=30)
 
     def run() -> None:
         try:

@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -38,10 +40,11 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": str(folder)},
+            start_new_session=True,
         )
         os.close(to_browser)
         os.close(from_browser)
-        self._timer = threading.Timer(patience, self._process.kill)
+        self._timer = threading.Timer(patience, self._kill)
         self._timer.start()
         self._number = 0
         self._unread = b""
@@ -53,10 +56,15 @@ class Browser:
 
     def close(self) -> None:
         self._timer.cancel()
-        self._process.kill()
-        self._process.wait()
+        self._kill()
+        self._process.wait(5)
         os.close(self._writer)
         os.close(self._reader)
+
+    def _kill(self) -> None:
+        """Kill all its processes: where the program is a script, the browser is but a child of it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the DevTools protocol and return its result."""

@@ -53,10 +53,16 @@ def test_a_session_that_ended_stays_ended_for_a_process_that_is_killed(stack: St
 
 def first_answer(stack: Stack, path: str, token: str, service: str) -> tuple[int, str]:
     """Return status and code of the first request that a process answers after it was killed."""
-    while True:
+    answers: list[tuple[int, str]] = []
+
+    def answered() -> bool:
         with suppress(urllib3.exceptions.HTTPError):
             status, answer = stack.get(path, token, service)
-            return status, answer.get("code")
+            answers.append((status, answer.get("code")))
+        return bool(answers)
+
+    wait_until(answered, 4 * BACK_WITHIN)
+    return answers[0]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -96,7 +102,7 @@ class Writer(threading.Thread):
         while not self._stopping.is_set():
             number += 1
             title = f"Post number {number}"
-            wait_until(self._write(title), 2 * BACK_WITHIN)
+            wait_until(self._write(title), 30)
             self.acknowledged.append(title)
 
     def _write(self, title: str) -> Callable[[], bool]:
@@ -118,7 +124,7 @@ class Writer(threading.Thread):
 
     def finish(self) -> None:
         self._stopping.set()
-        self.join(2 * BACK_WITHIN)
+        self.join(40)
         assert not self.is_alive()
 
 

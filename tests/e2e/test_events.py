@@ -60,7 +60,7 @@ class FromNode:
         self._process = subprocess.Popen(["node", SCRIPT, modules, address], stdout=subprocess.PIPE, cwd=ROOT)
         self.told: list[Told] = []
         self.returns = 0
-        self._thread = threading.Thread(target=self._read)
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
@@ -73,8 +73,8 @@ class FromNode:
 
     def close(self) -> None:
         self._process.kill()
-        self._thread.join()
-        self._process.communicate()
+        self._thread.join(5)
+        self._process.communicate(timeout=5)
 
 
 def test_nothing_is_missed_and_nothing_heard_twice_through_ten_kills(own_stack: Stack) -> None:
@@ -82,10 +82,10 @@ def test_nothing_is_missed_and_nothing_heard_twice_through_ten_kills(own_stack: 
     from_node = FromNode(own_stack.ports["gateway"], node_modules(PACKAGE))
     clients: list[Loyal | FromNode] = [loyal, from_node]
     loyal.start()
-    wait_until(lambda: loyal.returns and from_node.returns, 10)
-    writer = Writer(own_stack, own_stack.register()["accessToken"])
-    writer.start()
     try:
+        wait_until(lambda: loyal.returns and from_node.returns, 10)
+        writer = Writer(own_stack, own_stack.register()["accessToken"])
+        writer.start()
         for number in range(10):
             master = masters(own_stack)["messages" if number % 2 else "gateway"]
             os.kill(master if number % 4 < 2 else children(master)[0], signal.SIGKILL)

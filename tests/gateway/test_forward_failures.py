@@ -213,7 +213,7 @@ def test_another_request_is_not(serve: Start, pools: Pools, method: str) -> None
 
 
 def test_it_is_sent_on_a_new_connection_however_many_are_kept(serve: Start, pools: Pools) -> None:
-    both = threading.Barrier(2)
+    both = threading.Barrier(2, timeout=30)
 
     def behave(line: Line) -> None:
         if line.read():

@@ -2,6 +2,7 @@
 
 import http.client
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ class Listener:
     def next(self) -> Told | None:
         """Wait for an event; None at the end of the stream."""
         fields: dict[str, str] = {}
+        until = time.monotonic() + 30
         while line := self.response.readline():
+            assert time.monotonic() < until, "the stream goes on without an event"
             text = line.decode().removesuffix("\n")
             if text.startswith(":"):
                 self.comments += 1

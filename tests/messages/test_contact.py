@@ -175,7 +175,7 @@ def test_the_same_key_and_body_is_one_message(client: Client) -> None:
 
 
 def test_racing_repetitions_are_one_message(app: Flask) -> None:
-    headers, together, answers = {"Idempotency-Key": "k"}, threading.Barrier(6), []
+    headers, together, answers = {"Idempotency-Key": "k"}, threading.Barrier(6, timeout=30), []
 
     def post() -> None:
         together.wait()

@@ -363,7 +363,7 @@ def test_several_processes_that_read_at_once_tell_each_fact_once(
     app: Flask, config: Config, auth_feed: ServedFeed, posts_feed: ServedFeed
 ) -> None:
     everything(auth_feed, posts_feed)
-    together = threading.Barrier(8)
+    together = threading.Barrier(8, timeout=30)
 
     def follow(reader: FactReader) -> None:
         together.wait(30)

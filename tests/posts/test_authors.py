@@ -181,7 +181,7 @@ def test_of_two_processes_one_applies_a_batch(
     applied: list[str] = []
     monkeypatch.setattr(Author, "remember", lambda user_id, *_: applied.append(user_id))
     auth.tell("user.registered", new_id(), name="Ann", avatar=None)
-    both = threading.Barrier(2)
+    both = threading.Barrier(2, timeout=30)
     batch = auth.batch
     monkeypatch.setattr(auth, "batch", lambda *query: (both.wait(5), batch(*query))[1])
     at_once(authors.AuthorReader(config).read_batch, authors.AuthorReader(config).read_batch)

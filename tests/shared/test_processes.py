@@ -17,7 +17,7 @@ if "shared" in sys.argv:
     share_freed_memory()
 before = resident()
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-places, together = threading.Semaphore(2), threading.Barrier(8)
+places, together = threading.Semaphore(2), threading.Barrier(8, timeout=30)
 
 def hash_password():
     together.wait()

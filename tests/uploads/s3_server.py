@@ -74,7 +74,7 @@ class S3Server:
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGQUIT)  # at once
-        self._process.communicate()
+        self._process.communicate(timeout=10)
 
 
 def start() -> S3Server:

@@ -45,7 +45,13 @@ class Schema(ma.Schema):
 
 
 class AnswerSchema(Schema):
-    """What goes out: the document says that each field is always there, but for those with the metadata SOMETIMES."""
+    """What goes out: the document says that each field is always there, but for those with the metadata SOMETIMES.
+
+    A list of such has its pagination, unless it is not `paginated`, and `beside_list` beside it.
+    """
+
+    paginated: ClassVar[bool] = True
+    beside_list: ClassVar[dict[str, ma.fields.Field[Any]]] = {}
 
     def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
         super().on_bind_field(field_name, field_obj)
@@ -228,10 +234,8 @@ class Blueprint(flask_smorest.Blueprint):
             "data": ma.fields.Nested(schema, required=True),
         }
         if schema.many:
-            members |= {
-                "pagination": ma.fields.Nested(PaginationSchema),
-                **getattr(schema, "beside_list", {}),
-            }
+            pagination = ma.fields.Nested(PaginationSchema, required=schema.paginated)
+            members |= {"pagination": pagination, **schema.beside_list}
         name = type(schema).__name__.removesuffix("Schema") + ("List" if schema.many else "") + "Envelope"
         return _envelopes.setdefault((type(schema), schema.many), type(name, (Schema,), members))
 

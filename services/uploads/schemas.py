@@ -72,6 +72,12 @@ class UploadSchema(AnswerSchema):
         return {key: value for key, value in data.items() if value is not None}
 
 
+class UploadsSchema(UploadSchema):
+    """Uploads that came together."""
+
+    paginated = False
+
+
 class FileQuerySchema(Schema):
     """The query of a download; `download=1` asks the browser to save what it could show.
 

@@ -11,7 +11,14 @@ from services.uploads.forms import MAX_FILES, MULTIPART, blamed_on, receive, rec
 from services.uploads.inspection import KINDS
 from services.uploads.models import NEWEST, Upload, database, idempotency
 from services.uploads.receiving import Received
-from services.uploads.schemas import LinkSchema, NoQuerySchema, SignSchema, UploadPatchSchema, UploadSchema
+from services.uploads.schemas import (
+    LinkSchema,
+    NoQuerySchema,
+    SignSchema,
+    UploadPatchSchema,
+    UploadSchema,
+    UploadsSchema,
+)
 from services.uploads.storage import full_disk_is_told
 from shared.api import Blueprint, no_content, respond
 from shared.auth import require_user, signed_in
@@ -60,7 +67,7 @@ def _record(upload: Upload) -> Response:
 @blp.doc(requestBody=MANY)
 @signed_in()
 @blp.arguments(NoQuerySchema, location="query")
-@blp.response(201, UploadSchema(many=True))
+@blp.response(201, UploadsSchema(many=True))
 def create_many(_args: dict[str, Any]) -> Response:
     """Store up to ten files, all or none; the part `private` is for all of them."""
     user, storage = require_user(), access.current_storage()

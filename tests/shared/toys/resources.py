@@ -6,7 +6,7 @@ import marshmallow as ma
 import peewee
 from flask import Response, abort, request
 
-from shared.api import Blueprint, Boolean, Integer, Schema, Text, Timestamp, no_content, respond
+from shared.api import AnswerSchema, Blueprint, Boolean, Integer, Schema, Text, Timestamp, no_content, respond
 from shared.auth import current_user, require_user, signed_in
 from shared.db import get_or_404
 from shared.etag import require_match, tagged
@@ -18,7 +18,7 @@ blp = Blueprint("toys", __name__, url_prefix="/api/toys")
 odd = Blueprint("odd", __name__, url_prefix="/api/odd")
 
 
-class ToySchema(Schema):
+class ToySchema(AnswerSchema):
     id = ma.fields.String()
     name = ma.fields.String()
     price = ma.fields.Integer()

@@ -14,7 +14,6 @@ from pathlib import Path
 from shared.readers import Reader
 
 LOOK = 0.1  # seconds between two looks at the files, which take microseconds; a question takes a millisecond
-PAUSE = 1.0  # seconds between two questions of a reader that is woken
 
 
 class FileWaking:
@@ -58,5 +57,4 @@ class FileWaking:
         if self._seen.get(file) != touched:
             self._seen[file] = touched
             for reader in readers:
-                reader.pause = PAUSE
                 reader.wake()

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import chain
 
 import redis
 
@@ -69,6 +70,8 @@ class Waking:
     def _listen(self, client: redis.Redis) -> None:
         with client.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
             pubsub.subscribe(*self._readers)
+            for reader in chain.from_iterable(self._readers.values()):  # it may have missed a message
+                reader.wake()
             while not self._stopping.is_set():
                 if message := pubsub.get_message(timeout=LISTEN):
                     for reader in self._readers[message["channel"]]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from shared import nearby, readers
 from shared.nearby import FileWaking
 from shared.readers import Reader
 from tests.e2e.stack import wait_until
@@ -50,14 +49,6 @@ def test_a_commit_wakes_the_readers_of_that_feed_only(start: Start) -> None:
         source.tell()
         wait_until(lambda count=count: alpha.woken == count, 5)
     assert (alpha.woken, beta.woken) == (3, 0)
-
-
-def test_only_who_is_woken_asks_less_often(start: Start) -> None:
-    near, far = Nudged("near"), Nudged("far")
-    start("reader", near, far)
-    start("near")
-    wait_until(lambda: near.woken, 5)
-    assert (near.pause, far.pause) == (nearby.PAUSE, readers.PAUSE)
 
 
 def test_two_commits_in_one_tick_of_the_file_system_are_told_apart(start: Start, tmp_path: Path) -> None:

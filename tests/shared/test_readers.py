@@ -306,3 +306,36 @@ def test_a_reader_that_is_led_asks_when_there_is_news(
     wait_for(lambda: noted() == ["1"])
     publish(2)
     wait_for(lambda: noted() == ["1", "2"])
+
+
+def test_who_is_woken_asks_less_often_by_itself(make_reader: MakeReader) -> None:
+    reader, far = make_reader(), make_reader()
+    reader.wake()
+    assert reader.pause > 1 > far.pause
+
+
+def test_who_is_woken_and_finds_nothing_asks_again_soon(
+    make_reader: MakeReader, running: list[readers.Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that still runs may hold back what the reader was woken for."""
+    reader = make_reader()
+    questions = count_questions(reader, monkeypatch)
+    reader.pause = 60
+    running.append(reader)
+    reader.start()
+    wait_for(lambda: questions)
+    reader.wake()
+    wait_for(lambda: len(questions) >= 3)
+    time.sleep(0.1)
+    assert len(questions) == 3
+
+
+def count_questions(reader: DatabaseReader, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    questions, read_batch = [], reader.read_batch
+
+    def count() -> int:
+        questions.append(read_batch())
+        return questions[-1]
+
+    monkeypatch.setattr(reader, "read_batch", count)
+    return questions

@@ -65,6 +65,9 @@ def test_readers_of_a_source_wake_when_it_tells_of_news_and_others_sleep(redis_u
     start(redis_url, "reading", mine, other)
     start(redis_url, "reading too", same)
     source = start(redis_url, "toys")
+    for reader in (mine, same, other):
+        assert reader.woken.wait(5)  # as soon as it listens
+        reader.woken.clear()
     until(lambda: mine.woken.is_set() and same.woken.is_set(), source.tell)
     assert not other.woken.is_set()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shared.readers import Reader
 
-LOOK = 0.1  # seconds between two looks at the files, which take microseconds; a question takes a millisecond
+LOOK = 0.2  # seconds between two looks at the files, which take microseconds; a question takes a millisecond
 
 
 class FileWaking:

@@ -17,8 +17,7 @@ on_commit: Callable[[], object] | None = None  # called when there is something 
 def lock() -> None:
     """Let nobody else append before this transaction ends.
 
-    Whoever appends and changes other rows that another reader may change too begins with it, so that the two cannot
-    wait for each other.
+    Whoever changes several rows that a reader may change too begins with it: so the two cannot wait for each other.
     """
     EventHead.update(last=EventHead.last).execute()
 

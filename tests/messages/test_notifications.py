@@ -1,6 +1,7 @@
 """Notifications: each fact is told once to whom it concerns, and goes with what it is about."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from flask import Flask
 from peewee import OperationalError
 
-from services.messages import create_app, notifying
+from services.messages import create_app, log, notifying
 from services.messages.config import Config
 from services.messages.following import FactReader, readers
 from services.messages.models import FeedPosition, Liker, Notification, Person, database
@@ -462,3 +463,27 @@ def test_a_service_that_starts_again_goes_on_where_it_was(
     assert [(row.user_id, row.type) for row in Notification.select().order_by(Notification.created_at)] == [
         (ANN, "welcome"), (BOB, "welcome"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_whoever_reads_all_waits_for_the_readers_before_it_locks_anything(
+    client: Client, as_user: AsUser, auth_feed: ServedFeed, read: Callable[[], None]
+) -> None:
+    """They change several rows too, in another order: the two could wait for each other."""
+    register(auth_feed, ann=ANN)
+    read()
+    answers: list[int] = []
+
+    def read_all() -> None:
+        answers.append(client.post("/api/notifications/read-all", headers=as_user(ANN)).status_code)
+        database.close()
+
+    reading = threading.Thread(target=read_all)
+    with database.atomic():
+        log.lock()
+        reading.start()
+        time.sleep(0.3)
+        database.execute_sql("SELECT 1 FROM notification FOR UPDATE NOWAIT")
+        assert answers == []
+    reading.join()
+    assert answers == [204]

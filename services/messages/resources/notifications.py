@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response
 
+from services.messages import log
 from services.messages.models import NEWEST_NOTIFICATION, Notification, database
 from services.messages.schemas import (
     NothingSchema,
@@ -60,5 +61,7 @@ def update(changes: dict[str, Any], notification_id: str) -> Response:
 def read_all(_data: dict[str, Any]) -> Response:
     """Note that all notifications were read."""
     mine = (Notification.user_id == require_user().user_id) & ~Notification.read
-    Notification.update(read=True, version=Notification.version + 1).where(mine).execute()
+    with database.atomic():
+        log.lock()
+        Notification.update(read=True, version=Notification.version + 1).where(mine).execute()
     return no_content()

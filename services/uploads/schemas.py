@@ -97,7 +97,3 @@ class FileWriteQuerySchema(Schema):
     """The query of a file that is sent; without `private` a new one is public, and one that is replaced stays so."""
 
     private = Boolean()
-
-
-class NoQuerySchema(Schema):
-    """The query of what takes none."""

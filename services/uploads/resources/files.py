@@ -17,7 +17,7 @@ from services.uploads.ranges import ByteRanges, Part, Unsatisfiable, content_ran
 from services.uploads.receiving import Received, receive_raw
 from services.uploads.resizing import Variant
 from services.uploads.resources.uploads import described
-from services.uploads.schemas import FileQuerySchema, FileWriteQuerySchema, NoQuerySchema, UploadSchema
+from services.uploads.schemas import FileQuerySchema, FileWriteQuerySchema, UploadSchema
 from services.uploads.signing import Link
 from services.uploads.storage import full_disk_is_told
 from shared.api import Blueprint, no_content
@@ -104,9 +104,8 @@ def replace(args: dict[str, Any], user_id: str, path: str) -> Response:
 
 @blp.route("/<user_id>/<path:path>", methods=["DELETE"])
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.response(204)
-def delete(_args: dict[str, Any], user_id: str, path: str) -> Response:
+def delete(user_id: str, path: str) -> Response:
     """Delete the file at a path of one's own."""
     _check_owner(user_id)
     with database.atomic():

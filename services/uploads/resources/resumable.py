@@ -12,7 +12,6 @@ from werkzeug.http import http_date
 from services.uploads import access, keeping, tus
 from services.uploads.models import Resumable, Upload, Usage, database, idempotency
 from services.uploads.receiving import BLOCK, blocks
-from services.uploads.schemas import NoQuerySchema
 from services.uploads.storage import full_disk_is_told
 from shared import clock
 from shared.api import Blueprint, no_content
@@ -60,9 +59,8 @@ def _speak_tus(response: Response) -> Response:
     ],
 )
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.response(201)
-def create(_args: dict[str, Any]) -> Response:
+def create() -> Response:
     """Begin an upload, with its first bytes or none; it will have the id that its address ends with."""
     header = request.headers.get("Upload-Metadata", "")
     tus.metadata(header)
@@ -98,9 +96,8 @@ def _add_first(row: Resumable, body: BinaryIO) -> None:
 @blp.route("/<upload_id>", methods=["HEAD"])
 @blp.doc(parameters=[VERSION])
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.response(200)
-def read(_args: dict[str, Any], upload_id: str) -> Response:
+def read(upload_id: str) -> Response:
     """Tell how much of an upload is there."""
     row = _own(upload_id)
     about = {"Upload-Length": str(row.length), "Upload-Metadata": row.metadata}
@@ -113,9 +110,8 @@ def read(_args: dict[str, Any], upload_id: str) -> Response:
     parameters=[VERSION, _header("Upload-Offset", "Where these bytes begin: where the last ones ended"), CHECKSUM],
 )
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.response(204)
-def send(_args: dict[str, Any], upload_id: str) -> Response:
+def send(upload_id: str) -> Response:
     """Send more of a file; the last byte makes an upload of it, or is refused as any other upload is."""
     row, resumer = _own(upload_id), access.current_resumer()
     tus.check_type(request.mimetype)
@@ -135,9 +131,8 @@ def send(_args: dict[str, Any], upload_id: str) -> Response:
 @blp.route("/<upload_id>", methods=["DELETE"])
 @blp.doc(parameters=[VERSION])
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.response(204)
-def delete(_args: dict[str, Any], upload_id: str) -> Response:
+def delete(upload_id: str) -> Response:
     """Give an upload up, or delete it when it is complete."""
     row = _own(upload_id)
     with database.atomic():

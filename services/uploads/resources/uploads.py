@@ -13,7 +13,6 @@ from services.uploads.models import NEWEST, Upload, database, idempotency
 from services.uploads.receiving import Received
 from services.uploads.schemas import (
     LinkSchema,
-    NoQuerySchema,
     SignSchema,
     UploadPatchSchema,
     UploadSchema,
@@ -46,9 +45,8 @@ MANY = _form("files", {"type": "array", "items": FILE, "minItems": 1, "maxItems"
 @blp.route("/upload", methods=["POST"])
 @blp.doc(requestBody=BODY)
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.response(201, UploadSchema)
-def create(_args: dict[str, Any]) -> Response:
+def create() -> Response:
     """Store an image or a PDF; the part `private` keeps it from everybody else."""
     user, storage = require_user(), access.current_storage()
     with full_disk_is_told(), storage.draft() as draft:
@@ -66,9 +64,8 @@ def _record(upload: Upload) -> Response:
 @blp.route("/uploads", methods=["POST"])
 @blp.doc(requestBody=MANY)
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.response(201, UploadsSchema(many=True))
-def create_many(_args: dict[str, Any]) -> Response:
+def create_many() -> Response:
     """Store up to ten files, all or none; the part `private` is for all of them."""
     user, storage = require_user(), access.current_storage()
     with full_disk_is_told(), ExitStack() as kept:
@@ -104,9 +101,8 @@ def index(args: dict[str, Any]) -> Response:
 
 @blp.route("/uploads/<upload_id>", methods=["GET"])
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.response(200, UploadSchema)
-def read(_args: dict[str, Any], upload_id: str) -> Response:
+def read(upload_id: str) -> Response:
     """Read what is known about an upload, as its owner or an admin."""
     upload = access.own(access.by_id(upload_id))
     return tagged(upload.version, described(upload))
@@ -114,10 +110,9 @@ def read(_args: dict[str, Any], upload_id: str) -> Response:
 
 @blp.route("/uploads/<upload_id>", methods=["PATCH"])
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.arguments(UploadPatchSchema)
 @blp.response(200, UploadSchema)
-def update(_args: dict[str, Any], changes: dict[str, Any], upload_id: str) -> Response:
+def update(changes: dict[str, Any], upload_id: str) -> Response:
     """Make an upload private or public, as its owner or an admin."""
     with database.atomic():
         upload = access.locked(access.by_id(upload_id))
@@ -129,10 +124,9 @@ def update(_args: dict[str, Any], changes: dict[str, Any], upload_id: str) -> Re
 
 @blp.route("/uploads/<upload_id>/sign", methods=["POST"])
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.arguments(SignSchema)
 @blp.response(200, LinkSchema)
-def sign(_args: dict[str, Any], wish: dict[str, Any], upload_id: str) -> Response:
+def sign(wish: dict[str, Any], upload_id: str) -> Response:
     """Make a link that shows the file to whoever has it, as its owner."""
     upload = access.own(access.by_id(upload_id))
     if upload.user_id != require_user().user_id:
@@ -144,9 +138,8 @@ def sign(_args: dict[str, Any], wish: dict[str, Any], upload_id: str) -> Respons
 
 @blp.route("/uploads/<upload_id>", methods=["DELETE"])
 @signed_in()
-@blp.arguments(NoQuerySchema, location="query")
 @blp.response(204)
-def delete(_args: dict[str, Any], upload_id: str) -> Response:
+def delete(upload_id: str) -> Response:
     """Delete an upload and its bytes, as its owner or an admin."""
     with database.atomic():
         upload = access.locked(access.by_id(upload_id))

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response
 
-from services.posts import categories, lists
+from services.posts import categorising, lists
 from services.posts.items import category_item
 from services.posts.models import database, idempotency
 from services.posts.schemas import CategoryChangeSchema, CategoryCreateSchema, CategoryItemSchema
@@ -33,7 +33,7 @@ def index(args: dict[str, Any]) -> Response:
 @blp.response(201, CategoryItemSchema)
 def create(data: dict[str, Any]) -> Response:
     """Add a category; its slug is made from the name and stays."""
-    category = categories.create(data["name"])
+    category = categorising.create(data["name"])
     return tagged(1, category_item(category), 201, {"Location": f"/api/categories/{category.id}"})
 
 
@@ -44,9 +44,9 @@ def create(data: dict[str, Any]) -> Response:
 def change(data: dict[str, Any], key: str) -> Response:
     """Rename a category, given by its id or slug."""
     with database.atomic():
-        category = categories.locked(key)
+        category = categorising.locked(key)
         require_match(category.version, {"name": category.name}, data, lambda: category_item(category))
-        categories.rename(category, data.get("name", category.name))
+        categorising.rename(category, data.get("name", category.name))
     return tagged(category.version, category_item(category))
 
 
@@ -56,7 +56,7 @@ def change(data: dict[str, Any], key: str) -> Response:
 def delete(key: str) -> Response:
     """Delete a category; its posts stay, without one."""
     with database.atomic():
-        category = categories.locked(key, and_posts=True)
+        category = categorising.locked(key, and_posts=True)
         require_match(category.version, {}, {}, lambda: category_item(category))
-        categories.delete(category)
+        categorising.delete(category)
     return no_content()

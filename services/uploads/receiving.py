@@ -61,6 +61,8 @@ def receive_raw(draft: BinaryIO, filename: str, private: bool) -> Received:
 
     Raises UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, VALIDATION_ERROR and BAD_REQUEST, each as soon as it is certain.
     """
+    if "Content-Range" in request.headers:  # a part would become the whole (RFC 9110, section 14.5)
+        raise Problem("BAD_REQUEST", "Send the whole file, without Content-Range.")
     file = Incoming(draft, "body")
     for block in body(MAX_PDF):
         file.write(block)

@@ -67,6 +67,13 @@ def test_put_creates_what_is_not_there(client: Client, ann: Headers) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (201, path())
 
 
+def test_a_part_of_a_file_does_not_replace_the_whole(client: Client, ann: Headers) -> None:
+    client.put(path(), data=PNG, headers=ann)
+    part = client.put(path(), data=OTHER, headers=ann | {"Content-Range": f"bytes 0-{len(OTHER) - 1}/*"})
+    assert_problem(part, 400, "BAD_REQUEST")
+    assert client.get(path()).data == PNG
+
+
 NAMES = {
     "one.png": "one.png",
     "写真/海 辺.png": "%E5%86%99%E7%9C%9F/%E6%B5%B7%20%E8%BE%BA.png",

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from threading import BoundedSemaphore
 
 from flask import Flask, Response
 
@@ -49,6 +50,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
         "postern.storage": storage,
         "postern.variants": variants,
         "postern.resumer": resumer,
+        "postern.places": BoundedSemaphore(max(config.threads * 3 // 4, 1)),
         "postern.signer": Signer(config.internal_token),
     }
     app.register_error_handler(StorageDown, _storage_is_down)

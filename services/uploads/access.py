@@ -1,5 +1,6 @@
 """Who may see and change an upload; a view finds rows and bytes through here."""
 
+from threading import BoundedSemaphore
 from typing import cast
 
 from flask import current_app
@@ -22,6 +23,11 @@ def current_storage() -> Storage:
 
 def current_variants() -> VariantCache:
     return cast(VariantCache, current_app.extensions["postern.variants"])
+
+
+def current_places() -> BoundedSemaphore:
+    """Return the places of long downloads."""
+    return cast(BoundedSemaphore, current_app.extensions["postern.places"])
 
 
 def current_signer() -> Signer:

@@ -1,6 +1,8 @@
 """What a download gives: the bytes of an upload, or of a picture made of it."""
 
+from collections.abc import Iterator
 from contextlib import closing
+from threading import BoundedSemaphore
 from typing import Any, Protocol
 
 from services.uploads import access, decoding, resizing
@@ -9,6 +11,7 @@ from services.uploads.resizing import Variant
 from services.uploads.storage import Blocks
 from shared.problems import Problem
 
+LONG = 1024 * 1024  # bytes; connections take about as many before they wait for who reads
 _ASKED = ("w", "h", "fit", "format")
 
 
@@ -37,6 +40,37 @@ class Original:
 
     def close(self) -> None:
         pass
+
+
+class Held:
+    """The blocks of a long answer, which hold a place until they are sent."""
+
+    def __init__(self, blocks: Blocks, places: BoundedSemaphore) -> None:
+        self._blocks = blocks
+        self._places: BoundedSemaphore | None = places
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._blocks
+
+    def close(self) -> None:
+        places, self._places = self._places, None
+        if places:
+            self._blocks.close()
+            places.release()
+
+
+def to_send(blocks: Blocks, size: int) -> Blocks:
+    """Return what sends so many bytes; raise SERVICE_UNAVAILABLE for one long answer too many.
+
+    Each of those to slow readers holds a thread, and some threads must stay free for everything else.
+    """
+    if size <= LONG:
+        return blocks
+    places = access.current_places()
+    if not places.acquire(blocking=False):
+        blocks.close()
+        raise Problem("SERVICE_UNAVAILABLE", "Too many long downloads are under way.", retryAfter=5)
+    return Held(blocks, places)
 
 
 def wanted_variant(upload: Upload, args: dict[str, Any]) -> Variant | None:

@@ -1,13 +1,15 @@
 """What a download says about itself, and who gets it."""
 
 from collections.abc import Callable
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from flask import Flask
 from werkzeug.http import parse_options_header
 
-from services.uploads import open_storage
+from services.uploads import open_storage, shown
 from services.uploads.config import Config
 from services.uploads.disposition import disposition, safe_name
 from services.uploads.inspection import KINDS, PDF, PNG
@@ -52,6 +54,22 @@ def test_an_image_is_saved_on_demand(client: Client, image: dict[str, Any]) -> N
     assert headers["Content-Disposition"] == 'attachment; filename="dot.png"'
     for query in ("download=2", "download=1&download=1", "width=100"):
         assert_problem(client.get(f"{image['path']}?{query}"), 400, "VALIDATION_ERROR")
+
+
+def test_long_downloads_leave_threads_to_all_else(
+    app: Flask, client: Client, upload: UploadFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "LONG", 1000)
+    app.extensions["postern.places"] = BoundedSemaphore(2)
+    long, short = (upload(samples.pdf(size))["path"] for size in (2000, 1000))
+    slow = [client.get(long, buffered=False) for _ in range(2)]
+    for parts in ("bytes=0-", "bytes=0-899,900-1999"):
+        assert_problem(client.get(long, headers={"Range": parts}), 503, "SERVICE_UNAVAILABLE")
+    assert client.get(short).status_code == client.head(long).status_code == 200
+    assert client.get(long, headers={"Range": "bytes=0-999"}).status_code == 206
+    slow[0].close()
+    assert [client.get(long).status_code for _ in range(3)] == [200] * 3
+    slow[1].close()
 
 
 def test_head_says_the_same_without_the_bytes(client: Client, image: dict[str, Any]) -> None:

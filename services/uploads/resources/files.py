@@ -185,13 +185,14 @@ def _send(upload: Upload, content: shown.Content, headers: dict[str, str]) -> Re
     if len(parts) > 1:
         several = ByteRanges(parts, content.size, headers["Content-Type"], content.open)
         headers |= {"Content-Type": several.mime_type, "Content-Length": str(several.length)}
-        return Response(several, 206, headers)
+        return Response(shown.to_send(several, several.length), 206, headers)
     if parts:
         headers["Content-Range"] = content_range(parts[0], content.size)
     start, stop = parts[0] if parts else (0, content.size)
     headers["Content-Length"] = str(stop - start)
     read_to = start if request.method == "HEAD" else stop
-    return Response(content.open(start, read_to), 206 if parts else 200, headers)
+    blocks = shown.to_send(content.open(start, read_to), read_to - start)
+    return Response(blocks, 206 if parts else 200, headers)
 
 
 def _headers(upload: Upload, variant: Variant | None, wants_attachment: bool) -> dict[str, str]:

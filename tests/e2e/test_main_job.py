@@ -72,7 +72,7 @@ def test_a_cover_image_can_be_fetched_and_goes_with_its_upload(stack: Stack) -> 
     uploaded = stack.upload("dot.png", png(), token)
     body = {"title": "With a cover", "content": "Some words to read.", "status": "published"}
     post = stack.post("/api/posts", body | {"coverImage": uploaded["id"]}, token)[1]["data"]
-    path = post["coverImage"]["url"].removeprefix("http://localhost:8000")
+    path = post["coverImage"]["url"].removeprefix(f"http://localhost:{stack.ports['gateway']}")
     assert stack.request("GET", path).headers["Content-Type"] == "image/png"
 
     def covers() -> list[Any]:

@@ -65,7 +65,7 @@ class Parser(FlaskParser):
 
 
 def _json(req: Request, schema: ma.Schema, allowed: list[str]) -> Any:
-    if not req.mimetype and not getattr(schema, "body_required", True) and not req.get_data(cache=True):
+    if not getattr(schema, "body_required", True) and not req.get_data(cache=True):
         return {}
     if req.mimetype != JSON:
         raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=allowed)

@@ -27,7 +27,6 @@ def headers(register: Register) -> dict[str, str]:
 @pytest.mark.parametrize(
     "document",
     [
-        b"",
         b"{",
         b'{"name": NaN}',
         b'{"name": 123456789012345678901234567890}',
@@ -41,6 +40,11 @@ def headers(register: Register) -> dict[str, str]:
 )
 def test_what_is_no_json_is_refused(client: Client, headers: dict[str, str], url: str, document: bytes) -> None:
     assert_problem(send(client, url, document, headers), 400, "INVALID_JSON")
+
+
+@pytest.mark.parametrize("url", [url for url in URLS if "refresh" not in url])  # which may do without a body
+def test_nothing_at_all_is_no_json(client: Client, headers: dict[str, str], url: str) -> None:
+    assert_problem(send(client, url, b"", headers), 400, "INVALID_JSON")
 
 
 @pytest.mark.parametrize("url", URLS)

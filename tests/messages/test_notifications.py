@@ -444,6 +444,13 @@ def test_what_is_no_notification_is_not_found(client: Client, as_user: AsUser, p
     assert_problem(client.patch(f"/api/notifications/{path}", json={"read": True}, headers=as_user()), 404, "NOT_FOUND")
 
 
+@pytest.mark.parametrize("content_type", ["", "application/json"])
+def test_a_body_that_may_be_missing_may_be_empty(client: Client, as_user: AsUser, content_type: str) -> None:
+    """Many clients name the type of JSON whether or not they send any."""
+    headers = as_user() | {"Content-Type": content_type}
+    assert client.post("/api/notifications/read-all", headers=headers).status_code == 204
+
+
 @pytest.mark.parametrize("body", [{}, {"read": 1}, {"read": "true"}, {"read": None}, {"read": True, "more": 1}, []])
 def test_what_is_no_change_is_refused(client: Client, as_user: AsUser, body: Any) -> None:
     assert_problem(

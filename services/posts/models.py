@@ -15,6 +15,7 @@ from shared.db import Database, IdField, TimestampField, execute
 from shared.feed import FactColumns, Feed, PositionColumns
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.ids import new_id
+from shared.problems import Problem
 
 DRAFT, PUBLISHED, ARCHIVED = "draft", "published", "archived"
 STATUSES = (DRAFT, PUBLISHED, ARCHIVED)
@@ -90,9 +91,12 @@ class Author(Model):
 
     @classmethod
     def introduce(cls, user_id: str, name: str) -> None:
-        """Add an author of whom auth's feed has not told yet; what is known already stays."""
-        insert = "INSERT INTO author (id, name, folded, deleted) VALUES (?, ?, ?, false) ON CONFLICT DO NOTHING"
-        execute(database, insert, (user_id, name, text.fold(name)))
+        """Lock an author; add one of whom auth's feed has not told yet, and raise TOKEN_REVOKED for a deleted one."""
+        insert = """INSERT INTO author (id, name, folded, deleted) VALUES (?, ?, ?, false)
+            ON CONFLICT (id) DO UPDATE SET deleted = author.deleted WHERE author.deleted RETURNING deleted"""
+        row = execute(database, insert, (user_id, name, text.fold(name))).fetchone()
+        if row and row[0]:
+            raise Problem("TOKEN_REVOKED")
 
     @classmethod
     def remember(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:

@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,11 +13,11 @@ from flask import Flask
 
 from services.posts import authors, create_app
 from services.posts.config import Config
-from services.posts.models import NOBODY, Author, FeedPosition, database
+from services.posts.models import NOBODY, Author, FeedPosition, Post, database
 from shared.clock import rfc3339
 from shared.ids import new_id
 from shared.readers import DatabaseReader, HandlerError
-from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, refused
+from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, body, refused
 
 TOLD = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -225,8 +226,25 @@ def test_posts_of_a_deleted_user_stay_without_the_name_and_drafts_go(
         client.get("/api/posts?author=ann").json["data"] == client.get("/api/posts?author=deleted").json["data"] == []
     )
     assert client.get("/api/posts").json["pagination"]["total"] == 1
-    assert write(as_user("Ann", user_id=user_id), title="A draft", status="draft")["slug"] == "a-draft"
+    assert write(as_user("Bob"), title="A draft", status="draft")["slug"] == "a-draft"
     assert name_on(client, post) == NOBODY
+
+
+def test_who_is_deleted_writes_no_more(
+    app: Flask, client: Client, as_user: AsUser, auth: AuthFeed, reader: DatabaseReader, write: Write
+) -> None:
+    given = body(status="draft")
+    for _ in range(4):
+        headers = as_user("Ann", user_id=(user_id := new_id()))
+        post = write(headers)
+        auth.tell("user.deleted", user_id)
+        draft = partial(app.test_client().post, "/api/posts", json=given, headers=headers)
+        _, raced = at_once(reader.read_batch, draft)
+        assert raced.status_code in (201, 401)
+        assert not Post.select().where(Post.author == user_id, Post.status == "draft", Post.deleted_at.is_null())
+        refused(draft(), 401, "TOKEN_REVOKED")
+        comments = f"/api/posts/{post['id']}/comments"
+        refused(client.post(comments, json={"content": "Hi"}, headers=headers), 401, "TOKEN_REVOKED")
 
 
 def eventually_named(client: Client, name: str, seconds: float) -> None:

@@ -133,6 +133,8 @@ def _migration_lock(database: peewee.Database) -> Iterator[None]:
     if is_postgres(database):
         database.execute_sql("SET statement_timeout = 0; SET lock_timeout = 0")
         database.execute_sql("SELECT pg_advisory_lock(%s)", (_MIGRATING,))
+        # Whoever waits for a lock on a table keeps from it all who come later.
+        database.execute_sql(f"SET lock_timeout = {BUSY_TIMEOUT}")
         yield
     else:
         with Path(f"{database.database}.lock").open("w") as file:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import peewee
+import psycopg
 import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
 
-from shared import health
+from shared import db, health
 from shared.api import respond
 from shared.db import PRAGMAS, Database, TimestampField, connect, drop_broken, get_or_404, migrate
 from shared.ids import new_id
@@ -175,6 +176,23 @@ def test_a_failed_migration_leaves_nothing(fresh: peewee.Database, tmp_path: Pat
         assert fresh.is_closed()
     assert set(fresh.get_tables()) == {"schema_migration", "whole"}
     assert fresh.execute_sql("SELECT COUNT(*) FROM whole").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("empty_database_url", ["postgres"], indirect=True)
+def test_a_migration_holds_nobody_up_while_a_transaction_holds_it_up(
+    fresh: peewee.Database, empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a lock on a table keeps all others from it who come later."""
+    monkeypatch.setattr(db, "BUSY_TIMEOUT", 200)
+    step = "def up(migrator, db):\n    db.execute_sql('{}')"
+    (tmp_path / "0001_new.py").write_text(step.format("CREATE TABLE whole (id INTEGER)"))
+    migrate(fresh, tmp_path)
+    (tmp_path / "0002_wider.py").write_text(step.format("ALTER TABLE whole ADD size INTEGER"))
+    with psycopg.connect(empty_database_url) as reader:
+        reader.execute("SELECT * FROM whole")
+        with pytest.raises(peewee.OperationalError, match="lock timeout"):
+            migrate(fresh, tmp_path)
+    assert migrate(fresh, tmp_path) == ["0002_wider"]
 
 
 def test_the_models_match_the_migrations(fresh: peewee.Database) -> None:

@@ -103,6 +103,11 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
+def riff(name: bytes, content: bytes) -> bytes:
+    """Return a chunk of a WebP."""
+    return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
 def forged_png(width: int, height: int, *more: bytes, pixels: bytes = b"\0" * 1000) -> bytes:
     """Return a PNG whose header claims a size that its data do not have."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))

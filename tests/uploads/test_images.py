@@ -79,6 +79,30 @@ def test_a_webp_does_not_promise_what_was_taken_out() -> None:
     assert (data[20] & 0x0C, clean(data, "WEBP").data[20] & 0x0C) == (0x0C, 0)
 
 
+def test_a_jpeg_loses_the_thumbnail_in_its_first_header() -> None:
+    data = samples.jpeg()
+    assert data[2:6] == b"\xff\xe0\x00\x10"
+    thumbnail = samples.SECRET.ljust(75, b".")  # 5 × 5 pixels
+    with_one = data[:2] + b"\xff\xe0" + (16 + 75).to_bytes(2) + data[6:18] + b"\5\5" + thumbnail + data[20:]
+    assert clean(with_one, "JPEG").data == data
+    short = data[:2] + b"\xff\xe0\x00\x09JFIF\0\1\1" + data[20:]
+    assert clean(short, "JPEG").data[2:11] == data[2:11]
+
+
+def test_frames_of_a_webp_keep_nothing_but_their_picture() -> None:
+    frames = [samples.picture().rotate(20 * number) for number in range(3)]
+    data = samples.encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:])
+    assert clean(data, "WEBP").data == data
+    hidden = samples.riff(b"EXIF", samples.SECRET + b".") + samples.riff(b"none", samples.SECRET)
+    start = data.index(b"ANMF")
+    length = int.from_bytes(data[start + 4 : start + 8], "little")
+    end = start + 8 + length
+    frame = samples.riff(b"ANMF", data[start + 8 : end] + hidden)
+    stuffed = samples.riff(b"RIFF", data[8:start] + frame + data[end:])
+    assert samples.SECRET in stuffed
+    assert clean(stuffed, "WEBP").data == data
+
+
 def test_an_animation_keeps_its_frames_and_times() -> None:
     for format in ("GIF", "PNG", "WEBP"):
         frames = [samples.picture().rotate(20 * number) for number in range(4)]

@@ -7,7 +7,8 @@ from services.uploads.containers.walking import Container, Malformed, Walk
 
 MAX_SCANS = 100  # of a progressive JPEG: each costs a pass over all pixels
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_KEPT = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+_JPEG_KEPT = {0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+_JFIF = 0xE0
 _APPLICATION = range(0xE0, 0xF0)
 _COMMENT, _START, _SCAN, _END = 0xFE, 0xD8, 0xDA, 0xD9
 _find_marker = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]").search
@@ -31,8 +32,7 @@ def walk_jpeg(data: bytes) -> Container:
             _pass_scan(walk)
         if marker == 0xE1 and content.startswith(b"Exif\0\0"):
             exif = exif or content[6:]
-        if _stays_in_jpeg(marker, content):
-            walk.keep_from(start)
+        _keep(walk, start, marker, content)
     if not 0 < scans <= MAX_SCANS:
         raise Malformed("no scan, or too many")
     walk.keep(b"\xff\xd9")
@@ -55,7 +55,12 @@ def _pass_scan(walk: Walk) -> None:
     walk.take(marker.start() - walk.position)
 
 
-def _stays_in_jpeg(marker: int, content: bytes) -> bool:
-    if marker in _APPLICATION:
-        return marker in _JPEG_KEPT and content.startswith(_JPEG_KEPT[marker])
-    return marker != _COMMENT
+def _keep(walk: Walk, start: int, marker: int, content: bytes) -> None:
+    """Keep what is of the picture; a JFIF header loses its thumbnail (ITU T.871, 10.1), which may show more."""
+    if marker == _JFIF and content.startswith(b"JFIF\0"):
+        walk.keep(b"\xff\xe0\x00\x10" + content[:12].ljust(12, b"\0") + b"\0\0")
+    elif marker in _APPLICATION:
+        if marker in _JPEG_KEPT and content.startswith(_JPEG_KEPT[marker]):
+            walk.keep_from(start)
+    elif marker != _COMMENT:
+        walk.keep_from(start)

@@ -4,7 +4,8 @@ import struct
 
 from services.uploads.containers.walking import Container, Malformed, Walk
 
-_WEBP_KEPT = frozenset((b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"))
+_WEBP_KEPT = frozenset((b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ICCP"))
+_FRAME_KEPT = frozenset((b"VP8 ", b"VP8L", b"ALPH"))
 _WEBP_METADATA = 0x08 | 0x04  # flags that promise EXIF and XMP
 
 
@@ -23,12 +24,28 @@ def walk_webp(data: bytes) -> Container:
         exif = content.removeprefix(b"Exif\0\0") if name == b"EXIF" else exif
         if name == b"VP8X":
             walk.keep(data[start : start + 8] + bytes([content[0] & ~_WEBP_METADATA]) + content[1:])
+        elif name == b"ANMF":
+            frame = _bare_frame(content)
+            walk.keep(struct.pack("<4sI", name, len(frame)) + frame)
         elif name in _WEBP_KEPT:
             walk.keep_from(start)
     walk.end()
     chunks = walk.clean()
     clean = b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
     return Container(*size, max(frames, 1), clean, exif)
+
+
+def _bare_frame(content: bytes) -> bytes:
+    """Return a frame of an animation with nothing in it but its place and its picture."""
+    walk = Walk(content)
+    walk.keep(walk.take(16))
+    while walk.position < len(content):
+        start = walk.position
+        name, length = struct.unpack("<4sI", walk.take(8))
+        walk.take(length + length % 2)
+        if name in _FRAME_KEPT:
+            walk.keep_from(start)
+    return walk.clean()
 
 
 def _webp_size(name: bytes, content: bytes) -> tuple[int, int]:

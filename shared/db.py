@@ -124,22 +124,24 @@ def _drop_hung_up(database: peewee.Database) -> None:
 
 def migrate(database: peewee.Database, migrations: Path) -> list[str]:
     """Apply what is missing, while no other process does the same; return the names."""
-    with database.connection_context(), _migration_lock(database):
+    with _migration_lock(database):
         return list(Runner(database, str(migrations)).up())
 
 
 @contextmanager
 def _migration_lock(database: peewee.Database) -> Iterator[None]:
     if is_postgres(database):
-        database.execute_sql("SET statement_timeout = 0; SET lock_timeout = 0")
-        database.execute_sql("SELECT pg_advisory_lock(%s)", (_MIGRATING,))
-        # Whoever waits for a lock on a table keeps from it all who come later.
-        database.execute_sql(f"SET lock_timeout = {BUSY_TIMEOUT}")
-        yield
+        with database.connection_context():
+            database.execute_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+            database.execute_sql("SELECT pg_advisory_lock(%s)", (_MIGRATING,))
+            # Whoever waits for a lock on a table keeps from it all who come later.
+            database.execute_sql(f"SET lock_timeout = {BUSY_TIMEOUT}")
+            yield
     else:
         with Path(f"{database.database}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            with database.connection_context():  # the first makes the file a WAL, for which others do not wait
+                yield
 
 
 def get_or_404(query: "type[Row] | peewee.ModelSelect[Row]", *conditions: Any) -> Row:

@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import peewee
@@ -153,8 +154,20 @@ def up(migrator, db):
 def test_racing_processes_migrate_once(empty_database_url: str, tmp_path: Path) -> None:
     """The locks are between connections and open files: threads that share neither stand for processes."""
     (tmp_path / "0001_slow.py").write_text(SLOW)
-    applied = in_threads(4, lambda _index: migrate(connect(empty_database_url), tmp_path))
+    applied = in_threads(4, partial(_migrate, empty_database_url, tmp_path))
     assert sorted(applied) == [[], [], [], ["0001_slow"]]
+
+
+def test_racing_processes_make_a_sqlite_file_once(tmp_path: Path) -> None:
+    (tmp_path / "0001_quick.py").write_text(SLOW.replace("0.2", "0"))
+    for attempt in range(60):
+        address = f"sqlite:///{tmp_path}/{attempt}.db"
+        applied = in_threads(8, partial(_migrate, address, tmp_path))
+        assert sum(map(len, applied)) == 1
+
+
+def _migrate(address: str, migrations: Path, _index: int) -> list[str]:
+    return migrate(connect(address), migrations)
 
 
 BROKEN = """

@@ -46,8 +46,11 @@ class Connection:
         send_all(self._socket, data)
 
     def send_some(self, data: memoryview, timeout: float) -> int:
-        """Send what the upstream takes, and return how much; 0 when it takes nothing and has something to say."""
+        """Send what the upstream takes, and return how much; 0 when it has something to say first."""
         self._socket.settimeout(0)
+        with suppress(BlockingIOError):
+            self._socket.recv(1, socket.MSG_PEEK)
+            return 0
         with suppress(BlockingIOError):
             return self._socket.send(data)
         self._socket.settimeout(timeout)

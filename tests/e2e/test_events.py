@@ -87,8 +87,8 @@ def test_nothing_is_missed_and_nothing_heard_twice_through_ten_kills(own_stack: 
         writer = Writer(own_stack, own_stack.register()["accessToken"])
         writer.start()
         for number in range(10):
-            master = masters(own_stack)["messages" if number % 2 else "gateway"]
-            os.kill(master if number % 4 < 2 else children(master)[0], signal.SIGKILL)
+            victims = family(own_stack, "messages" if number % 2 else "gateway")
+            os.kill(victims[number % 4 > 1], signal.SIGKILL)
             writer.wait_for(3, 20)
         writer.finish()
         wait_until(lambda: min(len(client.told) for client in clients) >= len(writer.acknowledged), 20)
@@ -101,6 +101,19 @@ def test_nothing_is_missed_and_nothing_heard_twice_through_ten_kills(own_stack: 
         assert [event.data["title"] for event in client.told] == writer.acknowledged
         ids = [int(event.id) for event in client.told]
         assert ids == sorted(set(ids))
+
+
+def family(stack: Stack, service: str) -> list[int]:
+    """Return the master and the worker of a service, as soon as there are both."""
+    found: list[int] = []
+
+    def complete() -> bool:
+        master = masters(stack).get(service)
+        found[:] = [master, *children(master)] if master else []
+        return len(found) > 1
+
+    wait_until(complete, 10)
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def test_nothing_outlives_a_killed_supervisor(toys: ToyStack) -> None:
     assert toys.process is not None
     toys.process.kill()
     toys.process.wait()
-    wait_until(lambda: not toys.survivors(), 6)
+    wait_until(lambda: not toys.survivors(), 10)
 
 
 @pytest.mark.parametrize("name", ["alpha", "gateway"])

@@ -95,8 +95,9 @@ def _kept(args: dict[str, Any], filter: lists.Filter, caller: Claims | None) -> 
 @blp.response(201, PostSchema)
 def create(data: dict[str, Any]) -> Response:
     """Write a post, as a draft unless its status says published."""
-    post_id = editing.create_post(require_user(), data)
-    return touch(_answer(hot.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"}), post_id)
+    with database.atomic():
+        post_id = editing.create_post(require_user(), data)
+        return touch(_answer(hot.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"}), post_id)
 
 
 @blp.route("/<key>", methods=["GET"])

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder))
+        stack = Stack(Path(folder), UPLOAD_QUOTA=str(1 << 40))
         _seed(stack, wanted.posts)
         began = time.monotonic()
         stack.start()

@@ -4,11 +4,11 @@ from collections import Counter
 from itertools import chain, islice
 
 from services.posts import search
-from services.posts.search import END, TAG, TITLE, WORD, Groups, Question, lexeme
-from services.posts.words import Term
+from services.posts.search import END, TAG, TITLE, WORD, Question, lexeme
 
 MAX_RANKED = 8  # words of a question that raise a post's rank
 WEIGHTS = {TITLE: 10, TAG: 3}  # what a word there adds; in the content nothing
+TIERS = ((TITLE, TAG), (TITLE,), (TAG,), ())  # where one word may stand, the best first
 FIRST = (2**31, END)  # before all matches
 
 Match = tuple[int, int]  # score and publication
@@ -22,16 +22,15 @@ def best(question: Question, place: Match, wanted: int) -> tuple[int, list[Match
 def _of_one_word(question: Question, place: Match, wanted: int) -> tuple[int, list[Match]]:
     """Go through the few scores that there can be, until enough is found: no word is so common that it takes long."""
     found, behind = question.count()
-    title, tag, word = (lexeme(kind, question.terms[0]) for kind in (TITLE, TAG, WORD))
-    tiers: tuple[tuple[int, Groups, list[Term]], ...] = (
-        (WEIGHTS[TITLE] + WEIGHTS[TAG], [[title], [tag]], []),
-        (WEIGHTS[TITLE], [[title]], [tag]),
-        (WEIGHTS[TAG], [[tag]], [title]),
-        (0, [[word]], [title, tag]),
-    )
+    term = question.terms[0]
+    known = {kind: lexeme(kind, term) for kind in WEIGHTS}
+    known = {kind: word for kind, word in known.items() if question.having([[word]], behind=behind, limit=1)}
     matches: list[Match] = []
-    for score, words, without in tiers:
-        if score <= place[0] and len(matches) < wanted:
+    for kinds in TIERS:
+        score = sum(WEIGHTS[kind] for kind in kinds)
+        if score <= place[0] and len(matches) < wanted and known.keys() >= set(kinds):
+            words = [[known[kind]] for kind in kinds] or [[lexeme(WORD, term)]]
+            without = [word for kind, word in known.items() if kind not in kinds]
             before = place[1] if score == place[0] else END
             tier = question.having(words, without, behind, before, wanted - len(matches))
             matches += [(score, publication) for publication in tier]

@@ -45,7 +45,11 @@ class EventWorker(Refusing, GeventWorker):
     def run(self) -> None:
         """Serve until told to stop, then finish the requests under way."""
         pool = Pool(self.places)
-        servers = [StreamServer(listener, partial(self.handle, listener), spawn=pool) for listener in self.sockets]
+        # The name is asked for now: a connection that has just come when the listener closes is answered all the same.
+        servers = [
+            StreamServer(listener, partial(self.handle, listener.getsockname()), spawn=pool)
+            for listener in self.sockets
+        ]
         for server in servers:
             server.max_accept = 1 if self.cfg.workers > 1 else StreamServer.max_accept
             server.start()
@@ -67,14 +71,14 @@ class EventWorker(Refusing, GeventWorker):
             if parser.unreader.waiting and which(parser):
                 _expect_no_more(parser.unreader.sock)
 
-    def handle(self, listener: Any, client: socket.socket, address: Any) -> None:
+    def handle(self, name: Any, client: socket.socket, address: Any) -> None:
         """Answer the requests of one connection."""
         parser = Parser(self.cfg, client, address, self.patience)
         self.parsers.add(parser)
         if len(self.parsers) > self.places - ROOM:
             self._make_room()
         try:
-            self._converse(parser, listener.getsockname(), client, address)
+            self._converse(parser, name, client, address)
             sending = parser.unread
         except Exception as error:  # noqa: BLE001
             sending = self.settle(error, client, parser.unreader.request, address) or parser.unread

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,28 @@ def test_whoever_has_just_connected_at_the_stop_is_answered(own: Served) -> None
         time.sleep(0.2)
         client.sendall(head("GET /first HTTP/1.1", "Host: x"))
         assert read_answer(client).json["path"] == "/first"
+
+
+def test_whoever_connects_while_it_stops_is_answered_or_waits_for_the_next_one(own: Served) -> None:
+    clients = []
+    for number in range(150):
+        clients.append(own.connect())
+        clients[-1].sendall(head("GET / HTTP/1.1", "Host: x", "Connection: close"))
+        if number == 100:
+            own.process.send_signal(signal.SIGTERM)
+    own.process.wait(10)
+    answers = [answered(client) for client in clients]
+    assert set(answers) - {b"nothing yet"} == {b"HTTP/1.1 200"}
+
+
+def answered(client: socket.socket) -> bytes:
+    """Return the beginning of what has come; fail when the connection was reset."""
+    client.setblocking(False)
+    with client:
+        try:
+            return client.recv(12)
+        except BlockingIOError:
+            return b"nothing yet"
 
 
 def test_an_answer_without_end_is_told_to_end(own: Served) -> None:

@@ -14,8 +14,8 @@ import redis
 from services.gateway import shared_store
 from services.gateway.shared_store import LOG, NUMBER, SharedStore
 from services.gateway.store import StoreUnavailable
+from tests.gateway.cache.answers import wait_for
 from tests.gateway.conftest import StartGateway, as_user
-from tests.gateway.test_cache import wait_for
 from tests.gateway.test_purging import Book, Counting, read_until, write_and_read_back
 from tests.gateway.test_store import entry
 from tests.gateway.upstreams import Upstream

@@ -11,8 +11,8 @@ import pytest
 from services.gateway import views as views_module
 from services.gateway.config import Config
 from services.gateway.views import Views
+from tests.gateway.cache.answers import wait_for
 from tests.gateway.conftest import StartGateway, as_user
-from tests.gateway.test_cache import wait_for
 from tests.gateway.upstreams import Line, Upstream, response
 from tests.gateway.wsgi_client import WsgiClient
 

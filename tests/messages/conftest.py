@@ -1,11 +1,14 @@
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from services.messages import MIGRATIONS, create_app
+from services.messages import MIGRATIONS, create_app, log
 from services.messages.config import Config
 from services.messages.models import database
 from shared.tokens import Jwks
@@ -55,3 +58,21 @@ def client(app: Flask) -> Client:
 @pytest.fixture
 def moderator(as_user: AsUser) -> Headers:
     return as_user(role="moderator")
+
+
+@contextmanager
+def waiting_for_the_log(work: Callable[[], object]) -> Iterator[None]:
+    """Hold the log while the block runs and the work, in a thread of its own, waits for it; then let it end."""
+
+    def run() -> None:
+        work()
+        database.close()
+
+    thread = threading.Thread(target=run)
+    with database.atomic():
+        log.lock()
+        thread.start()
+        time.sleep(0.3)
+        yield
+    thread.join(10)
+    assert not thread.is_alive()

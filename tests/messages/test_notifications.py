@@ -1,7 +1,6 @@
 """Notifications: each fact is told once to whom it concerns, and goes with what it is about."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from flask import Flask
 from peewee import OperationalError
 
-from services.messages import create_app, log, notifying
+from services.messages import create_app, notifying
 from services.messages.config import Config
 from services.messages.following import FactReader, readers
 from services.messages.models import FeedPosition, Liker, Notification, Person, database
@@ -19,7 +18,7 @@ from shared.readers import HandlerError
 from shared.tokens import Jwks
 from tests.feeds import ServedFeed
 from tests.helpers import assert_problem
-from tests.messages.conftest import AsUser, Client
+from tests.messages.conftest import AsUser, Client, waiting_for_the_log
 
 ANN, BOB, EVE = new_id(), new_id(), new_id()
 Told = Callable[[str], list[dict[str, Any]]]
@@ -483,14 +482,8 @@ def test_whoever_reads_all_waits_for_the_readers_before_it_locks_anything(
 
     def read_all() -> None:
         answers.append(client.post("/api/notifications/read-all", headers=as_user(ANN)).status_code)
-        database.close()
 
-    reading = threading.Thread(target=read_all)
-    with database.atomic():
-        log.lock()
-        reading.start()
-        time.sleep(0.3)
+    with waiting_for_the_log(read_all):
         database.execute_sql("SELECT 1 FROM notification FOR UPDATE NOWAIT")
         assert answers == []
-    reading.join()
     assert answers == [204]

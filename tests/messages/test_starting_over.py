@@ -1,7 +1,5 @@
 """What becomes of notifications when the feeds do not reach back to where this service was."""
 
-import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +10,7 @@ from services.messages.following import readers
 from services.messages.models import FeedPosition, Liker, Notification, Person, database
 from shared.ids import first_id, new_id
 from tests.feeds import TOLD, ServedFeed
+from tests.messages.conftest import waiting_for_the_log
 from tests.messages.test_notifications import (
     ANN,
     BOB,
@@ -117,16 +116,6 @@ def test_who_starts_over_waits_for_the_log_first_as_whoever_reads_on(
     posts_feed.forget()
     slow = readers(config)[1]
     slow._position()
-
-    def start_over() -> None:
-        slow._start_over(f"0-{posts_feed.oldest}")
-        database.close()
-
-    starting_over = threading.Thread(target=start_over)
-    with database.atomic():
-        log.lock()
-        starting_over.start()
-        time.sleep(0.3)
+    with waiting_for_the_log(lambda: slow._start_over(f"0-{posts_feed.oldest}")):
         database.execute_sql("SELECT 1 FROM feed_position FOR UPDATE NOWAIT")
-    starting_over.join()
     assert not log.reaches_back_to(log.newest() - 1)

@@ -23,8 +23,7 @@ def _of_one_word(question: Question, place: Match, wanted: int) -> tuple[int, li
     """Go through the few scores that there can be, until enough is found: no word is so common that it takes long."""
     found, behind = question.count()
     term = question.terms[0]
-    known = {kind: lexeme(kind, term) for kind in WEIGHTS}
-    known = {kind: word for kind, word in known.items() if question.having([[word]], behind=behind, limit=1)}
+    known = {kind: word for kind in WEIGHTS if question.having([[word := lexeme(kind, term)]], behind=behind, limit=1)}
     matches: list[Match] = []
     for kinds in TIERS:
         score = sum(WEIGHTS[kind] for kind in kinds)

@@ -8,14 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
 from services.uploads.inspection import Kind
+from services.uploads.places import place
 from services.uploads.resizing import Variant
 from shared.problems import Problem
 
@@ -83,14 +83,8 @@ def _ask(file: BinaryIO, **job: Any) -> Any:
     return answer
 
 
-@contextmanager
-def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
-    if not places.acquire(timeout=PATIENCE):
-        raise Problem("SERVICE_UNAVAILABLE", "Too many images are being read at the moment.", retryAfter=5)
-    try:
-        yield
-    finally:
-        places.release()
+def _one_of(places: threading.BoundedSemaphore) -> AbstractContextManager[None]:
+    return place(places, PATIENCE, "Too many images are being read at the moment.")
 
 
 def _take() -> Decoder:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from services.uploads.disk import FileBlocks
+from services.uploads.places import place
 from shared.ids import new_id
-from shared.problems import Problem
 
 PATIENCE = 15.0  # seconds to wait for another request that makes the same
 WAITING = 16  # requests for variants that are not there yet, half of the threads; one too many is sent away
@@ -58,7 +58,8 @@ class VariantCache:
         path = self._root / key / name
         if kept := self._open(path):
             return kept
-        with self._one_of_few(), self._only_maker(path):
+        one_of_few = place(self._waiting, 0, "Too many variants are being made at the moment.")
+        with one_of_few, self._only_maker(path):
             return self._open(path) or self._add(path, make())
 
     def discard(self, key: str) -> None:
@@ -87,26 +88,13 @@ class VariantCache:
                 yield path, path.stat()
 
     @contextmanager
-    def _one_of_few(self) -> Iterator[None]:
-        if not self._waiting.acquire(blocking=False):
-            raise Problem("SERVICE_UNAVAILABLE", "Too many variants are being made at the moment.", retryAfter=5)
-        try:
-            yield
-        finally:
-            self._waiting.release()
-
-    @contextmanager
     def _only_maker(self, path: Path) -> Iterator[None]:
         with self._lock:
             making, waiting = self._makers.setdefault(path, (threading.Lock(), []))
             waiting.append(None)
         try:
-            if not making.acquire(timeout=PATIENCE):
-                raise Problem("SERVICE_UNAVAILABLE", "The variant is still being made.", retryAfter=5)
-            try:
+            with place(making, PATIENCE, "The variant is still being made."):
                 yield
-            finally:
-                making.release()
         finally:
             with self._lock:
                 waiting.pop()

@@ -34,7 +34,8 @@ from shared.env import BaseConfig
 from shared.gunicorn import serve
 from shared.problems import Problem
 from shared.request_id import WsgiApp, with_request_id
-from tests.e2e.stack import free_ports, wait_until
+from tests.e2e.stack import wait_until
+from tests.ports import free_port
 
 METHODS = "GET POST PUT PATCH DELETE M-SEARCH FOO"
 AS_THEY_COME = Rules(frozenset(), lambda headers: headers)
@@ -97,7 +98,7 @@ def main() -> None:
         config = BaseConfig.load({"APP_ENV": "test", "LOG_LEVEL": "error"})
         serve("gateway", lambda: gateway(f"http://127.0.0.1:{origin}"), config, port=port, events=True)
         return
-    port, origin = free_ports(2)
+    port, origin = free_port(), free_port()
     own = [sys.executable, "-m", "benchmarks.cache_tests", str(wanted.folder), "--serve", str(port), str(origin)]
     environ = os.environ | {"npm_config_protocol": "http", "npm_config_port": str(origin)}
     environ |= {

@@ -21,7 +21,8 @@ from benchmarks import processes
 from benchmarks.load import Request, http, load
 from shared.env import BaseConfig
 from shared.gunicorn import serve
-from tests.e2e.stack import Stack, free_ports, wait_until
+from tests.e2e.stack import Stack, wait_until
+from tests.ports import free_port
 
 ADDRESSES = 4000
 CONNECTIONS = 16
@@ -67,7 +68,7 @@ def empty(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 @contextmanager
 def _empty() -> Iterator[tuple[int, int]]:
-    (port,) = free_ports(1)
+    port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.gateway", "--empty", str(port)])
     try:
         wait_until(lambda: processes.children(process.pid), 10)

@@ -25,7 +25,8 @@ from benchmarks import processes
 from benchmarks.images import sample
 from services.settings import port_of
 from shared.gunicorn import serve
-from tests.e2e.stack import Stack, free_ports, wait_until
+from tests.e2e.stack import Stack, wait_until
+from tests.ports import free_port
 
 BLOCK = 1 << 20
 
@@ -91,7 +92,7 @@ def _peak(pid: int) -> float:
 
 
 def _measure_large(stack: Stack, token: str, size: int) -> None:
-    ports = dict(zip(("gateway", "uploads"), free_ports(2), strict=True))
+    ports = {name: free_port() for name in ("gateway", "uploads")}
     environment = stack.environment | {f"{name.upper()}_PORT": str(port) for name, port in ports.items()}
     environment["UPLOADS_URL"] = f"http://127.0.0.1:{ports['uploads']}"
     command = [sys.executable, "-m", "benchmarks.uploads", "--serve"]

@@ -1,13 +1,14 @@
 """A Redis of the tests' own, which they may stop."""
 
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import redis
+
+from tests.ports import free_port
 
 
 class RedisServer:
@@ -18,8 +19,7 @@ class RedisServer:
         if self._program is None:
             pytest.skip("needs redis-server")
         self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self._port = listener.getsockname()[1]
+        self._port = free_port()
         self.url = f"redis://127.0.0.1:{self._port}"
         self.start()
 

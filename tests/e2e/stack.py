@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import urllib3
 
 from services.gateway.routes import SERVICES as UPSTREAMS
 from tests.openapi import Described
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 SERVICES = ("gateway", *UPSTREAMS)
@@ -27,20 +27,11 @@ OWN_PATHS = {  # what somebody signed in may read at each service
 }
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on; they are all held until all are known."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
-
-
 class Stack:
     """One installation: `start` and `stop` it, ask it over HTTP; what it answers must be as its document says."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        self.ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        self.ports = {name: free_port() for name in SERVICES}
         self.url = f"http://127.0.0.1:{self.ports['gateway']}"
         self.log = folder / "log"
         self.environment = {

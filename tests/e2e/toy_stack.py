@@ -9,7 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.stack import ROOT, free_ports, wait_until
+from tests.e2e.stack import ROOT, wait_until
+from tests.ports import free_port
 
 MODULE = "tests.e2e.toys"
 PROCFILE = f"alpha: python -m {MODULE} alpha\ngateway: python -m {MODULE} gateway\n"
@@ -22,7 +23,7 @@ class ToyStack:
         self.folder = folder
         self.output = folder / "output"
         (folder / "Procfile").write_text(PROCFILE)
-        alpha, gateway = free_ports(2)
+        alpha, gateway = free_port(), free_port()
         self.ports = {"alpha": alpha, "gateway": gateway}
         ports = {"ALPHA_PORT": str(alpha), "GATEWAY_PORT": str(gateway)}
         self.environment = os.environ | {"PYTHONPATH": str(ROOT), "DATA_DIR": str(folder)} | ports | settings

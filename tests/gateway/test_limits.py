@@ -1,5 +1,4 @@
 import logging
-import socket
 import threading
 
 import pytest
@@ -7,6 +6,7 @@ import redis
 
 from services.gateway.limits import CLASSES, LimitClass, MemoryWindow, Verdict
 from services.gateway.shared_window import FallbackWindow, RedisWindow
+from tests.ports import free_port
 
 THREE = LimitClass("three", 3, 10)
 
@@ -154,9 +154,7 @@ def test_without_its_store_the_limit_still_holds_with_one_warning_a_minute(caplo
 
 
 def test_a_store_that_refuses_the_connection_is_no_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    window = FallbackWindow(RedisWindow(f"redis://127.0.0.1:{port}"), MemoryWindow())
+    window = FallbackWindow(RedisWindow(f"redis://127.0.0.1:{free_port()}"), MemoryWindow())
     assert [window.hit(THREE, "a").allowed for _ in range(4)] == [True, True, True, False]
 
 

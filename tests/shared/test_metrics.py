@@ -14,6 +14,7 @@ from shared.metrics import BOUNDS, Counter, Gauge, Histogram, note_request, rend
 from shared.metrics_server import MetricsServer
 from shared.request_id import with_request_id
 from shared.tally import Tally
+from tests.ports import free_port
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)*)\})? ([0-9.]+|\+Inf)')
 
@@ -165,8 +166,7 @@ def test_what_a_client_invents_makes_no_new_series() -> None:
 
 @pytest.fixture
 def server() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     running = MetricsServer(port)
     running.start()
     yield port
@@ -208,8 +208,8 @@ def test_a_silent_client_ends_and_the_next_is_served(server: int, monkeypatch: p
 
 def test_a_taken_port_is_taken_over_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_server, "TRY_AGAIN", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = int(holder.getsockname()[1])
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         running = MetricsServer(port)
         running.start()
         time.sleep(0.1)

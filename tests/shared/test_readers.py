@@ -1,7 +1,6 @@
 """Readers of a feed over HTTP: each fact has its effect exactly once, whatever breaks in between."""
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from shared.ids import new_id
 from shared.readers import DatabaseReader, HandlerError, MemoryReader
 from tests.conftest import FrozenClock
 from tests.databases import end_connections
+from tests.ports import free_port
 from tests.shared.conftest import Serve, in_threads, serve_until_stopped
 from tests.shared.toys import models
 from tests.shared.toys.models import FeedPosition, Toy, database
@@ -190,9 +190,7 @@ def serving(app: Flask, port: int) -> Iterator[None]:
 def test_a_reader_waits_for_a_source_that_is_away(
     any_app: Flask, make_reader: MakeReader, running: list[readers.Reader], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
+    port = free_port()
     publish(1)
     running.append(make_reader(url=f"http://127.0.0.1:{port}"))
     running[0].start()

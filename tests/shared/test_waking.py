@@ -1,7 +1,6 @@
 """Readers that are woken over Redis."""
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from shared.env import BaseConfig
 from shared.readers import MemoryReader, Reader
 from shared.tokens import Jwks
 from shared.waking import Waking
+from tests.ports import free_port
 from tests.shared.conftest import Serve
 from tests.shared.toys import models
 from tests.shared.toys.models import database
@@ -121,10 +121,8 @@ def test_without_redis_one_line_is_logged_and_telling_costs_nothing(
     start: Wake, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waking_module, "RETRY", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
     with caplog.at_level(logging.WARNING):
-        waking = start(f"redis://127.0.0.1:{port}", "toys", Nudged("toys"))
+        waking = start(f"redis://127.0.0.1:{free_port()}", "toys", Nudged("toys"))
         started = time.monotonic()
         for _ in range(100):
             waking.tell()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.gateway.conftest import as_user
 from tests.gateway.upstreams import Upstream
+from tests.ports import free_port
 
 MIB = 1024 * 1024
 USER = as_user()
@@ -84,8 +85,7 @@ class Gateway:
 @contextmanager
 def running_gateway(folder: Path, services: Mapping[str, Upstream], **changed: str) -> Iterator[Gateway]:
     """Run the gateway in front of the services, with these settings changed."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     environ = {f"{name.upper()}_URL": upstream.url for name, upstream in services.items()} | {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(__file__).parents[3]),

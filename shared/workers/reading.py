@@ -23,6 +23,7 @@ MIN_RATE = 1024  # bytes per second that a body has to keep up in the long run
 BLOCK = 64 * 1024
 _may_be_host = re.compile(r"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII).fullmatch  # RFC 3986, section 3.2.2
 AT_ONCE = 0.001  # seconds; a time-out of 0 would mean another mode of the socket
+SOON = 0.01  # seconds for what is left of a body, during which a thread is held; then the connection lingers
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Patience:
     head: float = 10.0  # from the first byte of a request to the end of its headers
     body: float = 20.0  # for the next bytes of a body
     write: float = 30.0  # for the client to take what is sent at once
-    linger: float = 2.0  # for the client to stop sending what nobody reads
+    linger: float = 5.0  # for the client to stop sending what nobody reads
 
 
 class Unreader(SocketUnreader):
@@ -63,7 +64,7 @@ class Unreader(SocketUnreader):
         self.sock.settimeout(self._patience.write)
 
     def expect_rest(self) -> None:
-        self._deadline = time.monotonic() + self._patience.linger
+        self._deadline = time.monotonic() + SOON
 
     def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
         """Return so many bytes, fewer only at the end; gunicorn would read ahead and copy the surplus at each read."""

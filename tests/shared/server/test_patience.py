@@ -8,6 +8,7 @@ from select import select
 
 import pytest
 
+from shared.workers.reading import MAX_REST, Patience
 from tests.shared.server.served import Answer, Served, assert_refused, head, read_answer, read_to_end
 from tests.shared.server.toy_service import SHORT
 
@@ -62,7 +63,12 @@ def test_a_client_that_reads_nothing_is_let_go(server: Served) -> None:
             read_answer(client)
 
 
-@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nA: ", head("GET /ignore HTTP/1.1", "Host: x", "bad")])
+REFUSED = head("POST /ignore HTTP/1.1", "Host: x", "Content-Length: 99999")
+
+
+@pytest.mark.parametrize(
+    "begin", [b"", b"GET / HTTP/1.1\r\nA: ", head("GET /ignore HTTP/1.1", "Host: x", "bad"), REFUSED]
+)
 def test_200_slow_clients_do_not_hold_up_the_others(server: Served, begin: bytes) -> None:
     slow = [server.connect() for _ in range(200)]
     try:
@@ -74,6 +80,17 @@ def test_200_slow_clients_do_not_hold_up_the_others(server: Served, begin: bytes
     finally:
         for client in slow:
             client.close()
+
+
+def test_a_refused_client_that_goes_on_sending_sees_why(server: Served) -> None:
+    assert (MAX_REST, Patience().linger) == (16 * 1024 * 1024, 5.0)
+    with server.connect() as client:
+        client.sendall(REFUSED)
+        for _ in range(8):
+            time.sleep(SHORT.linger / 10)
+            client.sendall(b"a")
+        assert read_answer(client).status == 401
+        assert client.recv(1) == b""
 
 
 def test_idle_connections_leave_their_places_to_newcomers(tmp_path: Path) -> None:

@@ -32,11 +32,13 @@ def create_service(
     feed: Feed | None = None,
     fetch_keys: Callable[[], Jwks] | None = None,
     max_body: int = MAX_JSON,
+    own_cors: bool = True,
 ) -> Flask:
     """Return an app with errors, logs, health, tokens, lists, feed and these blueprints.
 
     `checks` are the parts that `/readyz` looks at. `fetch_keys` returns the public keys; without it they are
-    asked of auth. Readers and other threads that are to run after the fork go to `run_in_background`.
+    asked of auth. `own_cors` lets browsers on the service's own port in development. Readers and other threads that
+    are to run after the fork go to `run_in_background`.
     """
     logging.configure(name, config.log_level)
     app = Flask(f"services.{name}", static_folder=None)
@@ -57,7 +59,7 @@ def create_service(
     app.ensure_sync = _as_it_is  # type: ignore[method-assign, assignment]
     app.wsgi_app = with_request_id(app.wsgi_app)  # type: ignore[method-assign, assignment]
     app.before_request(_note_route)
-    if config.app_env == "development":  # through the gateway, which has its own rules, these are dropped
+    if own_cors and config.app_env == "development":  # through the gateway, which has its own rules, these are dropped
         CORS(app, origins=list(config.cors_origins), supports_credentials=True, always_send=False)
     errors.init_app(app)
     forms.init_app(app)

@@ -34,7 +34,7 @@ def create_app(config: Config | None = None) -> Flask:
     config = config or Config.from_environment()
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     blueprints = [hello.blp, health.blp, errors.blp, links.blp, docs.blp, proxy.blp]
-    app = create_service("gateway", config, blueprints)
+    app = create_service("gateway", config, blueprints, own_cors=False)  # the chain has that
     pools = {name: Pool(name, url, Shares() if name in STREAMING else None) for name, url in config.upstreams.items()}
     breakers = {name: Breaker(name) for name in pools}
     store = make_store(config)

@@ -72,6 +72,7 @@ def test_a_script_logs_in_writes_refreshes_and_logs_out(browser: Browser, shop: 
     email = account["user"]["email"]
     browser.open(front_end.origin + "/")
     page = Page(browser, gateway)
+    assert page.call('"GET", "/api/hello"')[0] == 200
     login = f'"POST", "/api/auth/login", {{email: "{email}", password: "{PASSWORD}", rememberMe: true}}'
     assert page.call(login)[0] == 200
     before = browser.cookies(f"{gateway}/api/auth/refresh")

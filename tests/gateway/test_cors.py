@@ -31,6 +31,13 @@ def test_a_known_origin_is_echoed_with_credentials(client: WsgiClient, origin: s
             "Upload-Offset", "Tus-Resumable"} <= set(exposed)  # fmt: skip
 
 
+@pytest.mark.parametrize("target", ["/api/hello", "/api/openapi.json", "/api/proxy/a.example/"])
+def test_the_gateways_own_pages_tell_browsers_once(start_gateway: StartGateway, target: str) -> None:
+    client = start_gateway(APP_ENV="development")
+    assert client.get(target, {"Origin": KNOWN[0]}).header("Access-Control-Allow-Origin") == KNOWN[0]
+    assert cors_headers(client.get(target, {"Origin": KNOWN[1].upper()})) == set()
+
+
 @pytest.mark.parametrize("origin", UNKNOWN)
 @pytest.mark.parametrize("target", ["/api/posts", "/api/hello", "/nothing"])
 def test_an_unknown_origin_gets_no_cors_header(client: WsgiClient, origin: str, target: str) -> None:

@@ -27,6 +27,7 @@ from services.settings import port_of
 from shared.gunicorn import serve
 from tests.e2e.stack import Stack, wait_until
 from tests.ports import free_port
+from tests.uploads import samples
 
 BLOCK = 1 << 20
 
@@ -147,9 +148,10 @@ def _transfer(port: int, method: str, path: str, token: str, size: int) -> None:
 
 
 def _zeros(size: int) -> Iterator[bytes]:
-    start, end = b"%PDF-1.7\n", b"\n%%EOF\n"
-    yield start
-    left = size - len(start) - len(end)
+    whole = samples.pdf()
+    table, left = whole.index(b"xref"), size - len(whole)
+    yield whole[:table]
+    end = whole[table:].replace(b"%012d" % table, b"%012d" % (table + left))
     while left:
         block = bytes(min(left, BLOCK))
         left -= len(block)

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import peewee
 
-from services.uploads import decoding
-from services.uploads.inspection import PDF, check_pdf
+from services.uploads import decoding, pdf
+from services.uploads.inspection import PDF
 from services.uploads.models import Upload, Usage, database, feed
 from services.uploads.receiving import Received
 from services.uploads.storage import Storage
@@ -42,7 +42,7 @@ def prepare(user_id: str, received: Received) -> Upload:
         private=received.private,
     )
     if received.kind is PDF:
-        check_pdf(received.draft)
+        pdf.check(received.draft)
     else:
         picture = decoding.clean(received.draft, received.kind)
         upload.width, upload.height = picture["width"], picture["height"]

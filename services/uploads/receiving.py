@@ -8,7 +8,7 @@ from typing import BinaryIO
 from flask import request
 
 from services.uploads import digests
-from services.uploads.inspection import HEAD, MAX_PDF, Kind, kind_of
+from services.uploads.inspection import MAX_PDF, Kind, kind_of, unknown
 from shared.problems import Problem
 
 BLOCK = 64 * 1024
@@ -83,11 +83,10 @@ class Incoming:
     def write(self, data: bytes) -> None:
         self._size += len(data)
         if self._kind is None:
-            self._head += data
-            if len(self._head) < HEAD:
-                return
-            data, self._kind = self._head, kind_of(self._head)
-        self._store(data, self._kind)
+            data = self._head = self._head + data
+            self._kind = kind_of(data)
+        if self._kind:
+            self._store(data, self._kind)
 
     def _store(self, data: bytes, kind: Kind) -> None:
         if self._size > kind.max_size:
@@ -104,6 +103,5 @@ class Incoming:
         if not self._size:
             raise Problem("VALIDATION_ERROR", errors={self._field: ["Must not be empty."]})
         if self._kind is None:
-            self._kind = kind_of(self._head)
-            self._store(self._head, self._kind)
+            raise unknown()
         return Received(self._kind, self._size, self._digest.hexdigest(), filename, private, self._draft)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from services.uploads import keeping, tus
-from services.uploads.inspection import HEAD, kind_of
+from services.uploads.inspection import kind_of
 from services.uploads.models import Resumable, Upload, Usage, database
 from services.uploads.partials import Partials
 from services.uploads.receiving import Incoming
@@ -57,11 +57,9 @@ class Resumer:
 
     def _check_start(self, row: Resumable, block: bytes) -> None:
         """Refuse what cannot become a file that is taken before more of it is sent."""
-        if len(block) < HEAD:
-            return
         with self._given_up_when_refused(row):
-            kind = kind_of(block[:HEAD])
-            if row.length > kind.max_size:
+            kind = kind_of(block)
+            if kind and row.length > kind.max_size:
                 detail = f"A file of this type must have at most {kind.max_size} bytes."
                 raise Problem("PAYLOAD_TOO_LARGE", detail, maxSize=kind.max_size)
 

@@ -76,7 +76,7 @@ def test_a_file_arrives_whole_however_often_the_line_is_cut(
     stack: Stack, line: Line, modules: Path, tmp_path: Path, chunk: str, together: str
 ) -> None:
     token = stack.register()["accessToken"]
-    body = samples.pdf()[:20] + random.Random(4).randbytes(4_000_000) + samples.pdf()
+    body = samples.pdf(content=random.Random(4).randbytes(4_000_000))
     file = tmp_path / "ä report.pdf"
     file.write_bytes(body)
     command = ["node", SCRIPT, modules, f"{line.url}/api/uploads/tus", token, file, chunk, together]

@@ -179,9 +179,10 @@ PDFS: dict[str, Make] = {
     "pdf of nothing": lambda: b"%PDF-1.7\n%%EOF",
     "pdf of a million brackets": lambda: b"%PDF-1.7\n" + b"[" * 1_000_000 + b"\n%%EOF",
     "pdf whose tables refer to themselves": lambda: b"%PDF-1.7\ntrailer\n<</Prev 9>>\nstartxref\n9\n%%EOF",
-    "pdf with a program": lambda: b"%PDF-1.7\n1 0 obj<</OpenAction<</S/JavaScript/JS(app.alert(1))>>>>endobj\n%%EOF",
+    "pdf with a program": lambda: samples.pdf(content=b"3 0 obj<</S/JavaScript/JS(app.alert(1))>>endobj\n"),
     "pdf and page": lambda: b"%PDF-1.7\n" + samples.HTML + b"\n%%EOF",
     "page before a pdf": lambda: samples.HTML + samples.pdf(),
     "pdf and archive": lambda: samples.pdf() + samples.ZIP,
-    "pdf with a deflated bomb": lambda: b"%PDF-1.7\nstream\n" + BIG + b"\nendstream\n%%EOF",
+    "pdf and archive around its end": lambda: samples.zipped(samples.pdf()),
+    "pdf with a deflated bomb": lambda: samples.pdf(content=b"3 0 obj<<>>stream\n" + BIG + b"\nendstream endobj\n"),
 }

@@ -42,9 +42,17 @@ def gif(frames: int = 1, **options: Any) -> bytes:
     return encoded(images[0], "GIF", save_all=frames > 1, append_images=images[1:], **options)
 
 
-def pdf(size: int = 0) -> bytes:
-    start, end = b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n", b"\ntrailer\n<<>>\n%%EOF\n"
-    return start + b" " * max(size - len(start) - len(end), 0) + end
+def pdf(size: int = 0, content: bytes = b"") -> bytes:
+    """Return a PDF of no pages with something in it, filled up to a size."""
+    objects = (
+        b"%PDF-1.7\n1 0 obj\n<</Type/Catalog/Pages 2 0 R>>\nendobj\n2 0 obj\n<</Type/Pages/Kids[]/Count 0>>\nendobj\n"
+    )
+    places = (objects.index(b"1 0 obj"), objects.index(b"2 0 obj"))
+    entries = b"".join(b"%010d 00000 n \n" % place for place in places)
+    table = b"xref\n0 3\n0000000000 65535 f \n" + entries
+    end = b"\ntrailer\n<</Size 3/Root 1 0 R>>\nstartxref\n%012d\n%%%%EOF\n"
+    filling = content + b" " * (size - len(objects + content + table) - len(end % 0))
+    return objects + filling + table + end % len(objects + filling)
 
 
 def exif(orientation: int = 1) -> bytes:
@@ -149,4 +157,12 @@ GIF_AND_SCRIPT = b"GIF89a/*" + b"\0" * 20 + b"*/=1;alert(document.cookie);//"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 HTML = b"<!doctype html><script>alert(1)</script>"
 ZIP = b"PK\x03\x04" + b"\0" * 60
+
+
+def zipped(data: bytes) -> bytes:
+    """Return a PDF that is an archive as well: what follows its table is the comment of that."""
+    end = data.index(b"\ntrailer")
+    return data[:end] + b"\nPK\x05\x06" + bytes(16) + struct.pack("<H", len(data) - end) + data[end:]
+
+
 BMP = encoded(picture(), "BMP")

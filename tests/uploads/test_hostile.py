@@ -22,7 +22,6 @@ REFUSED = ("cut off", " 65535", "5001", "16383", "of 0", "× 0", "archive", "pro
 HARMLESS = {  # what is dangerous of these is dropped, or never unpacked, or given out as an attachment only
     "png of 1 × 65535", "png whose pixels go on for 60 MB", "png with a text of 60 MB",
     "png with an international text of 60 MB", "jpeg and program", "page in a comment", "pdf with a program",
-    "pdf and page",
 }  # fmt: skip
 MAX_GROWTH = 40 * 1024  # KiB of the service, which holds no image
 MAX_DECODER = 500 * 1024

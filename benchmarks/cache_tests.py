@@ -34,8 +34,8 @@ from shared.env import BaseConfig
 from shared.gunicorn import serve
 from shared.problems import Problem
 from shared.request_id import WsgiApp, with_request_id
-from tests.e2e.stack import wait_until
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 METHODS = "GET POST PUT PATCH DELETE M-SEARCH FOO"
 AS_THEY_COME = Rules(frozenset(), lambda headers: headers)

@@ -21,8 +21,9 @@ from benchmarks import processes
 from benchmarks.load import Request, http, load
 from shared.env import BaseConfig
 from shared.gunicorn import serve
-from tests.e2e.stack import Stack, wait_until
+from tests.e2e.stack import Stack
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 ADDRESSES = 4000
 CONNECTIONS = 16

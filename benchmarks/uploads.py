@@ -25,9 +25,10 @@ from benchmarks import processes
 from benchmarks.images import sample
 from services.settings import port_of
 from shared.gunicorn import serve
-from tests.e2e.stack import Stack, wait_until
+from tests.e2e.stack import Stack
 from tests.ports import free_port
 from tests.uploads import samples
+from tests.waiting import wait_until
 
 BLOCK = 1 << 20
 

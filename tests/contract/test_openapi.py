@@ -9,8 +9,9 @@ import orjson
 import pytest
 from urllib3.filepost import encode_multipart_formdata
 
-from tests.e2e.stack import ROOT, SERVICES, Stack, wait_until
+from tests.e2e.stack import ROOT, SERVICES, Stack
 from tests.openapi import Described, Document, assert_valid, operations
+from tests.waiting import wait_until
 
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc000000301"
@@ -163,7 +164,7 @@ def walk_messages(stack: Stack, admin: Walk) -> None:
     admin("PATCH", f"/api/admin/contact/{written[0]['id']}", {"status": "read"})
     reader = Walk(stack, new_email(stack))
     reader("POST", "/api/events/ticket")
-    wait_until(lambda: reader("GET", "/api/notifications"), 10)
+    wait_until(lambda: reader("GET", "/api/notifications"))
     told = reader("GET", "/api/notifications")
     reader("PATCH", f"/api/notifications/{told[0]['id']}", {"read": True})
     reader("POST", "/api/notifications/read-all")

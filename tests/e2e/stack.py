@@ -138,12 +138,3 @@ class Stack:
         assert status == 201, answer
         post: dict[str, Any] = answer["data"]
         return post
-
-
-def wait_until(condition: Any, seconds: float) -> float:
-    """Wait for a condition and return the seconds it took; fail when it does not come true in time."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, "it did not come true in time"
-        time.sleep(0.02)
-    return time.monotonic() - started

@@ -6,11 +6,13 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import urllib3
 
-from tests.e2e.stack import OWN_PATHS, SERVICES, Stack, wait_until
+from tests.e2e.stack import OWN_PATHS, SERVICES, Stack
+from tests.waiting import assert_within, wait_until
 
 BACK_WITHIN = 5.0  # seconds
 
@@ -46,7 +48,7 @@ def test_a_session_that_ended_stays_ended_for_a_process_that_is_killed(stack: St
     token = stack.register()["accessToken"]
     assert stack.get(path, token, service)[0] == 200
     assert stack.request("POST", "/api/auth/logout", token=token, service="auth").status == 204
-    wait_until(lambda: stack.get(path, token, service)[0] == 401, 2)
+    wait_until(lambda: stack.get(path, token, service)[0] == 401)
     os.kill(masters(stack)[service], signal.SIGKILL)
     assert first_answer(stack, path, token, service) == (401, "TOKEN_REVOKED")
 
@@ -61,7 +63,7 @@ def first_answer(stack: Stack, path: str, token: str, service: str) -> tuple[int
             answers.append((status, answer.get("code")))
         return bool(answers)
 
-    wait_until(answered, 4 * BACK_WITHIN)
+    wait_until(answered)
     return answers[0]
 
 
@@ -70,7 +72,7 @@ def test_stopping_leaves_no_process_behind(own_stack: Stack, how: signal.Signals
     family = [pid for master in masters(own_stack).values() for pid in (master, *children(master))]
     assert len(family) == 2 * len(SERVICES)
     assert own_stack.stop(how) == 0
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in family), 3)
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in family))
 
 
 @pytest.mark.parametrize("victim", ["worker", "master"])
@@ -78,11 +80,15 @@ def test_no_acknowledged_post_is_lost_or_doubled_when_processes_are_killed(own_s
     token = own_stack.register()["accessToken"]
     writer = Writer(own_stack, token)
     writer.start()
-    for service in ("posts", "gateway"):
-        writer.wait_for(10, 10)
+
+    def kill_and_wait(service: str) -> float:
+        writer.wait_for(10)
         master = masters(own_stack)[service]
         os.kill(master if victim == "master" else children(master)[0], signal.SIGKILL)
-        writer.wait_for(1, BACK_WITHIN)
+        return writer.wait_for(1)
+
+    for service in ("posts", "gateway"):
+        assert_within(BACK_WITHIN, partial(kill_and_wait, service))
     writer.finish()
     assert sorted(titles(own_stack, token)) == sorted(writer.acknowledged)
 
@@ -102,7 +108,7 @@ class Writer(threading.Thread):
         while not self._stopping.is_set():
             number += 1
             title = f"Post number {number}"
-            wait_until(self._write(title), 30)
+            wait_until(self._write(title))
             self.acknowledged.append(title)
 
     def _write(self, title: str) -> Callable[[], bool]:
@@ -117,10 +123,10 @@ class Writer(threading.Thread):
 
         return acknowledged
 
-    def wait_for(self, more: int, seconds: float) -> None:
-        """Wait until so many more posts are acknowledged."""
+    def wait_for(self, more: int) -> float:
+        """Wait until so many more posts are acknowledged, and return the seconds it took."""
         seen = len(self.acknowledged)
-        wait_until(lambda: len(self.acknowledged) >= seen + more, seconds)
+        return wait_until(lambda: len(self.acknowledged) >= seen + more)
 
     def finish(self) -> None:
         self._stopping.set()

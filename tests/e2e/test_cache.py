@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.e2e.stack import Stack, wait_until
+from tests.e2e.stack import Stack
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_strangers_reads_come_from_the_cache(stack: Stack) -> None:
     for path in ("/api/posts?limit=7", "/api/posts?q=words", f"/api/posts/{post['id']}/comments"):
         first, verdict = read(stack, path)
         assert verdict == "MISS"
-        wait_until(lambda path=path, first=first: read(stack, path) == (first, "HIT"), 3)
+        wait_until(lambda path=path, first=first: read(stack, path) == (first, "HIT"))
 
 
 def test_nobody_reads_a_stale_page_after_an_own_write(stack: Stack) -> None:
@@ -94,7 +95,7 @@ def test_a_write_past_the_gateway_is_seen_soon(stack: Stack) -> None:
     path = f"/api/posts/{stack.publish(token)['id']}"
     read(stack, path)
     assert stack.request("PATCH", path, {"title": "Elsewhere"}, token, service="posts").status == 200
-    wait_until(lambda: read(stack, path)[0]["title"] == "Elsewhere", 3)
+    wait_until(lambda: read(stack, path)[0]["title"] == "Elsewhere")
 
 
 def test_a_new_name_shows_on_cached_pages(stack: Stack) -> None:
@@ -102,7 +103,7 @@ def test_a_new_name_shows_on_cached_pages(stack: Stack) -> None:
     path = f"/api/posts/{stack.publish(token)['id']}"
     read(stack, path)
     assert stack.request("PATCH", "/api/auth/me", {"name": "After"}, token).status == 200
-    wait_until(lambda: read(stack, path)[0]["author"]["name"] == "After", 4)
+    wait_until(lambda: read(stack, path)[0]["author"]["name"] == "After")
 
 
 def test_views_of_cached_posts_count_as_others_do(behind_a_proxy: Stack) -> None:
@@ -118,5 +119,5 @@ def test_views_of_cached_posts_count_as_others_do(behind_a_proxy: Stack) -> None
         for path in paths
     ]
     assert {"MISS", "HIT"} == set(verdicts)
-    wait_until(lambda: read(stack, paths[0], token)[0]["views"] >= 3, 5)
+    wait_until(lambda: read(stack, paths[0], token)[0]["views"] >= 3)
     assert read(stack, paths[0], token)[0]["views"] == 3

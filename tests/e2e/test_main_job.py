@@ -7,9 +7,8 @@ from urllib.parse import urlencode
 import pytest
 from PIL import Image
 
-from tests.e2e.stack import OWN_PATHS, SERVICES, Stack, wait_until
-
-FEED_DELAY = 2.0  # seconds, as the contract says
+from tests.e2e.stack import OWN_PATHS, SERVICES, Stack
+from tests.waiting import assert_within, wait_until
 
 
 def png() -> bytes:
@@ -82,7 +81,7 @@ def test_a_cover_image_can_be_fetched_and_goes_with_its_upload(stack: Stack) -> 
 
     assert covers() == covers() == [post["coverImage"]] * 2
     assert stack.request("DELETE", f"/api/uploads/{uploaded['id']}", token=token).status == 204
-    wait_until(lambda: covers() == [None, None], FEED_DELAY)
+    wait_until(lambda: covers() == [None, None])
 
 
 @pytest.mark.parametrize("service", [name for name in OWN_PATHS if name != "gateway"])
@@ -107,14 +106,19 @@ def test_a_changed_name_shows_on_earlier_posts(stack: Stack) -> None:
     token = stack.register("Old Name")["accessToken"]
     post = stack.publish(token)
     assert stack.request("PATCH", "/api/auth/me", {"name": "New Name"}, token).status == 200
-    wait_until(lambda: stack.get(f"/api/posts/{post['id']}")[1]["data"]["author"]["name"] == "New Name", FEED_DELAY)
+    wait_until(lambda: stack.get(f"/api/posts/{post['id']}")[1]["data"]["author"]["name"] == "New Name")
 
 
 @pytest.mark.parametrize("service", OWN_PATHS)
 def test_a_session_that_ended_is_refused_everywhere(stack: Stack, service: str) -> None:
-    token = stack.register()["accessToken"]
     path = OWN_PATHS[service]
-    assert stack.get(path, token, service)[0] == 200
-    assert stack.request("POST", "/api/auth/logout", token=token).status == 204
-    wait_until(lambda: stack.get(path, token, service)[0] == 401, FEED_DELAY)
-    assert stack.get(path, token, service)[1]["code"] == "TOKEN_REVOKED"
+
+    def end() -> float:
+        token = stack.register()["accessToken"]
+        assert stack.get(path, token, service)[0] == 200
+        assert stack.request("POST", "/api/auth/logout", token=token).status == 204
+        took = wait_until(lambda: stack.get(path, token, service)[0] == 401)
+        assert stack.get(path, token, service)[1]["code"] == "TOKEN_REVOKED"
+        return took
+
+    assert_within(2, end)

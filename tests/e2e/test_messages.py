@@ -12,11 +12,11 @@ import orjson
 import pytest
 import urllib3
 
-from tests.e2e.stack import Stack, wait_until
+from tests.e2e.stack import Stack
 from tests.e2e.test_bad_days import masters
 from tests.smtp_server import SmtpServer
+from tests.waiting import wait_until
 
-SOON = 5.0  # seconds; far more than it takes
 RESTARTS = 10
 FORM = "application/x-www-form-urlencoded"
 
@@ -42,12 +42,12 @@ def comment(stack: Stack, post: str, token: str, parent: str | None = None) -> s
 def test_what_happens_reaches_whom_it_concerns(stack: Stack) -> None:
     ann, bob = stack.register("Ann"), stack.register("Bob")
     tokens = [account["accessToken"] for account in (ann, bob)]
-    wait_until(lambda: [[item["type"] for item in told(stack, token)] for token in tokens] == [["welcome"]] * 2, SOON)
+    wait_until(lambda: [[item["type"] for item in told(stack, token)] for token in tokens] == [["welcome"]] * 2)
     post = stack.publish(tokens[0], "The lantern")
     first = comment(stack, post["id"], tokens[1])
     reply = comment(stack, post["id"], tokens[0], first)
     assert stack.request("PUT", f"/api/posts/{post['id']}/like", token=tokens[1]).status == 200
-    wait_until(lambda: (len(told(stack, tokens[0])), len(told(stack, tokens[1]))) == (3, 2), SOON)
+    wait_until(lambda: (len(told(stack, tokens[0])), len(told(stack, tokens[1]))) == (3, 2))
     like, comment_told, _ = told(stack, tokens[0])
     assert (like["type"], like["likes"], like["actor"]["name"]) == ("like", 1, "Bob")
     assert (comment_told["type"], comment_told["commentId"]) == ("comment", first)
@@ -59,17 +59,17 @@ def test_what_happens_reaches_whom_it_concerns(stack: Stack) -> None:
     assert stack.request("POST", "/api/notifications/read-all", token=tokens[0]).status == 204
     assert stack.get("/api/notifications", tokens[0])[1]["unread"] == 0
     assert stack.request("DELETE", f"/api/posts/{post['id']}", token=tokens[0]).status == 204
-    wait_until(lambda: [item["type"] for item in told(stack, tokens[0])] == ["welcome"], SOON)
+    wait_until(lambda: [item["type"] for item in told(stack, tokens[0])] == ["welcome"])
 
 
 def test_a_deleted_user_is_told_of_no_more(stack: Stack) -> None:
     ann, bob = stack.register("Ann"), stack.register("Bob")
     post = stack.publish(ann["accessToken"])
     comment(stack, post["id"], bob["accessToken"])
-    wait_until(lambda: len(told(stack, ann["accessToken"])) == 2, SOON)
+    wait_until(lambda: len(told(stack, ann["accessToken"])) == 2)
     answer = stack.request("DELETE", "/api/auth/me", {"password": "a long secret"}, bob["accessToken"])
     assert answer.status == 204, answer.data
-    wait_until(lambda: len(told(stack, ann["accessToken"])) == 1, SOON)
+    wait_until(lambda: len(told(stack, ann["accessToken"])) == 1)
 
 
 class Commenter(threading.Thread):
@@ -85,7 +85,7 @@ class Commenter(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            wait_until(self._write, 30)
+            wait_until(self._write)
 
     def _write(self) -> bool:
         body, key = {"content": "Well said."}, f"comment-{len(self.acknowledged)}"
@@ -112,8 +112,8 @@ def test_every_fact_is_told_once_however_often_processes_are_killed(own_stack: S
     for number in range(RESTARTS):
         victim = ("messages", "posts")[number % 2]
         seen = len(commenter.acknowledged)
-        wait_until(lambda seen=seen: len(commenter.acknowledged) > seen + dice.randrange(3, 15), 30)
-        wait_until(lambda victim=victim: victim in masters(stack), SOON)
+        wait_until(lambda seen=seen: len(commenter.acknowledged) > seen + dice.randrange(3, 15))
+        wait_until(lambda victim=victim: victim in masters(stack))
         os.kill(masters(stack)[victim], signal.SIGKILL)
     commenter.finish()
     written = sorted(commenter.acknowledged)
@@ -122,7 +122,7 @@ def test_every_fact_is_told_once_however_often_processes_are_killed(own_stack: S
     def comments() -> list[str]:
         return sorted(item["commentId"] for item in told(stack, ann["accessToken"]) if item["type"] == "comment")
 
-    wait_until(lambda: stack.healthy() and len(comments()) >= len(written), 30)
+    wait_until(lambda: stack.healthy() and len(comments()) >= len(written))
     assert comments() == written
     assert [item["type"] for item in told(stack, ann["accessToken"])].count("welcome") == 1
 
@@ -147,7 +147,7 @@ def test_a_contact_message_is_mailed_though_the_service_was_killed(
         os.kill(masters(stack)["messages"], signal.SIGKILL)
         assert (answer.status, answer.headers["Location"]) == (303, "/thanks")
         assert answer.headers["X-Contact-Processed"] == "true"
-        wait_until(lambda: mail_server.mails, 20)
+        wait_until(lambda: mail_server.mails)
         (mail,) = mail_server.mails
         assert (mail.recipient, mail.message["Subject"]) == ("owner@example.org", "Contact: A question")
         assert "Zoë <zoe@example.org>" in mail.text

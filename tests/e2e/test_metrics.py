@@ -5,7 +5,8 @@ import re
 import pytest
 import urllib3
 
-from tests.e2e.stack import SERVICES, Stack, wait_until
+from tests.e2e.stack import SERVICES, Stack
+from tests.waiting import wait_until
 
 
 def figures(stack: Stack, service: str) -> str:
@@ -28,12 +29,12 @@ def number(stack: Stack, service: str, sample: str) -> float:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_tells_its_figures_a_thousand_ports_up(stack: Stack, service: str) -> None:
-    wait_until(lambda: answers(stack, service), 10)
+    wait_until(lambda: answers(stack, service))
     assert stack.request("GET", "/metrics", service=service).status == 404
 
 
 def test_a_request_is_counted_in_the_gateway_and_in_its_service(stack: Stack) -> None:
-    wait_until(lambda: answers(stack, "gateway") and answers(stack, "posts"), 10)
+    wait_until(lambda: answers(stack, "gateway") and answers(stack, "posts"))
     samples = {
         "gateway": 'http_request_duration_seconds_count{route="/api/posts/{id}",method="GET",status="404"}',
         "posts": 'http_request_duration_seconds_count{route="/api/posts/<key>",method="GET",status="404"}',
@@ -44,5 +45,5 @@ def test_a_request_is_counted_in_the_gateway_and_in_its_service(stack: Stack) ->
     for name in ("a", "b", "c"):
         assert stack.get(f"/api/posts/not-there-{name}")[0] == 404
     for service, sample in samples.items():
-        wait_until(lambda service=service, sample=sample: number(stack, service, sample) == before[service] + 3, 5)
+        wait_until(lambda service=service, sample=sample: number(stack, service, sample) == before[service] + 3)
     assert number(stack, "gateway", upstream) == passed + 3

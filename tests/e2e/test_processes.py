@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import wait_until
+from services.supervisor import GRACE
 from tests.e2e.toy_stack import ToyStack
 from tests.e2e.toys.alpha import config as alpha_config
+from tests.waiting import assert_within, wait_until
 
 BACK_WITHIN = 5.0  # seconds
 
@@ -35,7 +36,7 @@ def test_it_says_when_everything_is_ready_and_where(toys: ToyStack) -> None:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_ends_every_process(toys: ToyStack, how: signal.Signals) -> None:
     toys.start()
-    assert toys.stop(how) < 3
+    assert toys.stop(how) < GRACE
     assert toys.process is not None
     assert toys.process.returncode == 0
     assert not toys.survivors()
@@ -51,7 +52,7 @@ def test_a_request_under_way_is_finished_before_the_end(toys: ToyStack) -> None:
     for client in clients:
         client.start()
     time.sleep(0.3)
-    assert toys.stop() < 6
+    assert toys.stop() < GRACE
     for client in clients:
         client.join()
     assert answers == ["slept", "slept"]
@@ -62,19 +63,22 @@ def test_nothing_outlives_a_killed_supervisor(toys: ToyStack) -> None:
     assert toys.process is not None
     toys.process.kill()
     toys.process.wait()
-    wait_until(lambda: not toys.survivors(), 10)
+    wait_until(lambda: not toys.survivors())
 
 
 @pytest.mark.parametrize("name", ["alpha", "gateway"])
 @pytest.mark.parametrize("victim", ["master", "worker"])
 def test_what_is_killed_is_back_and_no_connection_is_refused_meanwhile(toys: ToyStack, name: str, victim: str) -> None:
     toys.start()
-    master, worker = toys.processes(name)
     refused = Refusals(toys, name)
     refused.start()
-    os.kill(master if victim == "master" else worker, signal.SIGKILL)
-    wait_until(lambda: worker not in later_processes(toys, name), BACK_WITHIN)
-    wait_until(lambda: not toys.alive(worker), BACK_WITHIN)
+
+    def kill_and_wait() -> float:
+        master, worker = toys.processes(name)
+        os.kill(master if victim == "master" else worker, signal.SIGKILL)
+        return wait_until(lambda: worker not in later_processes(toys, name) and not toys.alive(worker))
+
+    assert_within(BACK_WITHIN, kill_and_wait)
     assert refused.finish() == 0
     assert ("was killed by SIGKILL; it is started again." in toys.said()) is (victim == "master")
 
@@ -114,10 +118,10 @@ def test_a_program_that_keeps_failing_is_tried_again_ever_more_slowly(toys: ToyS
     (toys.folder / "broken").touch()
     os.kill(toys.processes("alpha")[0], signal.SIGKILL)
     again = "alpha ended with exit code 5 right after its start, {} times now; next try in {} s."
-    wait_until(lambda: again.format(3, 1) in toys.said() or again.format(3, 2) in toys.said(), 10)
+    wait_until(lambda: again.format(3, 1) in toys.said() or again.format(3, 2) in toys.said())
     assert toys.get("gateway", "/api/health") == "ready"
     (toys.folder / "broken").unlink()
-    wait_until(lambda: worker_of(toys) > 0, 10)
+    wait_until(lambda: worker_of(toys) > 0)
 
 
 def worker_of(toys: ToyStack) -> int:
@@ -176,8 +180,8 @@ def test_one_service_runs_alone(toys: ToyStack) -> None:
         code, said = toys.run("alpha")
     assert (code, "set ALPHA_PORT to another port." in said) == (2, True)
     toys.launch("alpha")
-    wait_until(lambda: toys.process is not None and toys.process.pid in later_processes(toys, "alpha"), 5)
-    assert toys.stop(signal.SIGINT) < 3
+    wait_until(lambda: toys.process is not None and toys.process.pid in later_processes(toys, "alpha"))
+    assert toys.stop(signal.SIGINT) < GRACE
     assert not toys.survivors()
 
 
@@ -187,7 +191,7 @@ def test_a_changed_file_is_loaded_in_development(toys: ToyStack) -> None:
     time.sleep(1.1)  # the watcher has to have seen the file once
     os.utime(str(alpha_config.__file__).replace("alpha/config", "__init__"))
     for name in toys.ports:
-        wait_until(lambda name=name: before[name][1] not in later_processes(toys, name), 10)
+        wait_until(lambda name=name: before[name][1] not in later_processes(toys, name))
         assert toys.processes(name)[0] == before[name][0]
 
 
@@ -200,7 +204,7 @@ def test_a_second_ctrl_c_kills_what_does_not_end(toys: ToyStack) -> None:
     toys.send(signal.SIGINT)
     time.sleep(0.5)
     assert Path(f"/proc/{pid}").exists()
-    assert toys.stop(signal.SIGINT) < 2
+    assert toys.stop(signal.SIGINT) < GRACE - 2
     assert not Path(f"/proc/{pid}").exists()
 
 

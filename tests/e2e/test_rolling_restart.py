@@ -9,8 +9,9 @@ from collections import Counter
 import pytest
 import urllib3
 
-from tests.e2e.stack import SERVICES, Stack, wait_until
+from tests.e2e.stack import SERVICES, Stack
 from tests.e2e.test_bad_days import children, masters
+from tests.waiting import wait_until
 
 PATIENCE = 4.0  # seconds, of the 5 that a request under way has when its server stops
 
@@ -46,14 +47,14 @@ def test_nobody_is_refused_while_everything_is_replaced(own_stack: Stack, how: s
         reader.start()
     slowest = 0.0
     for service in SERVICES:
-        wait_until(lambda: all(sum(reader.answers.values()) > 2 for reader in readers), 20)
+        wait_until(lambda: all(sum(reader.answers.values()) > 2 for reader in readers))
         master = masters(own_stack)[service]
         [worker] = children(master)
         began = time.monotonic()
         os.kill(master, how)
-        wait_until(lambda service=service, worker=worker: replaced(own_stack, service, worker), 20)
+        wait_until(lambda service=service, worker=worker: replaced(own_stack, service, worker))
         seen = {reader: sum(reader.answers.values()) for reader in readers}
-        wait_until(lambda seen=seen: all(sum(one.answers.values()) > seen[one] + 2 for one in readers), 20)
+        wait_until(lambda seen=seen: all(sum(one.answers.values()) > seen[one] + 2 for one in readers))
         slowest = max(slowest, time.monotonic() - began)
     for reader in readers:
         reader.stopping.set()

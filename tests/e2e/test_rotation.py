@@ -12,7 +12,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.auth.keyring import KEPT_FOR, PUBLISHED_FOR
-from tests.e2e.stack import OWN_PATHS, ROOT, Stack, wait_until
+from tests.e2e.stack import OWN_PATHS, ROOT, Stack
+from tests.waiting import wait_until
 
 
 class Traffic(threading.Thread):
@@ -92,18 +93,18 @@ def test_nobody_is_refused_while_keys_rotate(own_stack: Stack) -> None:
         [sys.executable, "-m", "services", "rotate-keys"], cwd=ROOT, env=stack.environment, check=True,
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    wait_until(lambda: len(published(stack)) == 2, 3)
+    wait_until(lambda: len(published(stack)) == 2)
     new = published(stack)[1]
     assert set(traffic.kids) <= {old}
-    wait_until(lambda: new in traffic.kids, PUBLISHED_FOR + 5)
+    wait_until(lambda: new in traffic.kids)
     assert time.time() - rotated >= PUBLISHED_FOR
-    wait_until(lambda: traffic.kids.count(new) > 5, 5)
+    wait_until(lambda: traffic.kids.count(new) > 5)
     traffic.finish()
     forger.finish()
     assert traffic.failures == []
 
     long_ago = time.time() - PUBLISHED_FOR - KEPT_FOR
     os.utime(folder / "0002.pem", (long_ago, long_ago))
-    wait_until(lambda: published(stack) == [new], 3)
+    wait_until(lambda: published(stack) == [new])
     assert [path.name for path in folder.glob("*.pem")] == ["0002.pem"]
     assert stack.get("/api/auth/me", stack.register()["accessToken"])[0] == 200

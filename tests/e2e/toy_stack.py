@@ -9,8 +9,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.stack import ROOT, wait_until
+from tests.e2e.stack import ROOT
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 MODULE = "tests.e2e.toys"
 PROCFILE = f"alpha: python -m {MODULE} alpha\ngateway: python -m {MODULE} gateway\n"
@@ -45,7 +46,7 @@ class ToyStack:
 
     def start(self, *arguments: str) -> None:
         self.launch(*arguments)
-        wait_until(lambda: "Ready" in self.said(), 10)
+        wait_until(lambda: "Ready" in self.said())
         for name in self.ports:
             self.seen |= set(self.processes(name))
 

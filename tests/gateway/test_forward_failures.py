@@ -138,7 +138,7 @@ def test_an_upstream_that_hangs_is_a_timeout(serve: Start, pools: Pools, pieces:
     upstream = serve(behave)
     started = time.monotonic()
     assert code_of(pools(upstream), a_request(first_byte=0.2)) == "GATEWAY_TIMEOUT"
-    assert time.monotonic() - started < 1.2
+    assert time.monotonic() - started < 4
     assert upstream.connections == 1  # never tried again after a time-out
 
 
@@ -165,7 +165,7 @@ def test_a_stream_that_falls_silent_is_cut(pool_to: PoolTo, monkeypatch: pytest.
     started = time.monotonic()
     with pytest.raises(ConnectionResetError):
         next(body)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
 
 
 def test_an_event_stream_may_be_silent(pool_to: PoolTo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,13 @@ import redis
 from services.gateway import shared_store
 from services.gateway.shared_store import LOG, NUMBER, SharedStore
 from services.gateway.store import StoreUnavailable
-from tests.gateway.cache.answers import wait_for
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.test_purging import Book, Counting, read_until, write_and_read_back
 from tests.gateway.test_store import entry
 from tests.gateway.upstreams import Upstream
 from tests.gateway.wsgi_client import WsgiClient
 from tests.redis_server import RedisServer
+from tests.waiting import wait_until
 
 URL = "/api/posts/1"
 
@@ -242,7 +242,7 @@ def test_without_redis_reads_pass_the_cache_by_and_nothing_stale_comes_back_with
     assert two[0].request("PATCH", URL, as_user(), b"{}").status == 200
     server.start()
     assert two[1].get(URL).body == b"2"
-    wait_for(lambda: [verdict(client) for client in two] == ["HIT", "HIT"])
+    wait_until(lambda: [verdict(client) for client in two] == ["HIT", "HIT"])
     assert [client.get(URL).body for client in two] == [b"2", b"2"]
 
 
@@ -258,7 +258,7 @@ def test_a_redis_that_hangs_holds_nobody_up_for_long(
             assert (verdict(two[0]), two[0].get(URL).body) == ("BYPASS", b"2")
     finally:
         server.process.send_signal(signal.SIGCONT)
-    wait_for(lambda: two[1].get(URL).body == b"2")
+    wait_until(lambda: two[1].get(URL).body == b"2")
 
 
 def test_no_writer_reads_back_an_older_page_through_any_gateway(

@@ -11,10 +11,10 @@ import pytest
 from services.gateway import views as views_module
 from services.gateway.config import Config
 from services.gateway.views import Views
-from tests.gateway.cache.answers import wait_for
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.upstreams import Line, Upstream, response
 from tests.gateway.wsgi_client import WsgiClient
+from tests.waiting import wait_until
 
 MARKS = ("Cache-Control: public, s-maxage=60", "View-Of: the-post", 'ETag: "one"')
 URL = "/api/posts/x"
@@ -80,7 +80,7 @@ def test_only_reads_that_the_service_does_not_see_are_told(running: WsgiClient, 
     assert viewers[1].get(URL).header("X-Cache") == "HIT"
     assert viewers[2].get(URL, {"If-None-Match": '"one"'}).status == 304
     assert viewers[3].get(URL, as_user()).header("X-Cache") == "BYPASS"
-    wait_for(lambda: len(service.views) >= 2)
+    wait_until(lambda: len(service.views) >= 2)
     assert sorted(service.views) == [("the-post", "192.0.2.2"), ("the-post", "192.0.2.3")]
 
 
@@ -89,7 +89,7 @@ def test_the_viewer_is_named_as_the_service_hears_of_one(running: WsgiClient, se
     told = {"X-Forwarded-For": "203.0.113.9, 2001:db8:0:0::1"}
     for _ in range(2):
         viewer.get(URL, told)
-    wait_for(lambda: service.views)
+    wait_until(lambda: service.views)
     asked = next(request for request in posts.received if request.target == URL)
     assert service.views == [("the-post", asked.header("x-forwarded-for"))]
 
@@ -106,7 +106,7 @@ def test_a_read_never_waits_for_views(running: WsgiClient, service: Posts) -> No
         assert running.get(URL).header("X-Cache") == "HIT"
     assert service.views == []
     service.go_on.set()
-    wait_for(lambda: service.views)
+    wait_until(lambda: service.views)
 
 
 def test_views_wait_while_the_service_fails(views: Views, service: Posts, caplog: pytest.LogCaptureFixture) -> None:
@@ -151,7 +151,7 @@ def test_what_is_left_is_handed_over_at_the_end(quick: None, views: Views, servi
     views.start()
     service.go_on.clear()
     views.note("one", "a")
-    wait_for(lambda: not views._noted)
+    wait_until(lambda: not views._noted)
     views.note("two", "a")
     service.go_on.set()
     views.stop()

@@ -17,6 +17,7 @@ from tests.conftest import FrozenClock, MakeToken
 from tests.helpers import assert_problem
 from tests.messages.conftest import AsUser, Client, Headers
 from tests.messages.listening import Listener, Told, serving
+from tests.waiting import wait_until
 
 Listen = Callable[..., Listener]
 
@@ -62,13 +63,6 @@ def about(told: list[Told]) -> list[str]:
 
 def hears(stream: Listener, subjects: list[str]) -> bool:
     return about(stream.take(len(subjects))) == subjects
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_a_stream_begins_with_a_greeting_and_goes_on_with_what_happens(listen: Listen) -> None:
@@ -273,7 +267,7 @@ def test_one_client_cannot_take_all_streams(
     assert (refused.status, refused.response.headers["Retry-After"]) == (429, "10")
     listen(**other)
     first.close()
-    until(lambda: listen(greeting=False, **headers).status == 200)
+    wait_until(lambda: listen(greeting=False, **headers).status == 200)
 
 
 def test_there_is_a_number_of_streams_that_a_process_serves(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +291,7 @@ def test_whoever_does_not_read_is_cut_off(
         assert served._counts.total() == 2
         for _ in range(40):
             assert hears(reader, append(1, size=50_000))
-        until(lambda: served._counts.total() == 1)
+        wait_until(lambda: served._counts.total() == 1)
 
 
 def test_whoever_reads_slowly_misses_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +342,7 @@ def test_a_database_that_is_away_for_a_moment_costs_no_stream(listen: Listen, mo
     newest = log.newest
     monkeypatch.setattr(log, "newest", fail)
     subjects = append(2)
-    until(lambda: len(broken) > 1)
+    wait_until(lambda: len(broken) > 1)
     monkeypatch.setattr(log, "newest", newest)
     assert about(stream.take(2)) == subjects
 

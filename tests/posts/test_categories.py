@@ -6,9 +6,9 @@ import psycopg
 import pytest
 
 from services.posts.models import Category, Fact, database
-from tests.e2e.stack import wait_until
 from tests.helpers import NOBODY
 from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
+from tests.waiting import wait_until
 
 URL = "/api/categories"
 

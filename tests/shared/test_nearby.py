@@ -8,7 +8,7 @@ import pytest
 
 from shared.nearby import FileWaking
 from shared.readers import Reader
-from tests.e2e.stack import wait_until
+from tests.waiting import wait_until
 
 Start = Callable[..., FileWaking]
 
@@ -44,10 +44,10 @@ def test_a_commit_wakes_the_readers_of_that_feed_only(start: Start) -> None:
     alpha, beta = Nudged("alpha"), Nudged("beta")
     start("gamma", alpha, beta)
     source = start("alpha")
-    wait_until(lambda: alpha.woken == 1, 5)
+    wait_until(lambda: alpha.woken == 1)
     for count in (2, 3):
         source.tell()
-        wait_until(lambda count=count: alpha.woken == count, 5)
+        wait_until(lambda count=count: alpha.woken == count)
     assert (alpha.woken, beta.woken) == (3, 0)
 
 
@@ -63,12 +63,12 @@ def test_two_commits_in_one_tick_of_the_file_system_are_told_apart(start: Start,
 def test_a_folder_that_is_gone_or_full_fails_no_commit(start: Start, tmp_path: Path) -> None:
     reader = Nudged("alpha")
     source = start("alpha", reader)
-    wait_until(lambda: reader.woken, 5)
+    wait_until(lambda: reader.woken)
     shutil.rmtree(tmp_path / "news")
     source.tell()
     (tmp_path / "news").mkdir()
     source.tell()
-    wait_until(lambda: reader.woken == 2, 5)
+    wait_until(lambda: reader.woken == 2)
 
 
 def test_the_files_are_nobody_elses(start: Start, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
 from tests.shared.conftest import Serve, in_threads
 from tests.shared.test_feed import Ask, ask, subjects
-from tests.shared.test_readers import wait_for
 from tests.shared.toys import models
 from tests.shared.toys.models import Fact, FeedPosition, database
+from tests.waiting import wait_until
 
 __all__ = ["ask"]
 DAYS = 24 * 60 * 60
@@ -160,7 +160,7 @@ def read_all(reader: readers.Reader, until: str) -> None:
         reader.read_batch()
         return until in [*getattr(reader, "told", ()), *getattr(reader, "seen", ())]
 
-    wait_for(told)
+    wait_until(told)
 
 
 def test_a_reader_that_is_too_far_behind_takes_over_and_reads_what_is_kept(

@@ -21,6 +21,7 @@ from tests.ports import free_port
 from tests.shared.conftest import Serve, in_threads, serve_until_stopped
 from tests.shared.toys import models
 from tests.shared.toys.models import FeedPosition, Toy, database
+from tests.waiting import wait_until
 
 BATCH = 7
 MakeReader = Callable[..., DatabaseReader]
@@ -68,13 +69,6 @@ def noted() -> list[str]:
     return [toy.name for toy in Toy.select().order_by(Toy.created_at, Toy.id)]
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
 def read_until(reader: readers.Reader, condition: Callable[[], object]) -> None:
     """Read on; on a shared PostgreSQL server facts may be held back a moment."""
 
@@ -82,7 +76,7 @@ def read_until(reader: readers.Reader, condition: Callable[[], object]) -> None:
         reader.read_batch()
         return condition()
 
-    wait_for(read)
+    wait_until(read)
 
 
 @pytest.fixture
@@ -166,7 +160,7 @@ def test_a_reader_never_dies_and_says_what_stands_still(
     publish(1)
     running.append(make_reader(fail))
     running[0].start()
-    wait_for(lambda: len(tries) >= readers.REMIND + 2)
+    wait_until(lambda: len(tries) >= readers.REMIND + 2)
     running[0].stop()
     assert len(set(tries)) == 1
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -194,10 +188,10 @@ def test_a_reader_waits_for_a_source_that_is_away(
     publish(1)
     running.append(make_reader(url=f"http://127.0.0.1:{port}"))
     running[0].start()
-    wait_for(lambda: caplog.records)
+    wait_until(lambda: caplog.records)
     for subject in ("1", "2"):
         with serving(any_app, port):
-            wait_for(lambda: noted()[-1:] == [subject])  # noqa: B023 (it is over before the next round)
+            wait_until(lambda: noted()[-1:] == [subject])  # noqa: B023 (it is over before the next round)
         time.sleep(0.1)
         if subject == "1":
             publish(2)
@@ -213,11 +207,11 @@ def test_a_reader_gets_over_a_lost_connection(
     publish(1)
     running.append(make_reader())
     running[0].start()
-    wait_for(lambda: noted() == ["1"])
+    wait_until(lambda: noted() == ["1"])
     database.close()
     end_connections(database_url)
     publish(2)
-    wait_for(lambda: noted() == ["1", "2"])
+    wait_until(lambda: noted() == ["1", "2"])
 
 
 def test_a_reader_that_is_stopped_stops_soon(make_reader: MakeReader, running: list[readers.Reader]) -> None:
@@ -301,9 +295,9 @@ def test_a_reader_that_is_led_asks_when_there_is_news(
     publish(1)
     for reader in running:
         reader.start()
-    wait_for(lambda: noted() == ["1"])
+    wait_until(lambda: noted() == ["1"])
     publish(2)
-    wait_for(lambda: noted() == ["1", "2"])
+    wait_until(lambda: noted() == ["1", "2"])
 
 
 def test_who_is_woken_asks_less_often_by_itself(make_reader: MakeReader) -> None:
@@ -321,9 +315,9 @@ def test_who_is_woken_and_finds_nothing_asks_again_soon(
     reader.pause = 60
     running.append(reader)
     reader.start()
-    wait_for(lambda: questions)
+    wait_until(lambda: questions)
     reader.wake()
-    wait_for(lambda: len(questions) >= 3)
+    wait_until(lambda: len(questions) >= 3)
     time.sleep(0.1)
     assert len(questions) == 3
 

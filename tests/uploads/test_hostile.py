@@ -14,7 +14,8 @@ from services.uploads.inspection import GIF, JPEG, PNG
 from shared.problems import Problem
 from tests.uploads import hostile, samples
 from tests.uploads.conftest import AsUser, Headers, Send
-from tests.uploads.test_server import ROOT, Served, auth, served, wait_until
+from tests.uploads.test_server import ROOT, Served, auth, served
+from tests.waiting import wait_until
 
 __all__ = ["auth", "served"]
 MAKERS = dict(hostile.files())

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +20,7 @@ from shared.tokens import Jwks
 from tests.uploads import samples
 from tests.uploads.conftest import AsUser, Headers
 from tests.uploads.tus_client import PART, PATH, SPEAKS, metadata
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 BOOT = """
@@ -108,13 +108,6 @@ def served(tmp_path_factory: pytest.TempPathFactory, auth: str) -> Iterator[Serv
     served = Served(tmp_path_factory.mktemp("served"), auth)
     yield served
     served.stop()
-
-
-def wait_until(condition: Any) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def head(headers: Headers, *more: str) -> bytes:

@@ -1,7 +1,6 @@
 """Answers that tell how often a service was asked, and what tests of the cache share."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -52,10 +51,3 @@ def at_once(count: int, call: Callable[[], Any]) -> list[Any]:
         thread.join(10)
     assert len(results) == count
     return results
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.005)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.gateway.cache.answers import SHARED, URL, Clock, numbered, seen, wait_for
+from tests.gateway.cache.answers import SHARED, URL, Clock, numbered, seen
 from tests.gateway.upstreams import Behaviour, Line, Upstream, response
 from tests.gateway.wsgi_client import WsgiClient
+from tests.waiting import wait_until
 
 
 def dead(line: Line) -> None:
@@ -87,7 +88,7 @@ def test_it_is_renewed_in_the_background_while_a_stale_one_goes_out(
     client.get(URL)
     clock.passed = 61
     assert seen(client.get(URL)) == (b"1", "STALE")
-    wait_for(lambda: client.get(URL).body == b"2")
+    wait_until(lambda: client.get(URL).body == b"2")
     assert len(posts.received) == 2
     clock.passed = 61 + 90
     assert seen(client.get(URL)) == (b"3", "MISS")

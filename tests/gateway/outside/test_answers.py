@@ -91,7 +91,7 @@ def test_the_time_is_a_total(host: Serve, internet: FalseInternet, authority: Au
     with pytest.raises(Problem) as caught:
         outside.ask(HOST, "GET", "/", [], b"", "ann")
     assert caught.value.code == "GATEWAY_TIMEOUT"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
 
 
 def test_the_handshake_is_within_the_time(internet: FalseInternet, authority: Authority) -> None:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.gateway.conftest import as_user
 from tests.gateway.upstreams import Upstream
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 MIB = 1024 * 1024
 USER = as_user()
@@ -104,14 +105,7 @@ def running_gateway(folder: Path, services: Mapping[str, Upstream], **changed: s
         yield gateway
     finally:
         process.terminate()
-        process.wait(10)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not come true in time"
-        time.sleep(0.02)
+        process.wait(20)
 
 
 def wait_until_it_answers(gateway: Gateway) -> None:

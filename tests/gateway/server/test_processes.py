@@ -14,9 +14,10 @@ import pytest
 from services.gateway.limits import CLASSES
 from services.gateway.shared_window import FallbackWindow
 from shared.metrics_server import OFFSET
-from tests.gateway.server.running import Gateway, running_gateway, wait_until
+from tests.gateway.server.running import Gateway, running_gateway
 from tests.gateway.upstreams import Upstream
 from tests.redis_server import RedisServer
+from tests.waiting import wait_until
 
 PROCESSES = 3
 QUOTA = CLASSES["login"].quota
@@ -36,10 +37,10 @@ def test_their_figures_are_told_together_also_those_of_one_that_was_killed(gatew
     for number in (1, 2, 3):
         with ThreadPoolExecutor(8) as at_once:
             list(at_once.map(lambda _: gateway.get("/api/hello"), range(20)))
-        wait_until(lambda expected=20 * number: greetings(gateway) == expected, 15)  # type: ignore[misc]
+        wait_until(lambda expected=20 * number: greetings(gateway) == expected)
         victim = gateway.workers[0]
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda gone=victim: gone not in gateway.workers and len(gateway.workers) == PROCESSES)  # type: ignore[misc]
+        wait_until(lambda gone=victim: gone not in gateway.workers and len(gateway.workers) == PROCESSES)
 
 
 def greetings(gateway: Gateway) -> int:

@@ -11,8 +11,9 @@ import pytest
 from services.gateway.pool import GLANCE
 from services.gateway.shares import WAITING
 from tests.gateway.conftest import as_user
-from tests.gateway.server.running import MIB, USER, Gateway, wait_until
+from tests.gateway.server.running import MIB, USER, Gateway
 from tests.gateway.upstreams import Line, Upstream, echo, response
+from tests.waiting import wait_until
 
 
 def test_a_client_that_goes_away_closes_the_upstreams_connection(gateway: Gateway, posts: Upstream) -> None:
@@ -50,7 +51,7 @@ def test_a_service_that_is_silent_learns_at_once_that_the_client_has_gone(
         line.read()
         line.send(begin)
         asked.set()
-        if line.wait_for_close(4):
+        if line.wait_for_close(8):
             noticed.set()
 
     posts.behaviour = behave
@@ -64,7 +65,7 @@ def test_a_service_that_is_silent_learns_at_once_that_the_client_has_gone(
                 break
         if farewell == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    assert noticed.wait(4)  # long before any time-out
+    assert noticed.wait(8)  # long before any time-out
     gateway.wait_for_log('"status":499' if not begin else '"status":200')
 
 
@@ -107,7 +108,7 @@ def test_a_download_is_read_no_faster_than_the_client_takes_it(gateway: Gateway,
     before = gateway.memory()
     with gateway.raw() as connection:
         connection.sendall(b"GET /api/posts HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: 0 in sent, 10)
+        wait_until(lambda: 0 in sent)
     assert sum(sent) < 32 * MIB
     assert gateway.memory() - before < 8 * 1024
 
@@ -155,7 +156,7 @@ def test_a_service_that_hangs_costs_the_others_nothing(gateway: Gateway, posts: 
     started = time.monotonic()
     for _ in range(10):
         assert gateway.get("/api/files/u/a.png")[0] == 200
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     release.set()
     for connection in waiting:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
@@ -171,7 +172,7 @@ def test_silent_and_dripping_clients_cost_the_others_nothing(gateway: Gateway) -
     started = time.monotonic()
     for _ in range(10):
         assert gateway.get("/api/posts")[0] == 200
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     for connection in slow:
         connection.close()
 

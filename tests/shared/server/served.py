@@ -14,6 +14,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
+from tests.waiting import wait_until
+
 ROOT = Path(__file__).parents[3]
 BACKLOG = 512
 KINDS = ["threads", "events"]
@@ -89,13 +91,6 @@ class Served:
         wait_until(lambda: any(line.get("requestId") == request_id for line in self.lines()))
         [line] = [line for line in self.lines() if line.get("requestId") == request_id]
         return line
-
-
-def wait_until(condition: Any, seconds: float = 5) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def read_to_end(client: socket.socket) -> bytes:

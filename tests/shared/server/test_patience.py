@@ -76,7 +76,7 @@ def test_200_slow_clients_do_not_hold_up_the_others(server: Served, begin: bytes
             client.sendall(begin)
         started = time.monotonic()
         assert server.get("/").status == 200
-        assert time.monotonic() - started < SHORT.head
+        assert time.monotonic() - started < 10 * SHORT.head  # all of them would take 25 times as long
     finally:
         for client in slow:
             client.close()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.shared.server.served import KINDS, Served, head, read_answer, wait_until
+from shared.gunicorn import GRACE
+from tests.shared.server.served import KINDS, Served, head, read_answer
+from tests.waiting import wait_until
 
 
 @pytest.fixture(params=KINDS)
@@ -23,16 +25,16 @@ def test_idle_connections_do_not_hold_up_a_stop(own: Served) -> None:
     with own.connect() as idle, own.connect():
         idle.sendall(head("GET / HTTP/1.1", "Host: x"))
         read_answer(idle)
-        assert own.stop() < 3
+        assert own.stop() < GRACE
     assert own.process.returncode == 0
     assert "toy: stopped" in own.log.read_text()
 
 
 def test_a_request_under_way_is_finished(own: Served) -> None:
     with own.connect() as client:
-        client.sendall(head("GET /sleep/0.8 HTTP/1.1", "Host: x"))
+        client.sendall(head("GET /sleep/2.0 HTTP/1.1", "Host: x"))
         time.sleep(0.3)
-        assert 0.4 < own.stop() < 4
+        assert 0.4 < own.stop() < GRACE
         assert read_answer(client).body == b"slept"
 
 
@@ -80,7 +82,7 @@ def test_an_answer_without_end_is_told_to_end(own: Served) -> None:
     with own.connect() as client:
         client.sendall(head("GET /endless HTTP/1.1", "Host: x"))
         time.sleep(0.3)
-        assert own.stop() < 3
+        assert own.stop() < GRACE
         assert read_answer(client).body == b"begunended"
 
 
@@ -98,15 +100,13 @@ def test_ctrl_c_reaches_master_and_worker_and_still_finishes_the_request(own: Se
 def test_a_killed_worker_is_replaced_and_nobody_is_refused(own: Served) -> None:
     worker = own.get("/processes").json["worker"]
     os.kill(worker, signal.SIGKILL)
-    started = time.monotonic()
     assert own.get("/processes").json["worker"] != worker
-    assert time.monotonic() - started < 5
 
 
 def test_the_worker_of_a_killed_master_ends(own: Served) -> None:
     worker = own.get("/processes").json["worker"]
     own.process.kill()
-    wait_until(lambda: not Path(f"/proc/{worker}").exists() or zombie(worker), 3)
+    wait_until(lambda: not Path(f"/proc/{worker}").exists() or zombie(worker))
 
 
 def zombie(pid: int) -> bool:

@@ -47,6 +47,21 @@ def test_json_that_is_no_object_is_refused(
     assert (answer.status_code, answer.json["code"]) == (400, "VALIDATION_ERROR")
 
 
+@pytest.mark.parametrize("method, action", [("post", "restore"), ("put", "like")])
+def test_what_takes_no_body_takes_an_empty_one_only(
+    client: Client, ann: Headers, write: Write, method: str, action: str
+) -> None:
+    def call(body: bytes, headers: dict[str, str]) -> Any:
+        return getattr(client, method)(f"{URL}/{number}/{action}", data=body, headers=ann | headers)
+
+    number = write()["id"]
+    assert [call(b"", {}).status_code, call(b"", JSON).status_code, call(b"{}", JSON).status_code] == [200, 200, 200]
+    refused(call(b'{"a": 1}', JSON), 400, "VALIDATION_ERROR", "a")
+    refused(call(b"[1]", JSON), 400, "VALIDATION_ERROR", "")
+    refused(call(b"{", JSON), 400, "INVALID_JSON")
+    refused(call(b"a=1", {"Content-Type": "text/plain"}), 415, "UNSUPPORTED_MEDIA_TYPE")
+
+
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/xml", "multipart/form-data; boundary=x"])
 def test_other_media_types_are_refused(client: Client, ann: Headers, content_type: str) -> None:
     answer = client.post(URL, data=GOOD % b"[]", headers=ann | {"Content-Type": content_type})

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from services.gateway.addresses import Address, is_public
 from services.gateway.answer import AnswerParser, Garbled
+from services.gateway.dialing import Dial, dial, look_up, seconds_left, try_each
 from services.gateway.headers import Headers
 from shared.problems import Problem
 
@@ -42,7 +42,6 @@ _logger = logging.getLogger("postern.outside")
 
 T = TypeVar("T")
 Resolve = Callable[[str, float], Sequence[Address]]
-Dial = Callable[[Address, float], socket.socket]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +51,6 @@ class Answer:
     status: str
     headers: Headers
     body: bytes
-
-
-def look_up(host: str, seconds: float) -> list[Address]:
-    """Return the addresses of a host; raise OSError, or TimeoutError since the system's resolver has no deadline."""
-    results: list[list[Any] | OSError] = []
-
-    def ask() -> None:
-        try:
-            results.append(socket.getaddrinfo(host, PORT, type=socket.SOCK_STREAM))
-        except OSError as error:
-            results.append(error)
-
-    asker = threading.Thread(target=ask, daemon=True)
-    asker.start()
-    asker.join(seconds)
-    if not results:
-        raise TimeoutError
-    if isinstance(results[0], OSError):
-        raise results[0]
-    return [ip_address(found[4][0]) for found in results[0]]
-
-
-def dial(address: Address, seconds: float) -> socket.socket:
-    """Connect to the address itself; no name is looked up here."""
-    return socket.create_connection((str(address), PORT), seconds)
 
 
 class Places:
@@ -116,7 +90,7 @@ class Outside:
         hosts: Iterable[str],
         *,
         resolve: Resolve = look_up,
-        connect: Dial = dial,
+        connect: Dial = lambda address, seconds: dial(address, PORT, seconds),
         context: ssl.SSLContext | None = None,
         total: float = TOTAL,
     ) -> None:
@@ -146,28 +120,20 @@ class Outside:
 
     def _exchange(self, host: str, method: str, request: bytes) -> Answer:
         deadline = time.monotonic() + self._total
-        with self._open(self._addresses(host, deadline), deadline) as sock:
+        addresses = self._addresses(host, deadline)
+        with try_each(addresses, self._connect, deadline, CONNECT_TIMEOUT) as sock:
             line = TlsLine(sock, self._context or _default_context(), host, deadline)
             line.send(request)
             return _checked(_receive(line, method), host)
 
     def _addresses(self, host: str, deadline: float) -> Sequence[Address]:
         """Return the host's addresses; raise DOMAIN_NOT_ALLOWED when but one of them is not public."""
-        addresses = list(dict.fromkeys(self._resolve(host, _left(deadline))))
+        addresses = list(dict.fromkeys(self._resolve(host, seconds_left(deadline))))
         closed = [address for address in addresses if not is_public(address)]
         if closed:
             _logger.warning("%s leads to %s, which is not public", host, closed[0])
             raise self._refusal("This host leads to an address that is not public.")
         return addresses[:MAX_ADDRESSES]
-
-    def _open(self, addresses: Sequence[Address], deadline: float) -> socket.socket:
-        failure = OSError("it has no address")
-        for address in addresses:
-            try:
-                return self._connect(address, min(CONNECT_TIMEOUT, _left(deadline)))
-            except OSError as error:
-                failure = error
-        raise failure
 
     def _refusal(self, detail: str) -> Problem:
         return Problem("DOMAIN_NOT_ALLOWED", detail, allowedDomains=list(self.hosts))
@@ -210,22 +176,15 @@ class TlsLine:
 
     def _flush(self) -> None:
         if data := self._outgoing.read():
-            self._sock.settimeout(_left(self._deadline))
+            self._sock.settimeout(seconds_left(self._deadline))
             self._sock.sendall(data)
 
     def _wait_for_more(self) -> None:
-        self._sock.settimeout(_left(self._deadline))
+        self._sock.settimeout(seconds_left(self._deadline))
         if data := self._sock.recv(BLOCK):
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
-
-
-def _left(deadline: float) -> float:
-    """Return the seconds until the deadline; raise TimeoutError after it."""
-    if (seconds := deadline - time.monotonic()) <= 0:
-        raise TimeoutError
-    return seconds
 
 
 def _request(host: str, method: str, target: str, headers: Headers, body: bytes) -> bytes:

@@ -9,6 +9,7 @@ from collections import deque
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from services.gateway.dialing import connect
 from services.gateway.shares import Shares
 from shared.problems import Problem
 from shared.sockets import send_all
@@ -36,8 +37,8 @@ class Connection:
 
     __slots__ = ("_idle_since", "_socket")
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._socket = socket.create_connection(address, CONNECT_TIMEOUT)
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = connect(host, port, CONNECT_TIMEOUT)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._idle_since = 0.0
 
@@ -215,7 +216,7 @@ class Pool:
 
     def _connect(self) -> Connection:
         try:
-            return Connection(self._address)
+            return Connection(*self._address)
         except TimeoutError as error:
             raise Problem("GATEWAY_TIMEOUT", f"The {self.name} service did not take the connection.") from error
         except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.gateway import external
-from services.gateway.external import MAX_ANSWER, look_up
+from services.gateway.external import MAX_ANSWER
 from shared.problems import Problem
 from tests.gateway.outside.asking import HOST, Serve, ask
 from tests.gateway.outsiders import PUBLIC, Authority, FalseInternet, Outsider
@@ -158,12 +158,6 @@ def test_too_many_requests_at_once_are_told_to_come_back(
     assert ask_as("ann") == "200 OK"
     assert meanwhile == others
     assert ask_as("ann") == "200 OK"
-
-
-def test_the_systems_resolver_is_asked() -> None:
-    assert {str(address) for address in look_up("localhost", 5)} <= {"127.0.0.1", "::1"}
-    with pytest.raises(OSError):
-        look_up("nothing.invalid", 5)
 
 
 UNDER_THE_LOOP = """

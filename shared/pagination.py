@@ -1,6 +1,7 @@
 """Answer lists by page or by cursor, each in two queries whatever the depth by cursor."""
 
 import base64
+import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +12,6 @@ import marshmallow as ma
 import orjson
 import peewee
 from flask import Flask, Response, current_app, g, request
-from werkzeug.datastructures import MultiDict
 
 from shared.api import Integer, Schema
 from shared.problems import Problem
@@ -91,8 +91,8 @@ def _text(sealed: bytes) -> str:
 
 
 def _seal(payload: bytes) -> bytes:
-    key = current_app.config["INTERNAL_TOKEN"].encode()
-    return hmac.digest(key, b"cursor:" + payload, "sha256")[:_SEAL]
+    key = current_app.config["INTERNAL_TOKEN"].encode()[:64]
+    return hashlib.blake2b(payload, key=key, person=b"cursor", digest_size=_SEAL).digest()
 
 
 def paginate(query: Query, order: Order, args: dict[str, Any], total: Callable[[], int] | None = None) -> list[Any]:
@@ -134,30 +134,28 @@ def _add_links(response: Response) -> Response:
     """Add the Link header of RFC 8288 to a list."""
     place = g.get("pagination")
     if place and response.status_code == 200:
-        links = [f'<{_address(query)}>; rel="{relation}"' for relation, query in _relations(place)]
+        path = quote(request.path)
+        kept = urlencode([pair for pair in request.args.items(multi=True) if pair[0] not in ("page", "cursor")])
+        links = [f'<{_address(path, kept, change)}>; rel="{relation}"' for relation, change in _relations(place)]
         response.headers["Link"] = ", ".join(links)
     return response
 
 
-def _relations(place: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _relations(place: dict[str, Any]) -> list[tuple[str, str]]:
     page, last = place["page"], place["totalPages"]
     if page is None:
-        following = [("next", {"cursor": place["nextCursor"]})] if place["hasMore"] else []
-        return [("first", {}), *following]
-    relations = [("first", {"page": 1})]
+        following = [("next", f"cursor={place['nextCursor']}")] if place["hasMore"] else []
+        return [("first", ""), *following]
+    relations = [("first", "page=1")]
     if page > 1:
-        relations.append(("prev", {"page": min(page - 1, max(last, 1))}))
+        relations.append(("prev", f"page={min(page - 1, max(last, 1))}"))
     if place["hasMore"]:
-        relations.append(("next", {"page": page + 1}))
+        relations.append(("next", f"page={page + 1}"))
     if place["totalIsExact"]:
-        relations.append(("last", {"page": max(last, 1)}))
+        relations.append(("last", f"page={max(last, 1)}"))
     return relations
 
 
-def _address(change: dict[str, Any]) -> str:
-    query = MultiDict(request.args)
-    for key in ("page", "cursor"):
-        query.pop(key, None)
-    query.update(change)
-    path = quote(request.path)
-    return f"{path}?{urlencode(list(query.items(multi=True)))}" if query else path
+def _address(path: str, *queries: str) -> str:
+    query = "&".join(filter(None, queries))
+    return f"{path}?{query}" if query else path

@@ -1,4 +1,4 @@
-"""Write posts: each a transaction, in which the database decides on slugs, counts and rights of way.
+"""Write posts: each in a transaction, in which the database decides on slugs, counts and rights of way.
 
 Rows are always locked in the same order (author, post, tags, category, total), so that writers cannot block each other.
 """
@@ -34,29 +34,28 @@ _NO_SLUG = "No free address was found for this title; try again."
 
 
 def create_post(claims: Claims, data: dict[str, Any]) -> str:
-    """Write a post and return its id."""
+    """Write a post, inside a transaction, and return its id."""
     now = clock.now()
-    with database.atomic():
-        Author.introduce(claims.user_id, claims.name)
-        post = Post(
-            author=claims.user_id,
-            category=category_id(data["category"]),
-            title=data["title"],
-            title_key=title_key(data["title"]),
-            status=data["status"],
-            cover_image=data["cover_image"],
-            tags=_json(data["tags"]),
-            created_at=now,
-            updated_at=now,
-        )
-        _set_published(post, now)
-        _set_excerpt(post, data["excerpt"], data["content"])
-        _insert(post)
-        execute(database, "INSERT INTO post_content (post_id, content) VALUES (?, ?)", (post.number, data["content"]))
-        _index(post, data["content"], _set_tags(post, Place()))
-        count(Place(), place(post))
-        if post.published_at:
-            _tell_change(post, first=True, was_listed=False)
+    Author.introduce(claims.user_id, claims.name)
+    post = Post(
+        author=claims.user_id,
+        category=category_id(data["category"]),
+        title=data["title"],
+        title_key=title_key(data["title"]),
+        status=data["status"],
+        cover_image=data["cover_image"],
+        tags=_json(data["tags"]),
+        created_at=now,
+        updated_at=now,
+    )
+    _set_published(post, now)
+    _set_excerpt(post, data["excerpt"], data["content"])
+    _insert(post)
+    execute(database, "INSERT INTO post_content (post_id, content) VALUES (?, ?)", (post.number, data["content"]))
+    _index(post, data["content"], _set_tags(post, Place()))
+    count(Place(), place(post))
+    if post.published_at:
+        _tell_change(post, first=True, was_listed=False)
     return str(post.id)
 
 
@@ -179,13 +178,18 @@ _INSERT = f"""INSERT INTO post ({", ".join(field.column_name for field in _COLUM
 
 def _insert(post: Post) -> None:
     """Write a new post under the first slug of its title that is free."""
+    known = post.__data__
     for slug in slugs.candidates(post.title):
-        post.slug = slug
-        values = [field.db_value(post.__data__.get(field.name)) for field in _COLUMNS]
+        known["slug"] = slug
+        values = [_stored(known.get(field.name)) for field in _COLUMNS]
         if row := execute(database, _INSERT, values).fetchone():
             post.number = row[0]
             return
     raise Problem("CONFLICT", _NO_SLUG)
+
+
+def _stored(value: Any) -> Any:
+    return clock.rfc3339(value) if isinstance(value, datetime) else value
 
 
 def _with_free_slug(post: Post, write: Callable[[], object], *former: str) -> None:

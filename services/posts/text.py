@@ -8,6 +8,8 @@ _JOINER = "\u200d"
 
 def fold(text: str) -> str:
     """Return the form in which two texts are compared: compatibility forms and case make no difference."""
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 

@@ -11,6 +11,10 @@ STALE_IF_ERROR = 600  # seconds, where the service says nothing else
 LONGEST = 2**31
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _directive = re.compile(rf'({_TOKEN})(?:=(?:"((?:[^"\\]|\\.)*)"|({_TOKEN})))?[ \t]*(?:,[ \t,]*|\Z)')
+# What of a dictionary (RFC 8941, section 3.2) has a meaning in CDN-Cache-Control (RFC 9213).
+_structured = re.compile(
+    r"[a-z*][\w.*-]*(?:=\d{1,15})?(?:[ \t]*,[ \t]*[a-z*][\w.*-]*(?:=\d{1,15})?)*", re.ASCII
+).fullmatch
 _entity_tag = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 # What the cache itself takes from a request before it asks; an answer that depends on it is never shared.
 _WITHHELD = frozenset(("authorization", "cookie", "host", "origin", "range"))
@@ -48,8 +52,11 @@ def terms(status: str, headers: Headers, needed: frozenset[str]) -> Terms | None
     `needed` are the directives without which nothing is shared. What is written in a way that readers could take
     differently (a directive twice, a number that is none) is not.
     """
-    said = _values(headers, "cdn-cache-control") or _values(headers, "cache-control")  # RFC 9213
+    targeted = _values(headers, "cdn-cache-control")
+    said = targeted or _values(headers, "cache-control")
     if not said or status[:3] not in STATUSES or _values(headers, "set-cookie"):
+        return None
+    if targeted and not _structured(targeted):
         return None
     directives, names = parse_directives(said), _vary(headers)
     if directives is None or names is None or not needed <= directives.keys():

@@ -56,6 +56,17 @@ def test_without_rules_of_ours_those_of_http_hold(said: str, lifetime: int | Non
     assert (known and known.lifetime) == lifetime
 
 
+@pytest.mark.parametrize(
+    "said, shared",
+    [
+        ("public,s-maxage=60, x", True), ('public, s-maxage="60"', False), ("public, s-maxage=60, &&&", False),
+        ("Public, s-maxage=60", False), ("public, s-maxage=60,", False),
+    ],
+)  # fmt: skip
+def test_what_is_said_to_shared_caches_alone_is_a_structured_field(said: str, shared: bool) -> None:
+    assert bool(about(SHARED, ("CDN-Cache-Control", said))) is shared
+
+
 @pytest.mark.parametrize("age", ["soon", "-7", "7.0", "0, 7", "", "\u0667"])
 def test_an_age_that_is_none_is_passed_over_and_the_first_counts(age: str) -> None:
     known = about(SHARED, ("Age", age))

@@ -1,23 +1,25 @@
 """Take a multipart body in blocks, its files straight to the disk."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import marshmallow as ma
 from flask import request
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
+from werkzeug.http import parse_options_header
 
 from services.uploads.inspection import MAX_PDF
-from services.uploads.receiving import BLOCK, Incoming, Received, body
+from services.uploads.receiving import Incoming, Received, body
 from services.uploads.schemas import UploadFormSchema, UploadsFormSchema
 from shared.api import Wire
 from shared.problems import Problem
 
-MAX_PENDING = 4 * BLOCK  # bytes that may wait for a boundary or the end of a part's headers
+MAX_PENDING = 256 * 1024  # bytes before the first part, of the head of one, and behind the last
 MAX_FIELD = 100  # bytes of a part that is no file
 MAX_BODY = MAX_PDF + 64 * 1024
 MAX_FILES = 10  # of one request
+BLANK = b"\r\n\r\n"
 MULTIPART = "multipart/form-data"
 _one, _many = UploadFormSchema(), UploadsFormSchema()  # to make one takes longer than to load it
 
@@ -63,21 +65,53 @@ def _messages(problem: Problem) -> list[str]:
     return [problem.detail or "Is refused."]
 
 
-def _events(max_body: int) -> Iterator[Event]:
-    decoder, blocks = MultipartDecoder(_boundary()), body(max_body)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the head of a part says; only a file has a filename."""
+
+    name: str
+    filename: str | None
+
+    @classmethod
+    def of(cls, head: bytes) -> "Part":
+        """Return what stands between a boundary and the data; raise ValueError."""
+        padding, *lines = head.decode().split("\r\n")
+        headers = {name.strip().lower(): value for name, _, value in (line.partition(":") for line in lines)}
+        if padding.strip(" \t") or "content-disposition" not in headers:
+            raise ValueError("no head of a part")
+        about = parse_options_header(headers["content-disposition"])[1]
+        return cls(about.get("name", ""), about.get("filename"))
+
+
+def _pieces(max_body: int) -> Iterator[Part | bytes]:
     try:
-        while True:
-            decoder.receive_data(next(blocks, None))
-            event = decoder.next_event()
-            while not isinstance(event, NeedData | Epilogue):
-                yield event
-                event = decoder.next_event()
-            if isinstance(event, Epilogue):
-                return
-            if len(decoder.buffer) > MAX_PENDING:
-                raise Problem("BAD_REQUEST", "The parts of the body cannot be told apart.")
+        yield from split(body(max_body), _boundary())
     except ValueError as error:
         raise Problem("BAD_REQUEST", "The body is not complete or not valid multipart/form-data.") from error
+
+
+def split(blocks: Iterable[bytes], boundary: bytes) -> Iterator[Part | bytes]:
+    """Yield each part, and then its data as they come (RFC 2046, section 5.1); raise ValueError."""
+    mark = b"\r\n--" + boundary
+    rest, wanted, begun = b"\r\n", mark, False
+    for block in blocks:
+        rest += block
+        while not (wanted is BLANK and rest.startswith(b"--")) and (found := rest.find(wanted)) >= 0:
+            before, rest = rest[:found], rest[found + len(wanted) :]
+            if wanted is BLANK:
+                yield Part.of(before)
+                begun, wanted = True, mark
+            else:
+                if begun:
+                    yield before
+                wanted = BLANK
+        if begun and wanted is mark:
+            yield rest[: -len(mark)]
+            rest = rest[-len(mark) :]
+        elif len(rest) > MAX_PENDING:
+            raise ValueError("too much that is no data")
+    if not (wanted is BLANK and rest.startswith(b"--")):
+        raise ValueError("no end")
 
 
 def _boundary() -> bytes:
@@ -101,29 +135,29 @@ class _Form:
 
     def read(self, max_body: int) -> None:
         """Take the whole body, of so many bytes at most."""
-        for event in _events(max_body):
-            if isinstance(event, Field | File):
-                self._begin(event)
-            elif isinstance(event, Data):
-                self._continue(event.data)
+        for piece in _pieces(max_body):
+            if isinstance(piece, Part):
+                self._begin(piece)
+            else:
+                self._continue(piece)
 
-    def _begin(self, part: Field | File) -> None:
-        self._current = name = part.name or ""
+    def _begin(self, part: Part) -> None:
+        self._current = name = part.name
         if name not in (self._field, "private"):
             raise _invalid(name, "Unknown field.")
-        if isinstance(part, File) != (name == self._field):
+        if (part.filename is None) == (name == self._field):
             raise _invalid(name, "Must be a file." if name == self._field else "Must not be a file.")
         if name in self._texts or (self._max_files == len(self.files) == 1 and name == self._field):
             raise _invalid(name, "Must be given once.")
-        if isinstance(part, File):
-            self._begin_file(part)
-        else:
+        if part.filename is None:
             self._texts[name] = b""
+        else:
+            self._begin_file(part.filename)
 
-    def _begin_file(self, part: File) -> None:
+    def _begin_file(self, filename: str) -> None:
         if len(self.files) == self._max_files:
             raise _invalid(self._field, f"Must be at most {self._max_files} files.")
-        self.names.append(part.filename)
+        self.names.append(filename)
         self.files.append(Incoming(self._new_draft(), self._field))
 
     def _continue(self, data: bytes) -> None:

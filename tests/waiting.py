@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 30.0  # seconds; far more than anything takes
+PATIENCE = 60.0  # seconds; far more than anything takes
 TRIES = 3
 
 

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 
@@ -45,13 +46,12 @@ class Loyal(threading.Thread):
 
     def _listen(self) -> None:
         headers = {"Last-Event-ID": self.last} if self.last else {}
-        listener = Listener(self._port, TOPIC, **headers)
-        while listener.status == 200 and not self.stopping.is_set() and (event := listener.next()):
-            self.last = event.id
-            self.returns += event.topic == "connected"
-            if event.topic != "connected":
-                self.told.append(event)
-        listener.close()
+        with closing(Listener(self._port, TOPIC, **headers)) as listener:
+            while listener.status == 200 and not self.stopping.is_set() and (event := listener.next()):
+                self.last = event.id
+                self.returns += event.topic == "connected"
+                if event.topic != "connected":
+                    self.told.append(event)
 
 
 class FromNode:

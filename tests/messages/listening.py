@@ -28,10 +28,14 @@ class Listener:
     """One connection to `/api/events`."""
 
     def __init__(self, port: int, query: str = "", **headers: str) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         sent = {name.replace("_", "-"): value for name, value in headers.items()} | {"Connection": "close"}
-        self.connection.request("GET", f"/api/events{query}", headers=sent)
-        self.response = self.connection.getresponse()
+        try:
+            self.connection.request("GET", f"/api/events{query}", headers=sent)
+            self.response = self.connection.getresponse()
+        except BaseException:
+            self.connection.close()
+            raise
         self.status = self.response.status
         self.retry: list[int] = []
         self.comments = 0

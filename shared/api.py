@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache, partial
 from typing import Any, ClassVar
 
 import flask_smorest
@@ -18,7 +17,8 @@ from shared.arguments import FormWire, Parser
 from shared.arguments import Wire as Wire
 from shared.clock import rfc3339
 from shared.credentials import has_credentials
-from shared.problems import CONTENT_TYPE, Problem
+from shared.csrf import SAFE_METHODS
+from shared.problems import Problem
 
 _controls = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 _controls_but_lines = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]").search
@@ -59,6 +59,12 @@ class AnswerSchema(Schema):
 
 
 SOMETIMES = {"optional": True}
+
+
+class NothingSchema(Schema):
+    """A body that may be missing, and says nothing."""
+
+    body_required = False
 
 
 class Text(ma.fields.String):
@@ -130,20 +136,6 @@ class _Request(Request):
         return data
 
 
-class ProblemSchema(AnswerSchema):
-    """The one error shape, for the OpenAPI document."""
-
-    success = ma.fields.Boolean()
-    type = ma.fields.URL()
-    title = ma.fields.String()
-    status = ma.fields.Integer()
-    detail = ma.fields.String()
-    instance = ma.fields.String()
-    code = ma.fields.String()
-    errors = ma.fields.Dict(ma.fields.String(), ma.fields.List(ma.fields.String()), metadata=SOMETIMES)
-    request_id = ma.fields.String()
-
-
 class PaginationSchema(AnswerSchema):
     """Where a list is, for the OpenAPI document."""
 
@@ -156,21 +148,6 @@ class PaginationSchema(AnswerSchema):
     next_cursor = ma.fields.String(allow_none=True)
 
 
-class Api(flask_smorest.Api):
-    """flask-smorest with our errors."""
-
-    ERROR_SCHEMA = ProblemSchema
-
-    def _register_error_handlers(self) -> None:
-        """Leave errors to shared.errors."""
-
-    def _register_responses(self) -> None:
-        """Document errors with the media type that they have."""
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = CONTENT_TYPE
-        super()._register_responses()
-        del self.DEFAULT_RESPONSE_CONTENT_TYPE
-
-
 _envelopes: dict[tuple[type, bool], type[Schema]] = {}  # the document wants one class for one name
 
 
@@ -180,12 +157,21 @@ def takes_query(view: Callable[..., Any]) -> Any:
     return view
 
 
-def _refuse_query() -> None:
-    if not request.query_string:
-        return
+def takes_body(view: Callable[..., Any]) -> Any:
+    """Mark a view that reads a body, which any other refuses; arguments and a documented body mark it too."""
+    view.takes_body = True  # type: ignore[attr-defined]
+    return view
+
+
+def _refuse_what_is_not_taken() -> None:
     view = current_app.view_functions[request.endpoint or ""]
-    if request.args and not hasattr(view, "takes_query"):
+    if request.query_string and request.args and not hasattr(view, "takes_query"):
         raise Problem("VALIDATION_ERROR", errors={key: ["Unknown field."] for key in request.args})
+    if request.method not in SAFE_METHODS and not hasattr(view, "takes_body"):
+        _nothing.load(Blueprint.ARGUMENTS_PARSER.load_json(request, _nothing))
+
+
+_nothing = NothingSchema()
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -193,7 +179,7 @@ class Blueprint(flask_smorest.Blueprint):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.before_request(_refuse_query)
+        self.before_request(_refuse_what_is_not_taken)
 
     ARGUMENTS_PARSER = Parser()
     DEFAULT_LOCATION_CONTENT_TYPE_MAPPING: ClassVar[dict[str, str]] = {
@@ -209,17 +195,19 @@ class Blueprint(flask_smorest.Blueprint):
         one = schema() if isinstance(schema, type) else schema
         options.setdefault("required", getattr(one, "body_required", True))
         decorate: Callable[[Any], Any] = super().arguments(one, location=location, **options)
-        if location == "query":
-            return lambda view: takes_query(decorate(view))
-        if location != "json_or_form":
-            return decorate
 
         def mark(view: Any) -> Any:
-            decorated = decorate(view)
-            decorated.takes_form = True
-            return decorated
+            marked = (takes_query if location == "query" else takes_body)(decorate(view))
+            if location == "json_or_form":
+                marked.takes_form = True
+            return marked
 
         return mark
+
+    def doc(self, **about: Any) -> Callable[[Any], Any]:
+        """Add to the documentation of a view, which may read a body by itself."""
+        decorate: Callable[[Any], Any] = super().doc(**about)
+        return (lambda view: takes_body(decorate(view))) if "requestBody" in about else decorate
 
     @staticmethod
     def _prepare_response_content(data: Any) -> Any:
@@ -260,29 +248,14 @@ def no_content() -> Response:
     return response
 
 
-def init_app(app: Flask, title: str, blueprints: Sequence[Blueprint]) -> Callable[[], dict[str, Any]]:
-    """Make the app's JSON strict, give it these views, and return what makes their OpenAPI document.
-
-    To make it takes twice as long as the rest of an app, and most processes are never asked for it.
-    """
+def init_app(app: Flask, blueprints: Sequence[Blueprint]) -> None:
+    """Make the app's JSON strict, and give it these views."""
     app.request_class = _Request
     app.json = _OrjsonProvider(app)
     app.url_map.merge_slashes = False  # the gateway decides about a path as it is written
-    app.config |= {"API_TITLE": title, "API_VERSION": "1", "OPENAPI_VERSION": "3.1.0"}
     app.after_request(_keep_private)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
-    return cache(partial(_describe, app, blueprints))
-
-
-def _describe(app: Flask, blueprints: Sequence[Blueprint]) -> dict[str, Any]:
-    api = Api(app)
-    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
-    for blueprint in blueprints:
-        blueprint.register_views_in_doc(api, app, api.spec, name=blueprint.name, parameters=None)
-        api.spec.tag({"name": blueprint.name, "description": blueprint.description})
-    document: dict[str, Any] = api.spec.to_dict()
-    return document
 
 
 def _keep_private(response: Response) -> Response:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flask import Flask, request
 from flask_cors import CORS
 
-from shared import api, auth, db, errors, forms, health, logging, pagination
+from shared import api, auth, db, document, errors, forms, health, logging, pagination
 from shared.env import BaseConfig
 from shared.feed import Feed
-from shared.internal import InternalClient, document_blueprint
+from shared.internal import InternalClient
 from shared.metrics_server import OFFSET, MetricsServer
 from shared.nearby import FileWaking
 from shared.readers import DatabaseReader, MemoryReader, Reader
@@ -74,8 +74,9 @@ def create_service(
     port = config.port_of(name)
     if port and config.app_env != "test":
         run_in_background(app, MetricsServer(port + OFFSET))
-    app.extensions["postern.document"] = document = api.init_app(app, f"Postern {name}", blueprints)
-    app.register_blueprint(document_blueprint(document))
+    api.init_app(app, blueprints)
+    app.extensions["postern.document"] = describe = document.describing(app, f"Postern {name}", blueprints)
+    app.register_blueprint(document.blueprint(describe))
     app.register_blueprint(health.blueprint(checks or {}))
     if feed:
         feed.on_commit = waking.tell

@@ -61,18 +61,6 @@ def require_internal() -> None:
         raise Problem("NOT_FOUND")
 
 
-def document_blueprint(make_document: Callable[[], dict[str, Any]]) -> Blueprint:
-    """Return the route where the gateway reads the service's OpenAPI document."""
-    blp = Blueprint("document", __name__)
-
-    @blp.get("/internal/openapi.json")
-    def show() -> Response:
-        require_internal()
-        return Response(orjson.dumps(make_document()), content_type="application/json")
-
-    return blp
-
-
 def table_blueprint(name: str, rows_after: Callable[[str], list[dict[str, Any]]]) -> Blueprint:
     """Return the route where other services read a table, some rows at a time, in the order of their ids."""
     blp = Blueprint(f"table of {name}", __name__)

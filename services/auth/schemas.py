@@ -103,12 +103,6 @@ class RefreshSchema(Schema):
     refresh_token = Text(low=1, high=200)
 
 
-class LogoutSchema(Schema):
-    """Nothing has to be said."""
-
-    body_required = False
-
-
 class MeUpdateSchema(Schema):
     """What a user changes of their own account; what is not named stays."""
 

@@ -75,12 +75,6 @@ class NotificationChangeSchema(Schema):
     read = Boolean(required=True)
 
 
-class NothingSchema(Schema):
-    """A body that may be missing, and says nothing."""
-
-    body_required = False
-
-
 class ActorSchema(AnswerSchema):
     """Who did what a notification is about; the name is null until auth has told it."""
 

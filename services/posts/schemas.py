@@ -217,12 +217,6 @@ class PostSchema(PostItemSchema):
     content = ma.fields.String()
 
 
-class NothingSchema(Schema):
-    """The body of a request that has nothing to say: `{}`, or none; load it with `as_kwargs=True`."""
-
-    body_required = False
-
-
 class LikeSchema(AnswerSchema):
     """Whether the caller likes a post, and how many do."""
 

@@ -221,6 +221,12 @@ def test_a_ticket_is_good_for_a_minute(client: Client, as_user: AsUser, frozen_c
     assert_problem(client.get(f"/api/events?ticket={ticket}"), 401, "UNAUTHORIZED")
 
 
+def test_whoever_asks_for_a_ticket_has_nothing_to_say(client: Client, as_user: AsUser) -> None:
+    assert client.post("/api/events/ticket", json={}, headers=as_user()).status_code == 200
+    refused = client.post("/api/events/ticket", json={"user": "x"}, headers=as_user())
+    assert assert_problem(refused, 400, "VALIDATION_ERROR")["errors"] == {"user": ["Unknown field."]}
+
+
 @pytest.mark.parametrize("ticket", ["x", "%00", "%ED%A0%80", "x" * 5000])
 def test_an_invented_ticket_is_refused(client: Client, ticket: str) -> None:
     answer = client.get(f"/api/events?ticket={ticket}")

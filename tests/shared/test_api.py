@@ -8,6 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from shared.api import camel, init_app
+from shared.document import describing
 from tests.helpers import assert_problem
 from tests.shared.conftest import AsUser
 from tests.shared.toys import resources
@@ -48,6 +49,34 @@ def test_a_view_that_takes_no_query_refuses_every_key(client: FlaskClient, ann: 
     assert client.post("/api/toys?a=1", json=TOY, headers=ann).status_code == 400
     assert client.get(f"{address}?").status_code == 200
     assert client.get("/api/toys?sort=newest").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body, kind, status",
+    [
+        (b"", "", 204),
+        (b"", "application/json", 204),
+        (b" {} ", "application/json", 204),
+        (b'{"force": true}', "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b"null", "application/json", 400),
+        (b"{", "application/json", 400),
+        (b"{}", "", 415),
+        (b"force=true", "application/x-www-form-urlencoded", 415),
+    ],
+)
+def test_a_view_that_takes_no_body_refuses_what_one_says(
+    client: FlaskClient, as_user: AsUser, ann: dict[str, str], body: bytes, kind: str, status: int
+) -> None:
+    address = client.post("/api/toys", json=TOY, headers=ann).headers["Location"]
+    headers = as_user(role="moderator") | {"Content-Type": kind}
+    assert client.delete(address, data=body, headers=headers).status_code == status
+    assert client.get(address).status_code == (404 if status == 204 else 200)
+
+
+def test_a_body_that_is_not_taken_is_told_by_its_keys(client: FlaskClient, as_user: AsUser) -> None:
+    refused = client.delete("/api/toys/none", json={"force": True}, headers=as_user(role="moderator"))
+    assert assert_problem(refused, 400, "VALIDATION_ERROR")["errors"] == {"force": ["Unknown field."]}
 
 
 @pytest.mark.parametrize("name", ["  train  ", "\u3000train\u00a0", "train "])
@@ -195,7 +224,9 @@ def test_answers_are_kept_by_nobody_and_those_for_somebody_are_private(
 def test_the_openapi_document_has_the_envelopes_the_errors_and_who_may() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        document = init_app(Flask("documented"), "Toys", [resources.blp])()
+        app = Flask("documented")
+        init_app(app, [resources.blp])
+        document = describing(app, "Toys", [resources.blp])()
     post = document["paths"]["/api/toys"]["post"]
     assert post["security"] == [{"bearer": []}]
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"

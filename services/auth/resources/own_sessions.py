@@ -8,9 +8,9 @@ from services.auth import cookies
 from services.auth.auditing import audit
 from services.auth.models import Session, database
 from services.auth.revoking import end_sessions_here
-from services.auth.schemas import LogoutSchema, SessionSchema
+from services.auth.schemas import SessionSchema
 from shared import clock
-from shared.api import Blueprint, no_content, respond
+from shared.api import Blueprint, NothingSchema, no_content, respond
 from shared.auth import require_user, signed_in
 from shared.db import get_or_404
 from shared.pagination import Order, PageQuerySchema, paginate
@@ -47,7 +47,7 @@ def end(session_id: str) -> Response:
 
 @blp.route("/logout-all", methods=["POST"])
 @signed_in()
-@blp.arguments(LogoutSchema, location="json_or_form")
+@blp.arguments(NothingSchema, location="json_or_form")
 @blp.response(204)
 def end_all(_data: dict[str, Any]) -> Response:
     """End all of one's own sessions, this one too, and clear the cookies."""

@@ -11,12 +11,12 @@ from services.auth.cookies import REFRESH_COOKIE
 from services.auth.mail import Mails
 from services.auth.models import Session, database
 from services.auth.revoking import end_sessions_here
-from services.auth.schemas import LoginSchema, LogoutSchema, RefreshSchema, RegisterSchema, SigninSchema, user_item
+from services.auth.schemas import LoginSchema, RefreshSchema, RegisterSchema, SigninSchema, user_item
 from services.auth.sessions import Signin
 from services.auth.tokens import issue_access_token
 from shared import clock
 from shared.addresses import client_address
-from shared.api import Blueprint, no_content, respond
+from shared.api import Blueprint, NothingSchema, no_content, respond
 from shared.auth import require_user, signed_in
 from shared.credentials import cookie_value, csrf_cookie
 from shared.csrf import Csrf
@@ -76,7 +76,7 @@ def refresh(data: dict[str, Any]) -> Response:
 
 @blp.route("/logout", methods=["POST"])
 @signed_in()
-@blp.arguments(LogoutSchema, location="json_or_form")
+@blp.arguments(NothingSchema, location="json_or_form")
 @blp.response(204)
 def logout(_data: dict[str, Any]) -> Response:
     """End this session, here at once and everywhere else by the feed, and clear the cookies."""

@@ -7,7 +7,7 @@ from services.gateway.headers import from_environ
 from services.gateway.routes import MIB
 from services.gateway.target import join_target
 from services.gateway.visit import KEY, Visit, whole_body
-from shared.api import Blueprint, takes_query
+from shared.api import Blueprint, takes_body, takes_query
 
 blp = Blueprint("proxy", __name__, description="Outside hosts")
 ANSWERS = {"default": {"description": "What the outside host answers", "content": {"*/*": {}}}}
@@ -18,6 +18,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 @blp.route("/api/proxy/<domain>/", methods=METHODS, strict_slashes=False)
 @blp.doc(responses=ANSWERS)
 @takes_query
+@takes_body
 def ask(domain: str, path: str = "") -> Response:
     """Pass the request on to an allow-listed outside host, and its answer back."""
     outside: Outside = current_app.extensions["postern.outside"]

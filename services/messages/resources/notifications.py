@@ -7,7 +7,6 @@ from flask import Response
 from services.messages import log
 from services.messages.models import NEWEST_NOTIFICATION, Notification, database
 from services.messages.schemas import (
-    NothingSchema,
     NotificationChangeSchema,
     NotificationSchema,
     notification_item,
@@ -56,9 +55,8 @@ def update(changes: dict[str, Any], notification_id: str) -> Response:
 
 @blp.route("/read-all", methods=["POST"])
 @signed_in()
-@blp.arguments(NothingSchema)
 @blp.response(204)
-def read_all(_data: dict[str, Any]) -> Response:
+def read_all() -> Response:
     """Note that all notifications were read."""
     mine = (Notification.user_id == require_user().user_id) & ~Notification.read
     with database.atomic():

@@ -4,7 +4,7 @@ from flask import Response
 
 from services.posts import liking
 from services.posts.resources.posts import visible_post_of_id
-from services.posts.schemas import LikeSchema, NothingSchema
+from services.posts.schemas import LikeSchema
 from services.posts.sharing import touch
 from shared.api import Blueprint, respond
 from shared.auth import require_user, signed_in
@@ -14,7 +14,6 @@ blp = Blueprint("likes", __name__, url_prefix="/api/posts", description="Who lik
 
 @blp.route("/<post_id>/like", methods=["PUT"])
 @signed_in()
-@blp.arguments(NothingSchema, as_kwargs=True)
 @blp.response(200, LikeSchema)
 def like(post_id: str) -> Response:
     """Like a post; a second time changes nothing."""

@@ -11,7 +11,6 @@ from services.posts.lists import Row
 from services.posts.models import PUBLISHED, Post, database, idempotency
 from services.posts.schemas import (
     NEWEST,
-    NothingSchema,
     PostChangeSchema,
     PostCreateSchema,
     PostItemSchema,
@@ -159,7 +158,6 @@ def remove(post_id: str) -> Response:
 
 @blp.route("/<post_id>/restore", methods=["POST"])
 @signed_in()
-@blp.arguments(NothingSchema, as_kwargs=True)
 @blp.response(200, PostSchema)
 def restore(post_id: str) -> Response:
     """Bring a deleted post back as it was; one that is not deleted stays as it is."""

@@ -6,7 +6,18 @@ import marshmallow as ma
 import peewee
 from flask import Response, abort, request
 
-from shared.api import AnswerSchema, Blueprint, Boolean, Integer, Schema, Text, Timestamp, no_content, respond
+from shared.api import (
+    AnswerSchema,
+    Blueprint,
+    Boolean,
+    Integer,
+    Schema,
+    Text,
+    Timestamp,
+    no_content,
+    respond,
+    takes_body,
+)
 from shared.auth import current_user, require_user, signed_in
 from shared.db import get_or_404
 from shared.etag import require_match, tagged
@@ -126,11 +137,13 @@ def delete(toy_id: str) -> Response:
 
 
 @odd.route("/echo", methods=["POST"])
+@takes_body
 def echo() -> Response:
     return respond(request.get_json())
 
 
 @odd.route("/half", methods=["POST"])
+@takes_body
 @signed_in()
 @idempotency.accepts_key
 def make_half() -> Response:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from services.posts import authors, covers
+from services.posts import authors, categorising, covers
 from services.posts.config import Config
 from services.posts.models import database, feed
 from services.posts.resources import categories, comments, internal, likes, posts, tags, user_posts
@@ -31,6 +31,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     db.init_app(app, database, config.database_url, MIGRATIONS)
     app.extensions["postern.views"] = views = Views(config.internal_token)
     run_in_background(app, views)
+    run_in_background(app, categorising.forgetting())
     run_in_background(app, authors.AuthorReader(config))
     run_in_background(app, covers.CoverReader(config))
     return app

@@ -1,5 +1,6 @@
 """Write categories; names are unique whatever their case."""
 
+from datetime import timedelta
 from typing import Any
 
 import peewee
@@ -7,9 +8,15 @@ import peewee
 from services.posts import slugs, text
 from services.posts.editing import lock_posts
 from services.posts.models import Category, Post, database, feed
+from shared import clock
+from shared.background import Repeated
 from shared.db import is_postgres
 from shared.ids import is_id
 from shared.problems import Problem
+
+AT_ONCE = 500  # posts of a transaction
+PAUSE = 60.0  # seconds
+SETTLED = timedelta(minutes=1)  # then nobody writes a post any more for which the category was still there
 
 
 def create(name: str) -> Category:
@@ -22,16 +29,11 @@ def create(name: str) -> Category:
     raise Problem("CONFLICT", "No free address was found for this name; try again.")
 
 
-def locked(key: str, *, and_posts: bool = False) -> Category:
-    """Return the category of an id or slug for a change, or raise NOT_FOUND.
-
-    Its posts are locked before it, as whoever writes one of them does.
-    """
+def locked(key: str) -> Category:
+    """Return the category of an id or slug for a change, or raise NOT_FOUND."""
     if not slugs.may_be_slug(key):
         raise Problem("NOT_FOUND")
-    query = Category.select().where(Category.id == key if is_id(key) else Category.slug == key)
-    if and_posts and (known := query.first()):
-        lock_posts(Post.category == known.id)
+    query = Category.known().where(Category.id == key if is_id(key) else Category.slug == key)
     category: Category | None = (query.for_update() if is_postgres(database) else query).first()
     if category is None:
         raise Problem("NOT_FOUND")
@@ -48,10 +50,35 @@ def rename(category: Category, name: str) -> None:
 
 
 def delete(category: Category) -> None:
-    """Delete a locked category and take it from its posts, which are changed by that."""
-    Post.update(category=None, version=Post.version + 1).where(Post.category == category).execute()
-    category.delete_instance()
+    """Delete a locked category, which its posts show no longer, and free its name and slug.
+
+    Nothing of the posts is touched: they may be many, and who writes one locks it before its category.
+    """
+    category.slug = category.folded = f"{slugs.FREED}{category.id}"
+    category.deleted_at = clock.now()
+    category.save()
     feed.publish("category.deleted", category.id, {})
+
+
+def forget_deleted() -> None:
+    """Take deleted categories from the posts that refer to them, some at a time, and then away."""
+    for category in Category.select().where(Category.deleted_at < clock.now() - SETTLED):
+        while _take_from_some(category):
+            pass
+        category.delete_instance()
+
+
+def _take_from_some(category: Category) -> bool:
+    with database.atomic():
+        some = Post.select(Post.number).where(Post.category == category).limit(AT_ONCE)
+        theirs = Post.number.in_([post.number for post in some]) & (Post.category == category)
+        lock_posts(theirs)
+        return bool(Post.update(category=None).where(theirs).execute())
+
+
+def forgetting() -> Repeated:
+    """Return the task that forgets deleted categories."""
+    return Repeated("forgetting of categories", PAUSE, forget_deleted, database)
 
 
 def _saved(category: Category, **how: Any) -> bool:

@@ -74,7 +74,7 @@ def fields_of(post: Post) -> dict[str, Any]:
         "excerpt": post.excerpt if post.excerpt_is_own else None,
         "status": post.status,
         "tags": orjson.loads(post.tags),
-        "category": post.category.slug if post.category else None,
+        "category": post.category.slug if post.category and not post.category.deleted_at else None,
         "cover_image": post.cover_image,
     }
 
@@ -210,7 +210,7 @@ def category_id(slug: str | None) -> str | None:
     """Return the id of the category of that slug, None for none; raise VALIDATION_ERROR where there is none."""
     if not slug:
         return None
-    category: Category | None = Category.get_or_none(Category.slug == slug)
+    category: Category | None = Category.id_of(slug).first()
     if category is None:
         raise Problem("VALIDATION_ERROR", errors={"category": ["Is no category."]})
     return str(category.id)

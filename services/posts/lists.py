@@ -44,7 +44,7 @@ COLUMNS = (
     "post.author_id",
     "author.name AS author_name",
     "author.avatar AS author_avatar",
-    "post.category_id",
+    "category.id AS category_id",
     "category.name AS category_name",
     "category.slug AS category_slug",
 )
@@ -89,7 +89,7 @@ def listed_with(tags: list[str]) -> Query:
 
 def categories() -> Query:
     """Select the categories; sort by BY_SLUG."""
-    return Category.select()
+    return Category.known()
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Filter:
         if self.author:
             query = query.where(_is_author(author, self.author))
         if self.category:
-            query = query.where(category == Category.select(Category.id).where(Category.slug == self.category))
+            query = query.where(category == Category.id_of(self.category))
         return query
 
 
@@ -136,7 +136,7 @@ def kept_total(filter: Filter) -> Callable[[], int] | None:
     if filter == Filter(tags=filter.tags[:1]) and filter.tags:
         counts = Tag.select(Tag.post_count).where(Tag.folded == text.fold(filter.tags[0]))
     elif filter == Filter(category=filter.category) and filter.category:
-        counts = Category.select(Category.post_count).where(Category.slug == filter.category)
+        counts = Category.select(Category.post_count).where(Category.id == Category.id_of(filter.category))
     else:
         return None
     return lambda: counts.scalar() or 0
@@ -170,8 +170,7 @@ def labels(filter: Filter) -> list[list[tuple[str, str | int]]]:
     ids = dict(rows)
     groups: list[list[tuple[str, str | int]]] = [[(search.LABEL, ids[name])] if name in ids else [] for name in folded]
     if filter.category:
-        found = Category.select(Category.id).where(Category.slug == filter.category)
-        groups.append([(search.CATEGORY, category.id) for category in found])
+        groups.append([(search.CATEGORY, category.id) for category in Category.id_of(filter.category)])
     if filter.author:
         groups.append([(search.AUTHOR, author_id) for author_id in _ids_of(filter.author)])
     return groups
@@ -208,7 +207,8 @@ def _named(part: str) -> Query:
 def _with_author(query: Query) -> Query:
     """Join author and category from the left: what is only counted needs no join, and databases leave it out."""
     query = query.join_from(_post, _author, peewee.JOIN.LEFT_OUTER)
-    return query.join_from(_post, _category, peewee.JOIN.LEFT_OUTER).objects(SimpleNamespace)
+    is_its = (_category.id == _post.category) & _category.deleted_at.is_null()
+    return query.join_from(_post, _category, peewee.JOIN.LEFT_OUTER, on=is_its).objects(SimpleNamespace)
 
 
 def _tag_id(name: str) -> Query:

@@ -121,7 +121,7 @@ class Author(Model):
 
 
 class Category(Model):
-    """Where posts belong; `post_count` counts those that everybody may see."""
+    """Where posts belong; `post_count` is of those that all may see. A deleted one stays while posts refer to it."""
 
     id = IdField(primary_key=True, default=new_id)
     name = peewee.CharField(max_length=50)
@@ -129,6 +129,16 @@ class Category(Model):
     slug = peewee.CharField(max_length=slugs.MAX_LENGTH, unique=True)
     post_count = peewee.IntegerField(default=0)
     version = peewee.IntegerField(default=1)
+    deleted_at = TimestampField(null=True)
+
+    @classmethod
+    def known(cls) -> "peewee.ModelSelect[Category]":
+        return cls.select().where(cls.deleted_at.is_null())
+
+    @classmethod
+    def id_of(cls, slug: str) -> "peewee.ModelSelect[Category]":
+        """Select the id of the category of that slug."""
+        return cls.select(cls.id).where(cls.slug == slug, cls.deleted_at.is_null())
 
     @classmethod
     def count(cls, category_id: str, change: int) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.posts.models import Category, Fact, database
+from services.posts import categorising
+from services.posts.models import Category, Fact, Post, database
+from tests.conftest import FrozenClock
 from tests.helpers import NOBODY
-from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
+from tests.posts.conftest import Client, Headers, Write, on_postgres, on_sqlite, refused
 from tests.waiting import wait_until
 
 URL = "/api/categories"
@@ -83,11 +85,15 @@ def test_posts_stand_in_a_category(client: Client, ann: Headers, moderator: Head
     assert titles(client, category="travel-more", q="lantern") == []
     client.patch(address, json={"category": "travel-more"}, headers=ann)
     assert titles(client, category="travel-more", q="lantern") == ["Inside lantern"]
-    client.delete(f"{URL}/travel-more", headers=moderator)
-    after = client.get(address).json["data"]
-    assert after["category"] is None
-    refused(client.patch(address, json={"title": "X y z"}, headers=ann | {"If-Match": '"3"'}), 412,
-            "PRECONDITION_FAILED", "title")  # fmt: skip
+    tag = client.get(address).headers["ETag"]
+    assert client.delete(f"{URL}/travel-more", headers=moderator).status_code == 204
+    after = client.get(address)
+    assert (after.json["data"]["category"], after.headers["ETag"] == tag) == (None, False)
+    assert titles(client, category="travel-more") == titles(client, category="travel-more", q="lantern") == []
+    assert [item["category"] for item in client.get("/api/posts?tag=x&q=lantern").json["data"]] == [None, None]
+    refused(client.patch(address, json={"category": "travel-more"}, headers=ann), 400, "VALIDATION_ERROR", "category")
+    edited = client.patch(address, json={"title": "X y z"}, headers=ann | {"If-Match": tag})  # nobody else edited it
+    assert (edited.status_code, edited.json["data"]["category"]) == (200, None)
 
 
 def test_counts_follow_what_everybody_may_see(
@@ -135,24 +141,45 @@ def test_the_most_used_tag_comes_first(client: Client, write: Write) -> None:
     assert [row["name"] for row in following["data"]] == ["c"]
 
 
-def test_a_category_is_deleted_while_its_posts_are_written(
+def test_a_deleted_category_is_forgotten_later(
+    frozen_clock: FrozenClock, client: Client, moderator: Headers, write: Write, travel: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(categorising, "AT_ONCE", 2)
+    for _ in range(5):
+        write(category=travel["slug"])
+    client.delete(f"{URL}/{travel['id']}", headers=moderator)
+    again = client.post(URL, json={"name": "Travel & more"}, headers=moderator).json["data"]
+    assert (again["slug"], counts(client)) == (travel["slug"], {"Travel & more": 0})
+    categorising.forget_deleted()
+    assert Category.select().count() == 2  # somebody may have looked for it just before
+    frozen_clock.advance(minutes=2)
+    categorising.forget_deleted()
+    assert [category.id for category in Category.select()] == [again["id"]]
+    assert {(post.category_id, post.version) for post in Post.select()} == {(None, 1)}
+
+
+@on_postgres
+def test_a_category_is_deleted_while_posts_are_put_into_it(
     client: Client, moderator: Headers, travel: Any, write: Write, database_url: str
 ) -> None:
-    """A writer has the post and will want the category: who deletes the category must not hold that meanwhile."""
-    if database_url.startswith("sqlite"):
-        pytest.skip("SQLite has one writer at a time")
-    post = write(category=travel["slug"])
-    address = f"{URL}/{travel['id']}"
-    with psycopg.connect(database_url) as writer, ThreadPoolExecutor(1) as pool:
-        writer.execute("UPDATE post SET views = views + 1 WHERE id = %s", (post["id"],))
+    """Who has the post will want the category: who deletes the category must not want the post meanwhile."""
+    post, address = write(), f"{URL}/{travel['id']}"
+    put, look = "UPDATE post SET category_id = %s WHERE id = %s", "SELECT 1 FROM post WHERE id = %s FOR UPDATE"
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with (
+        psycopg.connect(database_url) as first,
+        psycopg.connect(database_url) as second,
+        psycopg.connect(database_url, autocommit=True) as looking,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        first.execute(put, (travel["id"], post["id"]))
+        locked = pool.submit(second.execute, look, (post["id"],))
         deleted = pool.submit(in_thread, lambda: client.delete(address, headers=moderator))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        with psycopg.connect(database_url, autocommit=True) as looking:
-            wait_until(lambda: looking.execute(waiting).fetchone() == (1,), 5)
-        writer.execute("UPDATE category SET post_count = post_count - 1 WHERE id = %s", (travel["id"],))
-        writer.commit()
+        wait_until(lambda: looking.execute(waiting).fetchone() == (2,), 5)
+        first.commit()
+        locked.result(5)
+        second.execute("UPDATE category SET post_count = post_count + 1 WHERE id = %s", (travel["id"],))
+        second.commit()
         assert deleted.result(5).status_code == 204
     assert client.get(f"/api/posts/{post['id']}").json["data"]["category"] is None
 

@@ -56,7 +56,7 @@ def change(data: dict[str, Any], key: str) -> Response:
 def delete(key: str) -> Response:
     """Delete a category; its posts stay, without one."""
     with database.atomic():
-        category = categorising.locked(key, and_posts=True)
+        category = categorising.locked(key)
         require_match(category.version, {}, {}, lambda: category_item(category))
         categorising.delete(category)
     return no_content()

@@ -37,7 +37,8 @@ class Reader:
         self._client = InternalClient(url, token)
         self._stopping = threading.Event()
         self._news = threading.Event()
-        self.pause = PAUSE
+        self.pause = PAUSE  # unless it is woken
+        self._is_woken = False
         self._retry = RETRY
 
     def start(self) -> None:
@@ -49,7 +50,12 @@ class Reader:
 
     def wake(self) -> None:
         """Ask again at once, and from now on less often without being woken."""
-        self.pause = max(self.pause, WOKEN_PAUSE)
+        self._is_woken = True
+        self._news.set()
+
+    def wake_no_more(self) -> None:
+        """Ask again at once, and from now on as often as nobody wakes it."""
+        self._is_woken = False
         self._news.set()
 
     def _run(self) -> None:
@@ -63,8 +69,9 @@ class Reader:
                 if failures % REMIND == 0:
                     self._complain(error)
                 failures += 1
+            usual = max(self.pause, WOKEN_PAUSE) if self._is_woken else self.pause
             # A fact that was told of may be held back by a transaction that still runs.
-            pause = min(self.pause, PAUSE) if woken and not found else self.pause
+            pause = min(usual, PAUSE) if woken and not found else usual
             woken = self._news.wait(self._retry if failures else pause)
             self._news.clear()
 

@@ -16,7 +16,7 @@ from shared.readers import Reader
 CHANNEL = "postern:feed:"
 RETRY = 5.0  # seconds after a failure
 TIMEOUT = 2.0
-LISTEN = 30.0  # seconds of one wait for a message
+SILENCE = 0.5  # seconds without a message after which Redis is asked whether it is there, and has to say so
 GAP = 0.01  # seconds between two messages, however many facts there are
 
 _logger = logging.getLogger("postern.waking")
@@ -59,6 +59,8 @@ class Waking:
                 if not failures:
                     _logger.warning("readers are not woken, since Redis fails: %s", type(error).__name__)
                 failures += 1
+                for reader in chain.from_iterable(self._readers.values()):
+                    reader.wake_no_more()
                 self._stopping.wait(RETRY)
 
     def _tell(self, client: redis.Redis) -> None:
@@ -68,11 +70,17 @@ class Waking:
         self._stopping.wait(GAP)
 
     def _listen(self, client: redis.Redis) -> None:
-        with client.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
+        """Wake readers by the messages of their sources; that one is listened to now counts as the first of them."""
+        with client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
             pubsub.subscribe(*self._readers)
-            for reader in chain.from_iterable(self._readers.values()):  # it may have missed a message
-                reader.wake()
+            asked = False
             while not self._stopping.is_set():
-                if message := pubsub.get_message(timeout=LISTEN):
-                    for reader in self._readers[message["channel"]]:
+                if message := pubsub.get_message(timeout=SILENCE):
+                    asked = False
+                    for reader in self._readers.get(message["channel"], ()):
                         reader.wake()
+                elif asked:
+                    raise redis.TimeoutError("no answer")
+                else:
+                    pubsub.ping()
+                    asked = True

@@ -300,10 +300,23 @@ def test_a_reader_that_is_led_asks_when_there_is_news(
     wait_until(lambda: noted() == ["1", "2"])
 
 
-def test_who_is_woken_asks_less_often_by_itself(make_reader: MakeReader) -> None:
-    reader, far = make_reader(), make_reader()
+def test_who_is_woken_asks_less_often_by_itself_until_nobody_wakes_it_any_more(
+    make_reader: MakeReader, running: list[readers.Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "PAUSE", 0.05)
+    monkeypatch.setattr(readers, "WOKEN_PAUSE", 60)
+    reader = make_reader()
+    questions = count_questions(reader, monkeypatch)
+    running.append(reader)
+    reader.start()
+    wait_until(lambda: len(questions) >= 3)
     reader.wake()
-    assert reader.pause > 1 > far.pause
+    time.sleep(0.5)
+    asked = len(questions)
+    time.sleep(0.5)
+    assert len(questions) == asked
+    reader.wake_no_more()
+    wait_until(lambda: len(questions) >= asked + 3)
 
 
 def test_who_is_woken_and_finds_nothing_asks_again_soon(

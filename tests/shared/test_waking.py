@@ -1,9 +1,11 @@
 """Readers that are woken over Redis."""
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from shared.readers import MemoryReader, Reader
 from shared.tokens import Jwks
 from shared.waking import Waking
 from tests.ports import free_port
+from tests.redis_server import RedisServer
 from tests.shared.conftest import Serve
 from tests.shared.toys import models
 from tests.shared.toys.models import database
@@ -28,9 +31,13 @@ class Nudged(Reader):
     def __init__(self, source: str) -> None:
         super().__init__(source, "http://nowhere", "", {})
         self.woken = threading.Event()
+        self.left_alone = threading.Event()
 
     def wake(self) -> None:
         self.woken.set()
+
+    def wake_no_more(self) -> None:
+        self.left_alone.set()
 
 
 Wake = Callable[..., Waking]
@@ -70,6 +77,24 @@ def test_readers_of_a_source_wake_when_it_tells_of_news_and_others_sleep(redis_u
         reader.woken.clear()
     until(lambda: mine.woken.is_set() and same.woken.is_set(), source.tell)
     assert not other.woken.is_set()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+def test_readers_are_told_within_a_second_that_redis_has_gone_or_hangs(
+    tmp_path: Path, start: Wake, end: signal.Signals
+) -> None:
+    server, reader = RedisServer(tmp_path), Nudged("toys")
+    try:
+        start(server.url, "reading", reader)
+        assert reader.woken.wait(5)
+        assert not reader.left_alone.wait(1.5)  # a Redis that is silent is there
+        server.process.send_signal(end)
+        gone = time.monotonic()
+        assert reader.left_alone.wait(10)
+        assert time.monotonic() - gone < 3  # one, on a machine that does nothing else
+    finally:
+        server.process.kill()
+        server.process.wait()
 
 
 def test_others_are_told_after_the_commit_and_of_nothing_that_was_undone(app: Flask) -> None:

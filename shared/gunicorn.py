@@ -20,13 +20,12 @@ from shared import metrics
 from shared.env import BaseConfig
 from shared.processes import end_with_parent, share_freed_memory
 from shared.sockets import BACKLOG, listen
-from shared.workers.answering import Response
-from shared.workers.reading import MAX_HEADER, MAX_HEADERS, MAX_LINE, Patience
+from shared.workers.answering import create
+from shared.workers.reading import Patience
 
 THREADS = 8
 GRACE = 5  # seconds that requests under way have at a stop
 MAX_FILES = 16_384  # open files of a process
-SERVER_NAME = "postern"
 _logger = logging.getLogger("postern.server")
 
 
@@ -99,9 +98,7 @@ def serve(
     """
     kit_logging.configure(name, config.log_level)
     metrics.share(_parts(processes))
-    wsgi.SERVER = SERVER_NAME
-    wsgi.Response = Response
-    wsgi.WSGIErrorsWrapper = lambda _cfg: sys.stderr  # gunicorn would make one for each request
+    wsgi.create = create
     _raise_file_limit()
     share_freed_memory()
     settings = _settings(name, config, events=events, processes=processes, reload=reload)
@@ -124,13 +121,6 @@ def _settings(name: str, config: BaseConfig, *, events: bool, processes: int, re
         "reload": reload,
         "graceful_timeout": GRACE,
         "control_socket_disable": True,  # its path is one for all gunicorns of a user
-        "http_parser": "python",  # the other one accepts bare line feeds and folded headers
-        "forwarded_allow_ips": "",
-        "forwarder_headers": "",
-        "secure_scheme_headers": {},
-        "limit_request_line": MAX_LINE,
-        "limit_request_fields": MAX_HEADERS,
-        "limit_request_field_size": MAX_HEADER,
         "logger_class": Logger,
         "loglevel": {"debug": "info", "info": "warning"}.get(config.log_level, config.log_level),
         "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 (heartbeats off the disk)

@@ -1,13 +1,52 @@
-"""Send the head of an answer together with the first of its body, and look at all its headers at once."""
+"""Begin an answer from a request, and send its head together with the first of its body."""
 
+import socket
+import sys
 import time
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from gunicorn import util
 from gunicorn.http import wsgi
 
 from shared.sockets import send_all
+from shared.workers.reading import Request
+
+SERVER = "postern"
+_ALWAYS = {
+    "SCRIPT_NAME": "",
+    "wsgi.version": (1, 0),
+    "wsgi.url_scheme": "http",
+    "wsgi.input_terminated": True,
+    "wsgi.multithread": True,
+    "wsgi.run_once": False,
+    "wsgi.file_wrapper": wsgi.FileWrapper,
+}
+
+
+def create(
+    request: Request, sock: socket.socket, client: tuple[Any, ...], server: tuple[Any, ...], cfg: Any
+) -> tuple["Response", dict[str, Any]]:
+    """Return the answer to a request, still empty, and the environment of the application (PEP 3333)."""
+    path = request.path
+    environ = {
+        **_ALWAYS,
+        **request.fields,
+        "REQUEST_METHOD": request.method,
+        "PATH_INFO": unquote_to_bytes(path).decode("latin-1") if "%" in path else path,
+        "QUERY_STRING": request.query,
+        "RAW_URI": request.uri,
+        "SERVER_PROTOCOL": f"HTTP/1.{request.version[1]}",
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "REMOTE_ADDR": client[0],
+        "wsgi.errors": sys.stderr,
+        "wsgi.input": request.body,
+        "wsgi.multiprocess": cfg.workers > 1,
+        "gunicorn.socket": sock,
+    }
+    return Response(request, sock, cfg), environ
 
 
 class Response(wsgi.Response):
@@ -29,7 +68,7 @@ class Response(wsgi.Response):
 
     def send_headers(self) -> None:
         if not self.headers_sent:
-            lines = [f"HTTP/1.1 {self.status}\r\nServer: {self.version}\r\nDate: {_date(int(time.time()))}\r\n"]
+            lines = [f"HTTP/1.1 {self.status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n"]
             lines.append("Connection: close\r\n" if self.should_close() else "Connection: keep-alive\r\n")
             lines += [f"{name}: {value}\r\n" for name, value in self.headers]
             if self.chunked:

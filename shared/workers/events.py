@@ -59,7 +59,7 @@ class EventWorker(Refusing, GeventWorker):
         for server in servers:
             server.close()
         self.end_streams()
-        self._end_waiting(lambda parser: parser.mesg is not None)  # newcomers have not had their first answer
+        self._end_waiting(lambda parser: parser.answered > 0)  # newcomers have not had their first answer
         if not pool.join(NEWCOMERS):
             self._end_waiting(lambda parser: True)
         if not pool.join(self.cfg.graceful_timeout):
@@ -73,7 +73,7 @@ class EventWorker(Refusing, GeventWorker):
 
     def handle(self, name: Any, client: socket.socket, address: Any) -> None:
         """Answer the requests of one connection."""
-        parser = Parser(self.cfg, client, address, self.patience)
+        parser = Parser(client, self.patience, self.cfg.keepalive)
         self.parsers.add(parser)
         if len(self.parsers) > self.places - ROOM:
             self._make_room()
@@ -81,7 +81,7 @@ class EventWorker(Refusing, GeventWorker):
             self._converse(parser, name, client, address)
             sending = parser.unread
         except Exception as error:  # noqa: BLE001
-            sending = self.settle(error, client, parser.unreader.request, address) or parser.unread
+            sending = self.settle(error, client, parser.request, address) or parser.unread
         finally:
             self.parsers.discard(parser)
         if sending:

@@ -1,27 +1,19 @@
 """Read requests from clients that may be silent, slow or wrong, and give each only so much time."""
 
-import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
-from gunicorn.http.errors import ParseException, UnsupportedTransferCoding
-from gunicorn.http.message import Request
-from gunicorn.http.parser import RequestParser
+from gunicorn.http.errors import InvalidHeader, ParseException
 from gunicorn.http.unreader import SocketUnreader
 
 from shared.problems import Problem
+from shared.workers import heads
 
-MAX_LINE = 8190  # bytes of the request line
-MAX_HEADERS = 100
-MAX_HEADER = 8190  # bytes of one header
-MAX_HEAD = 32 * 1024  # bytes of all headers
 MAX_REST = 16 * 1024 * 1024  # bytes of a refused body that are read and dropped, so that the answer is seen
 MIN_RATE = 1024  # bytes per second that a body has to keep up in the long run
 BLOCK = 64 * 1024
-_may_be_host = re.compile(r"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII).fullmatch  # RFC 3986, section 3.2.2
 AT_ONCE = 0.001  # seconds; a time-out of 0 would mean another mode of the socket
 SOON = 0.01  # seconds for what is left of a body, during which a thread is held; then the connection lingers
 
@@ -41,7 +33,6 @@ class Unreader(SocketUnreader):
 
     def __init__(self, sock: socket.socket, patience: Patience) -> None:
         super().__init__(sock)
-        self.request: Request | None = None
         self.began = time.monotonic()
         self.waiting = False
         self.in_head = False
@@ -51,11 +42,22 @@ class Unreader(SocketUnreader):
 
     def expect_head(self, silence: float) -> None:
         """Wait for the first byte for `silence` seconds, then give the head its own time."""
-        self.request = None
         self.began = time.monotonic()
         self.in_head = True
         self.waiting = not self.buf.getvalue()
         self._deadline = self.began + (silence if self.waiting else self._patience.head)
+
+    def read_head(self) -> bytes | None:
+        """Return the next head without its empty line, None when the client ends the connection instead."""
+        data: bytes = self.take_buffered()
+        while not data or (end := heads.end_of_head(data)) < 0:
+            more = self.chunk()
+            if not more:
+                return None
+            data += more
+        if rest := data[end + 4 :]:
+            self.unread(rest)
+        return data[:end]
 
     def expect_body(self) -> None:
         self.in_head = False
@@ -99,8 +101,9 @@ class Unreader(SocketUnreader):
 class WholeBody(Body):
     """A body that is refused as a Problem when it breaks off, drips or is not valid chunked coding."""
 
-    def __init__(self, request: Request, reader: Any, held_back: bool) -> None:
-        super().__init__(reader)
+    def __init__(self, request: "Request", length: int | None, held_back: bool) -> None:
+        unreader = request.unreader
+        super().__init__(ChunkedReader(request, unreader) if length is None else LengthReader(unreader, length))
         self._request = request
         self.held_back = held_back  # by a client that waits for 100 Continue (RFC 9110, section 10.1.1)
 
@@ -113,7 +116,7 @@ class WholeBody(Body):
 
     def _read_reader(self, size: int) -> bytes:
         if self.held_back:
-            self.held_back = self._request.must_close = False
+            self.held_back = False
             self._request.unreader.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         expected = min(size, self.reader.length) if isinstance(self.reader, LengthReader) else 0
         try:
@@ -135,77 +138,89 @@ class WholeBody(Body):
         return Problem("BAD_REQUEST", detail)
 
 
-class StrictRequest(Request):
-    """A request with a bound on all its headers together, and with a Host (RFC 9112, section 3.2)."""
+class Request:
+    """A request; what has been found out before it is refused stays known."""
 
-    body: Any
-    _expected_100_continue: bool
+    body: WholeBody
+    max_buffer_headers = heads.MAX_HEAD  # of trailers
 
-    def parse(self, unreader: Unreader) -> bytes:
-        unreader.request = self
-        self.max_buffer_headers = MAX_HEAD
-        unread: bytes = super().parse(unreader)
-        hosts = [value for name, value in self.headers if name == "HOST"]
-        if not (hosts or self.version < (1, 1)) or not all(map(_may_be_host, hosts)):
-            raise Problem("BAD_REQUEST", "A request of HTTP/1.1 needs the header Host, which names a host and a port.")
-        return unread
+    def __init__(self, unreader: Unreader) -> None:
+        self.unreader = unreader
+        self.method = self.uri = self.path = self.query = ""
+        self.fields: heads.Fields = {}
+        self.must_close = False
 
-    def _peer_is_trusted_proxy(self) -> bool:
-        """Trust no peer; the gateway itself reads what proxies say. gunicorn would parse its address each time."""
-        return False
+    def parse(self, head: bytes) -> None:
+        """Take the head; raise Problem."""
+        line, _, block = head.decode("latin-1").removeprefix(heads.CRLF).partition(heads.CRLF)
+        self.method, self.uri, self.version = heads.parse_line(line)
+        self.path, self.query = heads.split_target(self.uri)
+        self.fields = heads.parse_fields(block)
+        heads.check_host(self.fields, self.version)
+        held_back = heads.expects_continue(self.fields, self.version)
+        self.body = WholeBody(self, heads.body_length(self.fields, self.version), held_back)
+        self.must_close = heads.is_last(self.method, self.fields, self.version)
 
-    def set_body_reader(self) -> None:
-        super().set_body_reader()
-        codings = [value for name, value in self.headers if name == "TRANSFER-ENCODING"]
-        if codings and ",".join(codings).lower() != "chunked":
-            raise UnsupportedTransferCoding(codings)
-        self.body = WholeBody(self, self.body.reader, self._expected_100_continue)
-        if self._expected_100_continue and not self.body.complete:
-            self.force_close()  # an answer without it ends the conversation, and says so
-        self._expected_100_continue = False  # gunicorn would say it before anybody has looked at the head
+    def parse_headers(self, data: bytes, from_trailer: bool) -> None:
+        """Look at the trailers of a body in chunks, of which nobody makes use."""
+        try:
+            heads.check_trailers(data.decode("latin-1"))
+        except Problem as problem:
+            raise InvalidHeader("trailer") from problem
+
+    def should_close(self) -> bool:
+        """Tell whether the connection ends with the answer: it does where a body that was not asked for may come."""
+        return self.must_close or (self.body.held_back and not self.body.complete)
+
+    def force_close(self) -> None:
+        self.must_close = True
 
 
-class Parser(RequestParser):
+class Parser:
     """Yield the requests of one connection: the first has to begin soon, a later one within the keep-alive time."""
 
-    mesg_class = StrictRequest
-
-    def __init__(self, cfg: Any, sock: socket.socket, address: Any, patience: Patience) -> None:
-        super().__init__(cfg, sock, address)
+    def __init__(self, sock: socket.socket, patience: Patience, keepalive: float) -> None:
         self.unreader = Unreader(sock, patience)
         self.patience = patience
+        self.request: Request | None = None
+        self.answered = 0
+        self._keepalive = keepalive
+        self._body: WholeBody | None = None
+
+    def __iter__(self) -> "Parser":
+        return self
 
     def __next__(self) -> Request:
-        if not self.finish_body():
+        if (self.request and self.request.should_close()) or not self.finish_body():
             raise StopIteration
-        self.unreader.expect_head(self.cfg.keepalive if self.req_count else self.patience.head)
-        request = super().__next__()
+        self.unreader.expect_head(self._keepalive if self.answered else self.patience.head)
+        self.request = self._body = None
+        head = self.unreader.read_head()
+        if head is None:
+            raise StopIteration
+        self.request = request = Request(self.unreader)
+        request.parse(head)
+        self._body = request.body
         self.unreader.expect_body()
+        self.answered += 1
         return request
 
     @property
     def unread(self) -> bool:
         """Tell whether the client may still be sending something that nobody reads."""
-        return self.mesg is not None and not self.mesg.body.complete
+        return self._body is not None and not self._body.complete
 
-    def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:
+    def finish_body(self) -> bool:
         """Read and drop the rest of a body, within bounds; False when the connection cannot be used any more."""
-        if not self.unread:
+        if self._body is None or self._body.complete:
             return True
-        if self.mesg.body.failed or self.mesg.body.held_back:
+        if self._body.failed or self._body.held_back:
             return False
         self.unreader.expect_rest()
         try:
             for _ in range(MAX_REST // BLOCK):
-                if not self.mesg.body.read(BLOCK):
+                if not self._body.read(BLOCK):
                     return True
         except Problem:
             pass
         return False
-
-
-def head_is_decided(head: bytes | bytearray) -> bool:
-    """Tell whether the parser can take the head, or refuse it, without reading more."""
-    if b"\r\n\r\n" in head or head.count(b"\n") != head.count(b"\r\n"):
-        return True
-    return len(head) > MAX_LINE + 4 and head.find(b"\r\n", 2) < 0

@@ -10,47 +10,13 @@ from contextlib import suppress
 from typing import Any
 
 from gunicorn import util
-from gunicorn.http import errors
-from gunicorn.http.message import Request
 
 from shared.problems import Problem
 from shared.request_id import WsgiApp, with_request_id
-from shared.workers.reading import AT_ONCE, BLOCK, MAX_HEAD, MAX_HEADER, MAX_HEADERS, MAX_LINE, MAX_REST, Patience
+from shared.workers.reading import AT_ONCE, BLOCK, MAX_REST, Patience, Request
 
 PROBLEM = "postern.problem"  # in the environment of a request that the server refuses
 _logger = logging.getLogger("postern.server")
-_OUR_FAULT = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
-# The first that fits counts.
-_REFUSALS: list[tuple[type[Exception], str, str]] = [
-    (errors.LimitRequestLine, "URI_TOO_LONG", f"The request line may have at most {MAX_LINE} bytes."),
-    (
-        errors.LimitRequestHeaders,
-        "HEADERS_TOO_LARGE",
-        f"There may be at most {MAX_HEADERS} headers of {MAX_HEADER} bytes, and {MAX_HEAD} bytes of all.",
-    ),
-    (errors.ExpectationFailed, "EXPECTATION_FAILED", "Nothing but 100-continue can be expected."),
-    (errors.UnsupportedTransferCoding, "NOT_IMPLEMENTED", "The only transfer coding is chunked."),
-    (errors.ObsoleteFolding, "BAD_REQUEST", "A header is folded over several lines."),
-    (errors.InvalidRequestMethod, "BAD_REQUEST", "The method is not valid."),
-    (errors.InvalidHTTPVersion, "BAD_REQUEST", "The HTTP version is not valid."),
-    (errors.InvalidRequestLine, "BAD_REQUEST", "The request line is not valid."),
-    (errors.InvalidHeaderName, "BAD_REQUEST", "The name of a header is not valid."),
-    (errors.InvalidHeader, "BAD_REQUEST", "A header is not valid, or contradicts another."),
-    (errors.ParseException, "BAD_REQUEST", "The request is not valid HTTP."),
-]
-
-
-def problem_for(error: Exception) -> Problem:
-    """Return what to tell the client: the kind of mistake, never the text of the exception."""
-    if isinstance(error, Problem):
-        return error
-    if isinstance(error, errors.InvalidHTTPVersion) and isinstance(error.version, tuple):
-        return Problem("HTTP_VERSION_NOT_SUPPORTED")
-    if not isinstance(error, _OUR_FAULT):
-        for kind, code, detail in _REFUSALS:
-            if isinstance(error, kind):
-                return Problem(code, detail)
-    return Problem("INTERNAL_ERROR")
 
 
 def tell(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -77,16 +43,12 @@ def refuse(sock: socket.socket, environ: dict[str, Any], app: WsgiApp) -> None:
 
 def environ_of(request: Request | None, peer: Any) -> dict[str, Any]:
     """Return what is known of a request that may not have been read to its end."""
-    method, path, headers = (getattr(request, name, None) for name in ("method", "path", "headers"))
-    environ = {
-        "REQUEST_METHOD": method or "",
-        "PATH_INFO": path or "",
+    fields = request.fields if request else {}
+    return fields | {
+        "REQUEST_METHOD": request.method if request else "",
+        "PATH_INFO": request.path if request else "",
         "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else "",
     }
-    for name, value in headers or ():
-        key = f"HTTP_{name.replace('-', '_')}"
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
-    return environ
 
 
 def linger(sock: socket.socket, seconds: float) -> None:
@@ -130,12 +92,13 @@ class Refusing:
 
         An application may put on such answers, too, what all of its own have.
         """
-        if isinstance(error, StopIteration | errors.NoMoreData | ConnectionError | TimeoutError):
+        if isinstance(error, StopIteration | ConnectionError | TimeoutError):
             return False
         if isinstance(error, OSError):  # part of an answer may be sent already
             _logger.error("the connection failed", exc_info=error)
             return False
-        problem, app = problem_for(error), with_request_id(tell)
+        problem = error if isinstance(error, Problem) else Problem("INTERNAL_ERROR")
+        app = with_request_id(tell)
         if problem.status == 500:
             _logger.error("the request failed", exc_info=error)
         else:

@@ -9,12 +9,12 @@ from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers import gthread
 
 from shared.problems import Problem
-from shared.workers.reading import BLOCK, MAX_HEAD, MAX_LINE, MAX_REST, Parser, Patience, head_is_decided
-from shared.workers.refusing import Refusing, problem_for
+from shared.workers.heads import end_of_head
+from shared.workers.reading import BLOCK, MAX_REST, Parser, Patience
+from shared.workers.refusing import Refusing
 
 
 class Connection(gthread.TConn):
@@ -22,9 +22,9 @@ class Connection(gthread.TConn):
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, patience: Patience) -> None:
         super().__init__(cfg, sock, client, server)
-        self.parser = Parser(cfg, sock, client, patience)
+        self.parser = Parser(sock, patience, cfg.keepalive)
         self.head = bytearray()
-        self.refusal: Problem | None = None
+        self.is_late = False
         self.lingers = False
         self.dropped = 0
 
@@ -36,18 +36,12 @@ class Connection(gthread.TConn):
             return True
         except OSError:
             return False
-        if not self.head:
-            self.parser.unreader.expect_head(self.parser.patience.head)
         self.head += data
         return bool(data)
 
     def ready(self) -> bool:
         """Tell whether a thread can go on without waiting for this client."""
-        end = self.head.find(b"\r\n\r\n")
-        if (len(self.head) if end < 0 else end) > MAX_LINE + MAX_HEAD:
-            self.refusal = problem_for(LimitRequestHeaders(""))
-            return True
-        return head_is_decided(self.head)
+        return end_of_head(self.head) >= 0
 
     def requests(self) -> Parser:
         """Give the collected head to the parser."""
@@ -133,7 +127,7 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
         """End the connections whose time is up."""
         for conn in self._expired(self.pending_conns):
             if conn.head:
-                conn.refusal = Problem("REQUEST_TIMEOUT")
+                conn.is_late = True
                 self.enqueue_req(conn)
             else:
                 self._discard(conn)
@@ -157,16 +151,15 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
     def handle(self, conn: Connection) -> bool:
         """Answer one request, in a thread; return whether the connection can be kept."""
         conn.sock.settimeout(self.patience.write)
-        unreader = conn.parser.unreader
+        if conn.is_late:
+            conn.lingers = self.settle(Problem("REQUEST_TIMEOUT"), conn.sock, None, conn.client)
+            return False
         try:
-            if conn.refusal:
-                raise conn.refusal
-            request = next(conn.requests())
-            if self.handle_request(request, conn) and conn.parser.finish_body():
+            if self.handle_request(next(conn.requests()), conn) and conn.parser.finish_body():
                 return True
             conn.lingers = conn.parser.unread
         except Exception as error:  # noqa: BLE001 (whatever it is, it is answered or logged)
-            conn.lingers = self.settle(error, conn.sock, unreader.request, conn.client)
+            conn.lingers = self.settle(error, conn.sock, conn.parser.request, conn.client)
         return False
 
     def finish_request(self, conn: Connection, future: "Future[bool]") -> None:

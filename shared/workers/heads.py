@@ -1,0 +1,158 @@
+"""Read the head of a request (RFC 9112) with pure functions, and refuse what could be read in two ways."""
+
+import re
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from shared.problems import Problem
+
+MAX_LINE = 8190  # bytes of the request line
+MAX_HEADERS = 100
+MAX_HEADER = 8190  # bytes of one header
+MAX_HEAD = 32 * 1024  # bytes of all headers
+CRLF = "\r\n"
+Fields = dict[str, str]
+Version = tuple[int, int]
+
+# What may be asked for in which way, RFC 9112, section 3.2: paths, absolute addresses, all of the server, tunnels.
+_FORMS = r"\S+ /|\S+ [A-Za-z][A-Za-z0-9+.-]*://|OPTIONS \* |CONNECT [^*]"
+_line = re.compile(rf"(?={_FORMS})([!$%&'*+.^_`|~0-9A-Z-]{{3,20}}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])").fullmatch
+_is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110, section 5.6.2
+_has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+_may_be_host = re.compile(r"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII).fullmatch  # RFC 3986, section 3.2.2
+_is_length = re.compile(r"[0-9]{1,1000}").fullmatch
+_SINGLE = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"))
+_OF_THE_HEAD = frozenset((
+    "HTTP_HOST", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_TRAILER", "HTTP_AUTHORIZATION", "HTTP_TE",
+))  # fmt: skip
+_CODINGS = frozenset(("chunked", "compress", "deflate", "gzip", "identity"))
+
+
+def end_of_head(data: bytes | bytearray) -> int:
+    """Return where the empty line after a head begins, -1 when more has to come.
+
+    A head that `parse_line` or `parse_fields` refuses whatever comes ends where the data end.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end >= 0:
+        return end
+    line, ended, _ = data.removeprefix(b"\r\n").partition(b"\r\n")
+    begins_well = _line(line.decode("latin-1")) if ended else len(line) <= MAX_LINE + 1
+    is_short = len(data) <= MAX_LINE + MAX_HEAD + 4 * len(CRLF)
+    return -1 if begins_well and is_short and data.count(b"\n") == data.count(b"\r\n") else len(data)
+
+
+def parse_line(line: str) -> tuple[str, str, Version]:
+    """Return method, target and version; raise BAD_REQUEST, URI_TOO_LONG or HTTP_VERSION_NOT_SUPPORTED."""
+    if len(line) > MAX_LINE:
+        raise Problem("URI_TOO_LONG", f"The request line may have at most {MAX_LINE} bytes.")
+    match = _line(line)
+    if not match:
+        raise _bad_line()
+    method, target, major, minor = match.groups()
+    if major != "1":
+        raise Problem("HTTP_VERSION_NOT_SUPPORTED")
+    return method, target, (1, int(minor))
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Return path and query; raise BAD_REQUEST."""
+    if target[0] == "/":
+        path, _, query = target.partition("#")[0].partition("?")
+        return path, query
+    try:
+        parts = urlsplit(target)
+    except ValueError as error:
+        raise _bad_line() from error
+    return parts.path, parts.query
+
+
+def _bad_line() -> Problem:
+    return Problem("BAD_REQUEST", "The request line is not valid.")
+
+
+def parse_fields(block: str) -> Fields:
+    """Return the headers by their WSGI keys, those of one name joined; raise BAD_REQUEST or HEADERS_TOO_LARGE."""
+    lines = block.split(CRLF) if block else []
+    if len(lines) > MAX_HEADERS or len(block) > MAX_HEAD or max(map(len, lines), default=0) > MAX_HEADER - len(CRLF):
+        detail = f"There may be at most {MAX_HEADERS} headers of {MAX_HEADER} bytes, and {MAX_HEAD} bytes of all."
+        raise Problem("HEADERS_TOO_LARGE", detail)
+    if _has_control("".join(lines)):
+        raise _bad_field()
+    fields: Fields = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise _bad_field()
+        key, value = _key(name), value.strip(" \t")
+        if key not in fields:
+            fields[key] = value
+        elif key not in _SINGLE:
+            fields[key] += "," + value
+        else:
+            raise Problem("BAD_REQUEST", "A header that may be there once is there twice.")
+    fields.pop("", None)
+    return fields
+
+
+@lru_cache(maxsize=256)
+def _key(name: str) -> str:
+    """Return the key of a header, an empty one for a name that would get the key of another."""
+    if not _is_token(name):
+        raise _bad_field()
+    if "_" in name:
+        return ""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+def _bad_field() -> Problem:
+    return Problem("BAD_REQUEST", "A header is not valid.")
+
+
+def check_trailers(block: str) -> None:
+    """Raise Problem where a trailer is not valid, or would change what the head has said (RFC 9110, section 6.5.1)."""
+    if not _OF_THE_HEAD.isdisjoint(parse_fields(block)):
+        raise _bad_field()
+
+
+def check_host(fields: Fields, version: Version) -> None:
+    """Raise BAD_REQUEST where the host is missing or none (RFC 9112, section 3.2)."""
+    host = fields.get("HTTP_HOST")
+    if version >= (1, 1) if host is None else not _may_be_host(host):
+        raise Problem("BAD_REQUEST", "A request of HTTP/1.1 needs the header Host, which names a host and a port.")
+
+
+def body_length(fields: Fields, version: Version) -> int | None:
+    """Return the length of the body, None when it comes in chunks; raise BAD_REQUEST or NOT_IMPLEMENTED."""
+    length, coding = fields.get("CONTENT_LENGTH"), fields.get("HTTP_TRANSFER_ENCODING")
+    if coding is None:
+        if length is None:
+            return 0
+        if not _is_length(length):
+            raise Problem("BAD_REQUEST", "Content-Length is not a number.")
+        return int(length)
+    codings = [name.strip(" \t") for name in coding.lower().split(",")]
+    are_known = _CODINGS.issuperset(codings)
+    ends_in_chunks = codings.count("chunked") == 1 and codings[-1] == "chunked"
+    if are_known and not (ends_in_chunks and length is None and version >= (1, 1)):
+        raise Problem("BAD_REQUEST", "Transfer-Encoding ends in chunked and excludes Content-Length, from HTTP/1.1 on.")
+    if not are_known or len(codings) > 1:
+        raise Problem("NOT_IMPLEMENTED", "The only transfer coding is chunked.")
+    return None
+
+
+def expects_continue(fields: Fields, version: Version) -> bool:
+    """Tell whether the client holds its body back (RFC 9110, section 10.1.1); raise EXPECTATION_FAILED."""
+    expected = fields.get("HTTP_EXPECT")
+    if expected is None:
+        return False
+    if expected.lower() != "100-continue":
+        raise Problem("EXPECTATION_FAILED", "Nothing but 100-continue can be expected.")
+    return version >= (1, 1)
+
+
+def is_last(method: str, fields: Fields, version: Version) -> bool:
+    """Tell whether the connection ends with this request (RFC 9112, section 9.3)."""
+    said = fields.get("HTTP_CONNECTION", "").lower()
+    return "close" in said or method == "CONNECT" or (version < (1, 1) and said != "keep-alive")

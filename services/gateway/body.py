@@ -10,6 +10,7 @@ from typing import IO, Protocol
 from shared.problems import Problem
 
 BLOCK = 64 * 1024
+FROM_DISK = 256 * 1024  # bytes that are read at once, of a body that is there
 SHORT = 1024 * 1024  # bytes; what may be longer streams
 MAX_DIGITS = 18
 
@@ -119,7 +120,7 @@ class SpooledBody(ClientBody):
     def rest(self) -> Iterator[bytes]:
         """Yield the blocks after the first; raise what broke the body off."""
         if self._file:
-            yield from iter(partial(self._file.read, BLOCK), b"")
+            yield from iter(partial(self._file.read, FROM_DISK), b"")
         if self._broken:
             raise self._broken
 

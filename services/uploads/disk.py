@@ -15,7 +15,7 @@ class LocalStorage(Drafts):
         super().__init__(root / "tmp")
         self._root = root
 
-    def save(self, draft: BinaryIO, key: str) -> None:
+    def save(self, draft: BinaryIO, key: str, sha256: str) -> None:
         target = self._path(key)
         draft.flush()
         os.fsync(draft.fileno())

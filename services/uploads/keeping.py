@@ -55,7 +55,7 @@ def prepare(user_id: str, received: Received) -> Upload:
 def stored(storage: Storage, draft: BinaryIO, upload: Upload) -> Iterator[None]:
     """Keep the bytes while the block records their upload, and for good only if it did."""
     try:
-        storage.save(draft, upload.key)
+        storage.save(draft, upload.key, upload.sha256)
         yield
     finally:
         _drop_unless_recorded(storage, upload)

@@ -6,6 +6,7 @@ uploads whose parts could stay behind. No key is ever written twice with other b
 
 import errno
 import hashlib
+import os
 import re
 import threading
 import time
@@ -52,11 +53,8 @@ class S3Storage(Drafts):
         self._hangs = False
         self._probe = threading.Lock()
 
-    def save(self, draft: BinaryIO, key: str) -> None:
-        draft.flush()
-        draft.seek(0)
-        sha256 = hashlib.file_digest(draft, "sha256").hexdigest()  # type: ignore[arg-type]
-        headers = {"content-length": str(draft.tell())}
+    def save(self, draft: BinaryIO, key: str, sha256: str) -> None:
+        headers = {"content-length": str(draft.seek(0, os.SEEK_END))}
         _finish(self._ask("PUT", self._path(key), headers=headers, body=draft, sha256=sha256))
 
     def open(self, key: str, start: int, stop: int) -> "ObjectBlocks":

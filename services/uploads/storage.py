@@ -45,8 +45,8 @@ class Storage(Protocol):
     def draft(self) -> AbstractContextManager[BinaryIO]:
         """Give a local file to write to, which is gone afterwards."""
 
-    def save(self, draft: BinaryIO, key: str) -> None:
-        """Keep the draft under the key; once this returns it survives a loss of power."""
+    def save(self, draft: BinaryIO, key: str, sha256: str) -> None:
+        """Keep the draft, which has this hash, under the key; once this returns it survives a loss of power."""
 
     def open(self, key: str, start: int, stop: int) -> Blocks:
         """Return the bytes from start to before stop; raise FileNotFoundError and StorageDown now, not half-way."""

@@ -47,9 +47,9 @@ class FullStorage:
             else:
                 yield file
 
-    def save(self, draft: BinaryIO, key: str) -> None:
+    def save(self, draft: BinaryIO, key: str, sha256: str) -> None:
         self._fail("save")
-        self._storage.save(draft, key)
+        self._storage.save(draft, key, sha256)
         self._fail("sync")
 
 

@@ -1,5 +1,6 @@
 """What can go wrong between the service and its S3 store, seen from the clients of the service."""
 
+import hashlib
 import socket
 import threading
 import time
@@ -190,6 +191,14 @@ def test_moving_from_a_folder_is_copying(storage: S3Storage, config: Config, s3:
         s3_server.put(store, str(path.relative_to(folder)), path.read_bytes())
     assert [stored.key for stored in storage.list()] == [place]
     assert read(storage, place, 2, 5) == b"234"
+
+
+@pytest.mark.parametrize("sent", [samples.png(), samples.with_metadata("PNG", 6)])
+def test_the_store_is_told_the_hash_of_what_it_gets(upload: UploadFile, line: Line, sent: bytes) -> None:
+    stored = upload(sent)
+    head, _, body = line.requests[0].partition(b"\r\n\r\n")
+    assert f"x-amz-content-sha256: {hashlib.sha256(body).hexdigest()}".encode() in head
+    assert (stored["size"], stored["sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
 
 
 def test_connections_are_used_again(storage: S3Storage, line: Line) -> None:

@@ -1,5 +1,6 @@
 """What every storage has to do."""
 
+import hashlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def key() -> str:
 def keep(storage: Storage, key: str, data: bytes) -> None:
     with storage.draft() as draft:
         draft.write(data)
-        storage.save(draft, key)
+        storage.save(draft, key, hashlib.sha256(data).hexdigest())
 
 
 def read(storage: Storage, key: str, start: int, stop: int) -> bytes:

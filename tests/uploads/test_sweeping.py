@@ -21,6 +21,7 @@ from shared.ids import first_id, new_id
 from tests.feeds import TOLD, ServedFeed
 from tests.uploads import s3_server, samples
 from tests.uploads.conftest import AsUser, Headers, Send, drafts, drafts_folder, kept_files
+from tests.uploads.test_storage import keep, key
 
 UploadFile = Callable[..., dict[str, Any]]
 
@@ -37,11 +38,9 @@ def storage(app: Flask) -> Storage:
 
 
 def orphan(storage: Storage) -> str:
-    key = f"{new_id()}/{new_id()}.png"
-    with storage.draft() as draft:
-        draft.write(samples.png())
-        storage.save(draft, key)
-    return key
+    name = key()
+    keep(storage, name, samples.png())
+    return name
 
 
 def left_draft(config: Config) -> Path:

@@ -57,7 +57,7 @@ def reuse_answers(
         if route is None or route.upstream is None:
             return app(environ, start_response)
         if method not in SAFE_METHODS:
-            return write(app, store, rules, environ, start_response)
+            return write(app, store if route.cached else None, rules, environ, start_response)
         if not route.cached or method == "OPTIONS":
             return app(environ, start_response)
         if reader is None or visit.private or is_unusual(environ):

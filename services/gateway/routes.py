@@ -31,7 +31,7 @@ class Route:
     `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way
     to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries. `form` says
     that the service takes plain HTML forms. Where `cached` is true, reads by strangers are kept as the service marks
-    them; it reads no cookie but the token there. Where `spooled` is true, a service hears of a request when all of its
+    them, and writes forget them; it reads no cookie but the token there. Where `spooled` is true, a service hears of a request when all of its
     body has come.
     """
 

@@ -213,6 +213,16 @@ def test_a_write_through_one_gateway_shows_through_the_other(two: tuple[WsgiClie
     assert [verdict(client) for client in two] == ["HIT", "HIT"]
 
 
+def test_a_write_to_a_service_of_which_nothing_is_kept_costs_redis_nothing(
+    two: tuple[WsgiClient, WsgiClient], server: RedisServer
+) -> None:
+    two[0].request("PATCH", URL, as_user(), b"{}")
+    with redis.Redis.from_url(server.url) as looking:
+        before = looking.get(NUMBER)
+        assert two[0].request("PATCH", "/api/auth/me", as_user(), b"{}").status == 200
+        assert looking.get(NUMBER) == before is not None
+
+
 def test_a_read_through_one_does_not_bring_back_what_a_write_through_the_other_changed(
     two: tuple[WsgiClient, WsgiClient], book: Book
 ) -> None:

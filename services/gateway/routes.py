@@ -28,11 +28,11 @@ class Route:
     The pattern has `{name}` for any one segment and `{name…}` for the rest of the path, which ends with a slash
     only where the pattern says so. `upstream` None is a page
     of the gateway itself; `limit` names a class of `limits.CLASSES`, None is not counted; `max_body` is in bytes,
-    `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way
-    to a new one, and the address is counted, so that tokens of other accounts do not multiply the tries. `form` says
-    that the service takes plain HTML forms. Where `cached` is true, reads by strangers are kept as the service marks
-    them, and writes forget them; it reads no cookie but the token there. Where `spooled` is true, a service hears of a request when all of its
-    body has come.
+    `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way to a
+    new one, and the address is counted, so that tokens of other accounts do not multiply the tries. `form` says that
+    the service takes plain HTML forms. Where `cached` is true, reads by strangers are kept as the service marks them,
+    and writes forget them; it reads no cookie but the token there. Where `spooled` is true, a service hears of a
+    request when all of its body has come.
     """
 
     pattern: str

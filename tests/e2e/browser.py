@@ -19,7 +19,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--remote-debugging-pipe",
 )  # fmt: skip
-PATIENCE = 20.0  # seconds until a browser that hangs is killed
+PATIENCE = 60.0  # seconds until a browser that hangs is killed
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -143,7 +143,7 @@ def test_plain_forms_register_log_in_and_log_out_without_script(
     assert browser.cookies(gateway) == {}
 
 
-TRY = """
+OPEN = """
 const until = async (found) => { while (!found()) await new Promise((go) => setTimeout(go, 20)); return found(); };
 const [method, path, token] = [%s, %s, %s];
 await until(() => document.querySelector("main > section"));
@@ -152,6 +152,8 @@ const item = [...document.querySelectorAll("main > section > details")].find((on
   one.querySelector("summary b").textContent === method && one.querySelector("summary code").textContent === path);
 item.open = true;
 const form = await until(() => item.querySelector("form"));
+"""
+SEND = """
 form.querySelector("button").click();
 const output = form.querySelector("pre");
 await until(() => /^[0-9]{3} /.test(output.textContent) || output.textContent.startsWith("Not sent"));
@@ -163,10 +165,14 @@ def test_the_page_of_the_document_reads_and_tries_it(browser: Browser, shop: Sta
     token = shop.register("Docs Reader")["accessToken"]
     browser.open(f"{gateway_of(shop)}/api/docs")
 
+    def opened(method: str, path: str, script: str) -> str:
+        return str(browser.evaluate(OPEN % tuple(map(json.dumps, (method, path, token))) + script))
+
     def answer_to(method: str, path: str) -> str:
-        return str(browser.evaluate(TRY % tuple(map(json.dumps, (method, path, token)))))
+        return opened(method, path, SEND)
 
     assert answer_to("GET", "/api/hello").startswith("200 ")
     assert '"name": "Docs Reader"' in answer_to("GET", "/api/auth/me")
     assert '"title": "A first post"' in answer_to("POST", "/api/posts")
-    assert "Idempotency-Key makes a POST safe" in browser.text().replace("`", "")
+    assert "Idempotency-Key makes a POST safe" in browser.text()
+    assert opened("PUT", "/api/files/{userId}/{path}", "return form.querySelector('[type=file]') !== null") == "True"

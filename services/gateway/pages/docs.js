@@ -7,6 +7,11 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
+/** Turn `words` between backticks into code. */
+function prose(text) {
+  return (text || "").split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part));
+}
+
 function resolve(api, value) {
   if (!value || !value.$ref) return value;
   return value.$ref.slice(2).split("/").reduce((found, key) => found[key], api);
@@ -33,8 +38,8 @@ function showAnswer(api, status, given) {
   const content = Object.entries(answer.content || {});
   const row = make("details", {}, make("summary", {}, make("b", {}, status), answer.description.slice(0, 90)));
   const headers = Object.entries(answer.headers || {}).map(([name, header]) =>
-    make("tr", {}, make("td", {}, make("code", {}, name)), make("td", {}, resolve(api, header).description || "")));
-  row.append(make("p", {}, answer.description), make("table", {}, ...headers));
+    make("tr", {}, make("td", {}, make("code", {}, name)), make("td", {}, ...prose(resolve(api, header).description))));
+  row.append(make("p", {}, ...prose(answer.description)), make("table", {}, ...headers));
   row.append(...content.map(([type, described]) => showContent(api, type, described)));
   return row;
 }
@@ -97,6 +102,10 @@ function bodyForm(api, operation) {
     };
     return [make("p", {}, `${name} `, file), read];
   }
+  if (!/json|urlencoded/.test(type)) {
+    const file = make("input", { type: "file" });
+    return [make("p", {}, "body ", file), () => [file.files[0], file.files[0]?.type || type]];
+  }
   const area = make("textarea", { value: JSON.stringify(example ?? {}, null, 2), spellcheck: false });
   return [area, () => [area.value, type]];
 }
@@ -121,7 +130,7 @@ function tryForm(api, method, path, operation) {
 
 function showOperation(api, path, method, operation) {
   const item = make("details", {}, make("summary", {}, make("b", {}, method.toUpperCase()), make("code", {}, path),
-    ` ${operation.summary || ""}`));
+    " ", ...prose(operation.summary)));
   item.dataset.text = `${method} ${path} ${operation.summary || ""} ${operation.description || ""}`.toLowerCase();
   item.addEventListener("toggle", () => {
     if (item.childElementCount > 1) return;
@@ -129,7 +138,7 @@ function showOperation(api, path, method, operation) {
     const needed = (operation.security || []).length && !operation.security.some((one) => !Object.keys(one).length);
     const who = operation["x-role"] || (needed ? "signed-in users" : "everybody");
     const often = limit ? `, ${limit.requests} requests in ${limit.seconds} s (${limit.name})` : "";
-    item.append(make("p", {}, operation.description || ""), make("p", { className: "note" }, `For ${who}${often}.`),
+    item.append(make("p", {}, ...prose(operation.description)), make("p", { className: "note" }, `For ${who}${often}.`),
       tryForm(api, method, path, operation), make("h3", {}, "Answers"),
       ...Object.entries(operation.responses).map(([status, answer]) => showAnswer(api, status, answer)));
   });
@@ -137,7 +146,7 @@ function showOperation(api, path, method, operation) {
 }
 
 function show(api) {
-  page("about").textContent = `version ${api.info.version}. ${api.info.description}`;
+  page("about").replaceChildren(`version ${api.info.version}. `, ...prose(api.info.description));
   const groups = new Map();
   for (const [path, item] of Object.entries(api.paths)) {
     for (const [method, operation] of Object.entries(item)) {

@@ -1,5 +1,7 @@
 """Make an image that came from outside harmless: bounded, whole, upright and without metadata; runs in the decoder."""
 
+import struct
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -14,7 +16,8 @@ MAX_PIXELS = 25_000_000
 MAX_ALL_PIXELS = 12 * MAX_PIXELS  # over all frames of an animation
 MAX_FRAMES = 1000
 ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
-UPRIGHT = 1
+UPRIGHT, ON_ITS_SIDE = 1, 5
+PNG_HEADER = 8 + 25  # bytes of the signature and the first chunk
 WEBP_QUALITY = 95
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own check, behind the one of the header
@@ -73,10 +76,12 @@ def _decoded(container: Container, format: str) -> Picture:
             raise ValueError("two sizes")
         for frame in ImageSequence.Iterator(image):
             frame.load()
-        turn = _TURNS.get(_orientation(container.exif))
-        if turn is None or container.frames > 1:
+        orientation = _orientation(container.exif)
+        if orientation not in _TURNS or (container.frames > 1 and format != "PNG"):
             return Picture(container.clean, container.width, container.height)
-        return _turned(image, turn, format)
+        if container.frames > 1:
+            return _to_turn(container, orientation)
+        return _turned(image, _TURNS[orientation], format)
 
 
 def _orientation(exif: bytes) -> int:
@@ -89,6 +94,17 @@ def _orientation(exif: bytes) -> int:
         return int(entries.get(ORIENTATION, UPRIGHT))
     except Exception:  # noqa: BLE001 (whatever is wrong with metadata that are dropped anyway)
         return UPRIGHT
+
+
+def _to_turn(container: Container, orientation: int) -> Picture:
+    """Leave the frames of a PNG as they are, and of its EXIF data what tells browsers to turn them."""
+    entries = Image.Exif()
+    entries[ORIENTATION] = orientation
+    content = b"eXIf" + entries.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    data = container.clean[:PNG_HEADER] + chunk + container.clean[PNG_HEADER:]
+    sides = (container.width, container.height)
+    return Picture(data, *(reversed(sides) if orientation >= ON_ITS_SIDE else sides))
 
 
 def _turned(image: Any, turn: Image.Transpose, format: str) -> Picture:

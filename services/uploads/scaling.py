@@ -20,6 +20,7 @@ def scaled(data: bytes, mime_type: str, to: str, size: tuple[int, int], crops: b
     with Image.open(BytesIO(data), formats=[pillow_name(mime_type)]) as image:
         image.draft(None, (2 * size[0], 2 * size[1]))  # a JPEG need not be decoded in full
         profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
+        ImageOps.exif_transpose(image, in_place=True)  # an animation, whose frames stayed as they were
         picture = _plain(image)
     if crops:
         picture = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)

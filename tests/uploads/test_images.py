@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from services.uploads import images
+from services.uploads.scaling import scaled
 from shared.problems import Problem
 from tests.uploads import samples
 
@@ -111,6 +112,26 @@ def test_an_animation_keeps_its_frames_and_times() -> None:
             times = [frame.load() and frame.info["duration"] for frame in ImageSequence.Iterator(image)]
             assert times == [70] * 4
             assert image.info["loop"] == 0
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_an_animation_is_turned_by_who_shows_it(format: str, orientation: int) -> None:
+    frames = [samples.picture().rotate(20 * number) for number in range(3)]
+    exif = samples.exif(orientation)
+    data = samples.encoded(frames[0], format, save_all=True, append_images=frames[1:], exif=exif, lossless=True)
+    cleaned = clean(data, format)
+    assert samples.SECRET not in cleaned.data
+    turns = format == "PNG" and orientation > 1
+    assert (cleaned.width, cleaned.height) == ((30, 40) if turns and orientation == 6 else (40, 30))
+    with Image.open(BytesIO(cleaned.data)) as image:
+        assert dict(image.getexif()) == ({samples.ORIENTATION: orientation} if turns else {})
+        assert image.convert("RGB").tobytes() == frames[0].tobytes()
+        assert image.n_frames == 3  # type: ignore[attr-defined]
+    assert clean(cleaned.data, format) == cleaned
+    small = scaled(cleaned.data, f"image/{format.lower()}", "image/png", (cleaned.width, cleaned.height), crops=False)
+    turned = frames[0].transpose(Image.Transpose.ROTATE_270 if orientation == 6 else Image.Transpose.ROTATE_180)
+    assert pixels(small.data).tobytes() == (turned if turns else frames[0]).tobytes()
 
 
 def test_what_a_camera_puts_behind_a_jpeg_is_dropped() -> None:

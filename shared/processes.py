@@ -22,3 +22,9 @@ def share_freed_memory() -> None:
     """Have all threads share one pool of freed memory (glibc): each would keep 19 MiB of a password hash in its own."""
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(_M_ARENA_MAX, 1)
+
+
+def return_freed_memory() -> None:
+    """Give the pages between what is still in use back to the system (glibc)."""
+    if hasattr(_libc, "malloc_trim"):
+        _libc.malloc_trim(0)

@@ -13,6 +13,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from services.auth.models import NO_PASSWORD
 from shared.gunicorn import THREADS
 from shared.problems import Problem
+from shared.processes import return_freed_memory
 
 COMMON = Path(__file__).parent / "common_passwords.txt"
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -20,6 +21,7 @@ hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 PLACES = min(os.cpu_count() or 1, THREADS // 2)
 MAX_WAITING = THREADS - 3 - PLACES  # three threads are left to those who need no hash
 RETRY_AFTER = 1
+KEEP_MEMORY = 5.0  # seconds after a hash: another one is cheaper in the memory of the last than in new pages
 
 
 class Queue:
@@ -28,6 +30,7 @@ class Queue:
     def __init__(self, places: int, max_waiting: int) -> None:
         self._places = threading.BoundedSemaphore(places)
         self._tickets = threading.BoundedSemaphore(places + max_waiting)
+        self._keeping = threading.Lock()
 
     def __enter__(self) -> None:
         if not self._tickets.acquire(blocking=False):
@@ -37,6 +40,14 @@ class Queue:
     def __exit__(self, *_error: object) -> None:
         self._places.release()
         self._tickets.release()
+        if self._keeping.acquire(blocking=False):
+            timer = threading.Timer(KEEP_MEMORY, self._give_back)
+            timer.daemon = True
+            timer.start()
+
+    def _give_back(self) -> None:
+        return_freed_memory()
+        self._keeping.release()
 
 
 _places = Queue(PLACES, MAX_WAITING)

@@ -1,5 +1,7 @@
 """Which passwords are refused."""
 
+import time
+
 import pytest
 
 from services.auth import passwords
@@ -51,3 +53,21 @@ def test_the_list_is_as_long_as_promised() -> None:
 def test_registration_refuses_them(client: Client, password: str) -> None:
     answer = client.post("/api/auth/register", json=account(password=password))
     assert list(assert_problem(answer, 400, "VALIDATION_ERROR")["errors"]) == ["password"]
+
+
+def test_some_time_after_hashing_its_memory_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[float] = []
+    monkeypatch.setattr(passwords, "KEEP_MEMORY", 0.3)
+    monkeypatch.setattr(passwords, "return_freed_memory", lambda: given_back.append(time.monotonic()))
+    queue = passwords.Queue(2, 2)
+    for number in (1, 2):
+        began = time.monotonic()
+        for _ in range(3):
+            with queue:
+                pass
+        while len(given_back) < number:
+            assert time.monotonic() < began + 5
+            time.sleep(0.01)
+        assert given_back[-1] - began >= 0.3
+        time.sleep(0.5)
+        assert len(given_back) == number

@@ -34,10 +34,30 @@ print(resident() - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
-def test_the_memory_of_password_hashes_is_not_kept_by_every_thread() -> None:
-    def kept(*arguments: str) -> int:
-        ran = subprocess.run([sys.executable, "-c", HASHING, *arguments], capture_output=True, text=True, check=True)
-        return int(ran.stdout)
+FREEING = """
+from shared.processes import return_freed_memory
 
-    assert kept("shared") < kept() / 2
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+
+blocks = [bytearray(100_000) for _ in range(300)]
+del blocks[:-1]
+before = resident()
+return_freed_memory()
+print(before - resident())
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
+
+
+def mebibytes(script: str, *arguments: str) -> int:
+    ran = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    return int(ran.stdout)
+
+
+def test_the_memory_of_password_hashes_is_not_kept_by_every_thread() -> None:
+    assert mebibytes(HASHING, "shared") < mebibytes(HASHING) / 2
+
+
+def test_what_was_freed_below_something_in_use_is_given_back() -> None:
+    assert mebibytes(FREEING) >= 20

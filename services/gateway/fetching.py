@@ -18,7 +18,7 @@ WITHHELD = (
 )  # fmt: skip
 BRIEF = frozenset(("cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"))
 
-MARKS = frozenset(("cache-control", "cache-tag", "view-of"))  # stay inside
+MARKS = frozenset(("cache-control", "cache-tag", "cdn-cache-control", "view-of"))  # stay inside
 
 
 @dataclass(slots=True)
@@ -115,5 +115,5 @@ def renewed(old: Entry, said: Headers) -> Headers:
     """Return the stored headers with those of a 304 in place of their former values (RFC 9111, section 3.2)."""
     new = [item for item in said if item[0].lower() != "content-length"]
     names = {name.lower() for name, _ in new}
-    kept = [item for item in old.headers if item[0].lower() not in names | {"cache-control"}]
+    kept = [item for item in old.headers if item[0].lower() not in names | MARKS]
     return kept + [item for item in old.marks if item[0].lower() not in names] + new

@@ -20,7 +20,7 @@ _entity_tag = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _WITHHELD = frozenset(("authorization", "cookie", "host", "origin", "range"))
 
 # What a service says to the cache, and what the cache says itself.
-_INSIDE = frozenset(("cache-tag", "view-of", "x-cache", "cache-status"))
+_INSIDE = frozenset(("cache-tag", "cdn-cache-control", "view-of", "x-cache", "cache-status"))
 
 
 @dataclass(frozen=True, slots=True)

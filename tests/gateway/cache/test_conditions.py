@@ -51,10 +51,11 @@ def test_without_an_entity_tag_it_is_renewed_by_its_date(client: WsgiClient, pos
     assert [request.header("if-modified-since") for request in posts.received] == [None, date]
 
 
+@pytest.mark.parametrize("said", [SHARED, f"CDN-{SHARED}"])
 def test_a_304_that_says_nothing_new_leaves_the_terms_as_they_were(
-    client: WsgiClient, posts: Upstream, clock: Clock
+    client: WsgiClient, posts: Upstream, clock: Clock, said: str
 ) -> None:
-    posts.behaviour = numbered(SHARED, 'ETag: "one"', "Cache-Tag: a", "X-Old: 1")
+    posts.behaviour = numbered(said, 'ETag: "one"', "Cache-Tag: a", "X-Old: 1")
     client.get(URL)
 
     def behave(line: Line) -> None:

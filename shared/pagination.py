@@ -103,13 +103,19 @@ def paginate(query: Query, order: Order, args: dict[str, Any], total: Callable[[
     """
     limit, cursor = args["limit"], args.get("cursor")
     skipped = 0 if cursor else (args.get("page", 1) - 1) * limit
-    rows = order.sort(order.after(query, order.values(cursor)) if cursor else query).limit(limit + 1).offset(skipped)
-    count = total() if total else query.order_by().limit(COUNT_CAP + 1).count(clear_limit=False)
+    rows = order.sort(order.after(query, order.values(cursor)) if cursor else query).limit(_as_text(limit + 1))
+    rows = rows.offset(skipped) if skipped else rows
+    count = total() if total else query.order_by().limit(_as_text(COUNT_CAP + 1)).count(clear_limit=False)
     exact = total is not None or count <= COUNT_CAP
     found = [] if exact and skipped and skipped >= count else list(rows)
     has_more, found = len(found) > limit, found[:limit]
     set_place(args, count if exact else COUNT_CAP, exact, order.cursor(found[-1]) if has_more else None)
     return found
+
+
+def _as_text(limit: int) -> Any:
+    """Return a limit as a part of the statement; where it is a value, PostgreSQL makes the plan anew each time."""
+    return peewee.SQL(str(limit))
 
 
 def set_place(args: dict[str, Any], total: int, exact: bool, next_cursor: str | None) -> None:

@@ -35,18 +35,19 @@ def page(sort: str, args: dict[str, Any]) -> list[Row]:
     if skipped:
         rows = _run(_Item, _page_behind(sort), (limit + 1, skipped)) if skipped < total else []
     else:
-        rows = _run(_Item, _page(sort, after=bool(cursor)), (*place, limit + 1))
+        rows = _run(_Item, _page(sort, limit + 1, after=bool(cursor)), place)
     has_more = len(rows) > limit
     set_place(args, total, True, order.cursor(rows[limit - 1]) if has_more else None)
     return rows[:limit]
 
 
 @cache
-def _page(sort: str, *, after: bool) -> str:
+def _page(sort: str, limit: int, *, after: bool) -> str:
+    """Return what names its limit: where that is a value, PostgreSQL makes the plan anew each time."""
     order: Order = lists.LISTED[sort]
     sign = "<" if order.descending else ">"
     beyond = f" AND ({', '.join(_columns(order))}) {sign} ({', '.join('?' * len(order.columns))})" if after else ""
-    return f"{_ITEMS}{beyond} ORDER BY {_by(order)} LIMIT ?"
+    return f"{_ITEMS}{beyond} ORDER BY {_by(order)} LIMIT {limit}"
 
 
 @cache

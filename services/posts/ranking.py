@@ -23,13 +23,12 @@ def _of_one_word(question: Question, place: Match, wanted: int) -> tuple[int, li
     """Go through the few scores that there can be, until enough is found: no word is so common that it takes long."""
     found, behind = question.count()
     term = question.terms[0]
-    known = {kind: word for kind in WEIGHTS if question.having([[word := lexeme(kind, term)]], behind=behind, limit=1)}
     matches: list[Match] = []
     for kinds in TIERS:
         score = sum(WEIGHTS[kind] for kind in kinds)
-        if score <= place[0] and len(matches) < wanted and known.keys() >= set(kinds):
-            words = [[known[kind]] for kind in kinds] or [[lexeme(WORD, term)]]
-            without = [word for kind, word in known.items() if kind not in kinds]
+        if score <= place[0] and len(matches) < wanted:
+            words = [[lexeme(kind, term)] for kind in kinds or (WORD,)]
+            without = [lexeme(kind, term) for kind in WEIGHTS if kind not in kinds]
             before = place[1] if score == place[0] else END
             tier = question.having(words, without, behind, before, wanted - len(matches))
             matches += [(score, publication) for publication in tier]

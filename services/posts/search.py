@@ -32,19 +32,24 @@ _IN_PARTS = """
             ) AS one
         LIMIT %s
     ) AS found"""
+# Whole parts are counted, which is cheaper than to order their matches, and then the last one is cut to the limit.
 _COUNT_IN_PARTS = """
-    WITH RECURSIVE walk (step, number, least, total) AS (
-        SELECT 0, 0::bigint, 0::bigint, 0::bigint
+    WITH RECURSIVE walk (part, number, least, beyond) AS (
+        SELECT max(publication) / %(part)s::bigint + 1, 0::bigint, 0::bigint, -%(limit)s::bigint FROM post
         UNION ALL
-        SELECT step + 1, part.number, part.least, total + part.number
+        SELECT part - 1, one.number, one.least, beyond + one.number
         FROM walk,
             LATERAL (
                 SELECT count(*) AS number, min(publication) AS least FROM post_search
-                WHERE lexemes @@ replace(%s, '@', (%s::bigint[])[step + 1]::text)::tsquery
-            ) AS part
-        WHERE total < %s AND step < %s
+                WHERE lexemes @@ replace(%(asked)s, '@', (part - 1)::text)::tsquery
+            ) AS one
+        WHERE beyond < 0 AND part > 0
     )
-    SELECT number, least FROM walk WHERE number > 0 ORDER BY step"""
+    SELECT number - greatest(beyond, 0), CASE WHEN beyond <= 0 THEN least ELSE (
+        SELECT publication FROM post_search WHERE lexemes @@ replace(%(asked)s, '@', part::text)::tsquery
+        ORDER BY publication + 0 DESC LIMIT 1 OFFSET number - beyond - 1
+    ) END
+    FROM walk WHERE number > 0 ORDER BY part DESC"""
 _IN_PART = """
     SELECT rowid FROM post_search WHERE post_search MATCH ? AND rowid < ? AND rowid > ? ORDER BY rowid DESC LIMIT ?"""
 _COUNT = f"SELECT count(*), min(rowid) FROM ({_IN_PART})"  # noqa: S608 (own names)
@@ -104,16 +109,15 @@ class Question:
         self._labels = [
             [lexeme(kind, Term(_plain(label), is_prefix=False)) for kind, label in group] for group in groups
         ]
-        self._parts: Sequence[int] = range(last_publication() // PART, -1, -1)
-        if not self.terms or not all(groups):
-            self._parts = []
+        self._can_match = bool(self.terms) and all(groups)
+        self._parts: Sequence[int] | None = None  # those that have matches, where it is known
 
     def count(self) -> tuple[int, int]:
         """Return how many match, at most one more than are ranked, and the publication behind those that are ranked.
 
         Then only the parts are asked that have some. To fetch so many takes longer than to find them.
         """
-        pieces = _numbers(_asked([*self._words, *self._labels]), self._parts, MAX_FOUND + 1)
+        pieces = _numbers(_asked([*self._words, *self._labels]), MAX_FOUND + 1) if self._can_match else []
         self._parts = [least // PART for _, least in pieces]
         found = sum(number for number, _ in pieces)
         return found, pieces[-1][1] if found > MAX_FOUND else -1
@@ -126,7 +130,10 @@ class Question:
         self, words: Groups, without: Sequence[Term] = (), behind: int = -1, before: int = END, limit: int = END
     ) -> list[int]:
         """Return the publications between two with these lexemes and the labels, the newest first."""
-        parts = [part for part in self._parts if behind // PART <= part <= before // PART]
+        if not self._can_match:
+            return []
+        known = _parts() if self._parts is None else self._parts
+        parts = [part for part in known if behind // PART <= part <= before // PART]
         return _publications(_asked([*words, *self._labels], without), parts, behind, before, limit)
 
 
@@ -149,12 +156,13 @@ def _publications(asked: str, parts: Sequence[int], behind: int, before: int, li
     return found
 
 
-def _numbers(asked: str, parts: Sequence[int], limit: int) -> list[tuple[int, int]]:
+def _numbers(asked: str, limit: int) -> list[tuple[int, int]]:
     """Return for each part that has any how many it has, and the least of them."""
     if is_postgres(database):
-        return _numbers_in_postgres(asked, parts, limit)
+        values = {"asked": asked, "limit": limit, "part": PART}
+        return list(database.execute_sql(_COUNT_IN_PARTS, values).fetchall())
     pieces, cursor = [], database.cursor()
-    for part in parts:
+    for part in _parts():
         number, least = cursor.execute(_COUNT, (_in(part, asked), END, -1, limit)).fetchone()
         if number:
             pieces.append((number, least))
@@ -164,16 +172,8 @@ def _numbers(asked: str, parts: Sequence[int], limit: int) -> list[tuple[int, in
     return pieces
 
 
-def _numbers_in_postgres(asked: str, parts: Sequence[int], limit: int) -> list[tuple[int, int]]:
-    """Count whole parts, which is cheaper than to order their matches, and then cut the last one to the limit."""
-    pieces: list[tuple[int, int]]
-    pieces = database.execute_sql(_COUNT_IN_PARTS, (asked, list(parts), limit, len(parts))).fetchall()
-    beyond = sum(number for number, _ in pieces) - limit
-    if beyond > 0:
-        number, least = pieces[-1]
-        newest = _publications(asked, [least // PART], -1, END, number - beyond)
-        pieces[-1] = (len(newest), newest[-1])
-    return pieces
+def _parts() -> Sequence[int]:
+    return range(last_publication() // PART, -1, -1)
 
 
 def _in(part: int, asked: str) -> str:

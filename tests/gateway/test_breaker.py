@@ -7,7 +7,7 @@ from services.gateway.breaker import LONGEST_PAUSE, PAUSE, THRESHOLD, Breaker, f
 from services.gateway.pool import Pool
 from shared.problems import Problem
 from tests.gateway.forwarding import PoolTo, Start, a_request, body_of, read
-from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, response, say
+from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, hold, response, say
 from tests.gateway.wsgi_client import WsgiClient
 
 
@@ -111,17 +111,12 @@ def test_a_probe_that_says_nothing_leaves_its_place_to_the_next(breaker: Breaker
     assert breaker.state == "closed"
 
 
-def hang(line: Line) -> None:
-    line.read()
-    line.wait_for_close()
-
-
 def reset(line: Line) -> None:
     line.read()
     line.reset()
 
 
-@pytest.mark.parametrize("behaviour", [reset, lambda line: None, say(b"garbage"), hang])
+@pytest.mark.parametrize("behaviour", [reset, lambda line: None, say(b"garbage"), hold()])
 def test_what_a_broken_service_does_opens_it(pool_to: PoolTo, breaker: Breaker, behaviour: Behaviour) -> None:
     pool = pool_to(behaviour)
     for _ in range(THRESHOLD):
@@ -179,7 +174,7 @@ def test_a_dead_service_is_answered_for_at_once_and_the_others_work(
 def test_requests_to_a_hung_service_take_no_connection_of_the_others(
     client: WsgiClient, posts: Upstream, uploads: Upstream
 ) -> None:
-    posts.behaviour = hang
+    posts.behaviour = hold()
     waiting = [threading.Thread(target=client.get, args=("/api/posts",)) for _ in range(30)]
     for thread in waiting:
         thread.start()

@@ -13,7 +13,7 @@ from services.gateway.pool import ClientGone
 from tests.gateway.conftest import Connected, StartGateway
 from tests.gateway.forwarding import PoolTo, a_request
 from tests.gateway.test_measures import told
-from tests.gateway.upstreams import Line, Upstream, response
+from tests.gateway.upstreams import Line, Upstream, hold, response
 from tests.gateway.wsgi_client import WsgiClient
 
 
@@ -29,19 +29,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "GLANCE", 0.05)
 
 
-def hold(line: Line) -> None:
-    """Read the request, and leave it unanswered."""
-    line.read()
-    line.wait_for_close()
-
-
 def ask(client: WsgiClient, target: str, connection: socket.socket) -> bytes:
     environ = client.environ("GET", target, {}, None) | {"gunicorn.socket": connection}
     return b"".join(client.app(environ, lambda *_: None))
 
 
 def test_it_is_no_failure_of_the_service(pool_to: PoolTo, gone: socket.socket) -> None:
-    pool = pool_to(hold)
+    pool = pool_to(hold())
     breaker = Breaker("test")
     for _ in range(2 * THRESHOLD):
         with pytest.raises(ClientGone):
@@ -52,7 +46,7 @@ def test_it_is_no_failure_of_the_service(pool_to: PoolTo, gone: socket.socket) -
 def test_it_is_no_error_and_counted_by_itself(
     start_gateway: StartGateway, uploads: Upstream, gone: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    uploads.behaviour = hold
+    uploads.behaviour = hold()
     route = "/api/files/by-id/{id}"
     sample = f'gateway_upstream_duration_seconds_count{{upstream="uploads",route="{route}",outcome="CLIENT_GONE"}}'
     lost = f'http_request_duration_seconds_count{{route="{route}",method="GET",status="499"}}'

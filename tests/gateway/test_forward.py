@@ -99,13 +99,9 @@ def test_a_broken_body_is_never_passed_on_as_whole(pool_to: PoolTo, error: Excep
     assert closed == [True]
 
 
-def hang(line: Line) -> None:
-    line.wait_for_close()
-
-
 def test_a_chunked_body_is_counted_while_it_streams(pool_to: PoolTo) -> None:
     body = body_of(b"x" * (3 * MIB), chunked=True, limit=2 * MIB)
-    assert code_of(pool_to(hang), a_request("POST", body=body)) == ("PAYLOAD_TOO_LARGE")
+    assert code_of(pool_to(lambda line: line.wait_for_close()), a_request("POST", body=body)) == ("PAYLOAD_TOO_LARGE")
 
 
 def test_status_headers_and_body_come_back(pool_to: PoolTo) -> None:

@@ -12,7 +12,7 @@ from services.gateway.forward import forward
 from services.gateway.pool import Pool
 from shared.problems import Problem
 from tests.gateway.forwarding import Pools, PoolTo, Start, a_request, body_of, code_of, read
-from tests.gateway.upstreams import Behaviour, Line, echo, response, say
+from tests.gateway.upstreams import Behaviour, Line, echo, hold, response, say
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,8 @@ def test_an_answer_that_is_short_long_or_garbled_is_a_bad_gateway(pool_to: PoolT
 
 
 def test_a_head_without_end_is_not_collected_for_ever(pool_to: PoolTo) -> None:
-    def behave(line: Line) -> None:
-        line.read()
-        line.send(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 200_000)
-        line.wait_for_close()
-
-    assert code_of(pool_to(behave), a_request(first_byte=2)) == "BAD_GATEWAY"
+    endless = hold(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 200_000)
+    assert code_of(pool_to(endless), a_request()) == "BAD_GATEWAY"
 
 
 def test_a_body_after_an_answer_to_head_is_a_bad_gateway(pool_to: PoolTo) -> None:
@@ -129,13 +125,7 @@ def test_an_upstream_that_takes_no_connections_is_a_timeout(monkeypatch: pytest.
     ],
 )
 def test_an_upstream_that_hangs_is_a_timeout(serve: Start, pools: Pools, pieces: tuple[bytes, ...]) -> None:
-    def behave(line: Line) -> None:
-        line.read()
-        for piece in pieces:
-            line.send(piece)
-        line.wait_for_close()
-
-    upstream = serve(behave)
+    upstream = serve(hold(*pieces))
     started = time.monotonic()
     assert code_of(pools(upstream), a_request(first_byte=0.2)) == "GATEWAY_TIMEOUT"
     assert time.monotonic() - started < 4
@@ -154,13 +144,8 @@ def test_an_upstream_that_drips_its_head_is_a_timeout(pool_to: PoolTo) -> None:
 
 def test_a_stream_that_falls_silent_is_cut(pool_to: PoolTo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward_module, "IDLE_TIMEOUT", 0.1)
-
-    def behave(line: Line) -> None:
-        line.read()
-        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-        line.wait_for_close()
-
-    body = iter(forward(pool_to(behave), a_request()).body)
+    begun = hold(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+    body = iter(forward(pool_to(begun), a_request()).body)
     assert next(body) == b"first"
     started = time.monotonic()
     with pytest.raises(ConnectionResetError):

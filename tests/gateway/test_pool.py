@@ -9,7 +9,7 @@ from services.gateway.forward import forward
 from services.gateway.pool import ClientGone
 from tests.gateway.conftest import Connected
 from tests.gateway.forwarding import Pools, PoolTo, Start, a_request, body_of, code_of, read
-from tests.gateway.upstreams import Line, echo, response
+from tests.gateway.upstreams import Line, echo, hold, response
 
 
 def test_connections_are_kept(serve: Start, pools: Pools) -> None:
@@ -98,13 +98,7 @@ def test_a_client_that_goes_away_closes_the_upstreams_connection(pool_to: PoolTo
 
 def test_the_number_of_connections_is_bounded(serve: Start, pools: Pools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "MAX_CONNECTIONS", 2)
-
-    def behave(line: Line) -> None:
-        line.read()
-        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
-        line.wait_for_close()
-
-    pool = pools(serve(behave))
+    pool = pools(serve(hold(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")))
     first, second = forward(pool, a_request()), forward(pool, a_request())
     assert code_of(pool, a_request()) == "SERVICE_UNAVAILABLE"
     first.body.close()  # type: ignore[attr-defined]
@@ -114,18 +108,12 @@ def test_the_number_of_connections_is_bounded(serve: Start, pools: Pools, monkey
 
 
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n"
-
-
-def stream(line: Line) -> None:
-    """Begin a stream of events that has no end."""
-    if line.read():
-        line.send(EVENTS)
-        line.wait_for_close()
+STREAM = hold(EVENTS)
 
 
 def test_streams_take_no_place_of_other_requests(serve: Start, pools: Pools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "MAX_CONNECTIONS", 1)
-    upstream = serve(stream)
+    upstream = serve(STREAM)
     pool = pools(upstream)
     bodies = [forward(pool, a_request()).body for _ in range(3)]
     upstream.behaviour = echo
@@ -138,7 +126,7 @@ def test_streams_take_no_place_of_other_requests(serve: Start, pools: Pools, mon
 def test_there_are_so_many_streams_and_no_more(pool_to: PoolTo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "MAX_STREAMS", 1)
     monkeypatch.setattr(pool_module, "MAX_CONNECTIONS", 1)
-    pool = pool_to(stream)
+    pool = pool_to(STREAM)
     for _ in range(3):
         answer = forward(pool, a_request())
         assert code_of(pool, a_request()) == "SERVICE_UNAVAILABLE"
@@ -178,7 +166,7 @@ def test_a_client_may_send_its_next_request_while_it_reads_a_stream(
 
 
 def test_streams_end_in_order_when_the_gateway_stops(pool_to: PoolTo) -> None:
-    pool = pool_to(stream)
+    pool = pool_to(STREAM)
     begun = forward(pool, a_request())
     threading.Timer(0.1, pool.end_streams).start()
     assert read(begun) == b":\n"

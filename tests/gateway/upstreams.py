@@ -26,7 +26,7 @@ class Received:
         return values[0] if values else None
 
 
-Behaviour = Callable[["Line"], None]
+Behaviour = Callable[["Line"], object]
 
 
 @dataclass
@@ -184,5 +184,17 @@ def say(*pieces: bytes) -> Behaviour:
         if line.read():
             for piece in pieces:
                 line.send(piece)
+
+    return behave
+
+
+def hold(*pieces: bytes) -> Behaviour:
+    """Answer a request with these pieces, and leave it at that until the client closes."""
+
+    def behave(line: Line) -> None:
+        if line.read():
+            for piece in pieces:
+                line.send(piece)
+            line.wait_for_close()
 
     return behave

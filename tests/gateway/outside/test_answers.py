@@ -14,7 +14,7 @@ from services.gateway.external import MAX_ANSWER
 from shared.problems import Problem
 from tests.gateway.outside.asking import HOST, Serve, ask
 from tests.gateway.outsiders import PUBLIC, Authority, FalseInternet, Outsider
-from tests.gateway.upstreams import Behaviour, Upstream, echo, json_response, response, say
+from tests.gateway.upstreams import Behaviour, Upstream, echo, hold, json_response, response, say
 from tests.gateway.wsgi_client import WsgiClient
 
 
@@ -74,16 +74,7 @@ def drip(line: Any) -> None:
         time.sleep(0.05)
 
 
-def hang(line: Any) -> None:
-    line.read()
-    line.wait_for_close()
-
-
-def stay_silent(line: Any) -> None:
-    line.wait_for_close()
-
-
-@pytest.mark.parametrize("behaviour", [drip, hang])
+@pytest.mark.parametrize("behaviour", [drip, hold()])
 def test_the_time_is_a_total(host: Serve, internet: FalseInternet, authority: Authority, behaviour: Behaviour) -> None:
     host(behaviour)
     outside = internet.outside(authority.client_context(), HOST, total=0.3)
@@ -95,7 +86,7 @@ def test_the_time_is_a_total(host: Serve, internet: FalseInternet, authority: Au
 
 
 def test_the_handshake_is_within_the_time(internet: FalseInternet, authority: Authority) -> None:
-    silent = Upstream(stay_silent)
+    silent = Upstream(hold())
     internet.port = int(silent.url.rsplit(":", 1)[1])
     with pytest.raises(Problem) as caught:
         internet.outside(authority.client_context(), HOST, total=0.3).ask(HOST, "GET", "/", [], b"", "ann")

@@ -7,14 +7,13 @@ from threading import BoundedSemaphore
 
 from flask import Flask, Response
 
-from services.uploads import keeping
 from services.uploads.config import Config
 from services.uploads.disk import LocalStorage
+from services.uploads.keeping import Keeper, ids_after
 from services.uploads.models import database, feed
 from services.uploads.owners import OwnerReader
 from services.uploads.partials import Partials
 from services.uploads.resources import files, resumable, uploads
-from services.uploads.resuming import Resumer
 from services.uploads.s3 import S3Storage
 from services.uploads.signing import Signer
 from services.uploads.sigv4 import Credentials
@@ -34,30 +33,32 @@ _logger = logging.getLogger("postern.uploads")
 def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | None = None) -> Flask:
     """Return the service; `fetch_keys` gives the public keys, which are else asked of auth."""
     config = config or Config.from_environment()
-    storage = open_storage(config)
-    variants = VariantCache(config.data_dir / "variants", config.variants_size)
-    resumer = Resumer(storage, Partials(config.data_dir / "tus"), config.quota)
+    keeper = open_keeper(config)
     app = create_service(
         "uploads",
         config,
         [uploads.blp, resumable.blp, files.blp],
-        checks={"database": check_database(database), "storage": storage.check},
+        checks={"database": check_database(database), "storage": keeper.storage.check},
         feed=feed,
         fetch_keys=fetch_keys,
     )
-    app.register_blueprint(table_blueprint("uploads", keeping.ids_after))
+    app.register_blueprint(table_blueprint("uploads", ids_after))
     app.extensions |= {
-        "postern.storage": storage,
-        "postern.variants": variants,
-        "postern.resumer": resumer,
+        "postern.keeper": keeper,
         "postern.places": BoundedSemaphore(max(config.threads * 3 // 4, 1)),
         "postern.signer": Signer(config.internal_token),
     }
     app.register_error_handler(StorageDown, _storage_is_down)
     db.init_app(app, database, config.database_url, MIGRATIONS)
-    run_in_background(app, OwnerReader(config, storage, variants, resumer.partials))
-    run_in_background(app, Sweeper(storage, variants, resumer))
+    run_in_background(app, OwnerReader(config, keeper))
+    run_in_background(app, Sweeper(keeper))
     return app
+
+
+def open_keeper(config: Config) -> Keeper:
+    """Return what keeps the uploads."""
+    variants = VariantCache(config.data_dir / "variants", config.variants_size)
+    return Keeper(open_storage(config), variants, Partials(config.data_dir / "tus"), config.quota)
 
 
 def open_storage(config: Config) -> Storage:

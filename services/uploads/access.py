@@ -6,23 +6,17 @@ from typing import cast
 from flask import current_app
 
 from services.uploads.config import Config
+from services.uploads.keeping import Keeper
 from services.uploads.models import Query, Upload, Usage
-from services.uploads.resuming import Resumer
 from services.uploads.signing import Link, Signer
-from services.uploads.storage import Storage
-from services.uploads.variants import VariantCache
 from shared.auth import current_user
 from shared.db import get_or_404
 from shared.ids import is_id
 from shared.problems import Problem
 
 
-def current_storage() -> Storage:
-    return cast(Storage, current_app.extensions["postern.storage"])
-
-
-def current_variants() -> VariantCache:
-    return cast(VariantCache, current_app.extensions["postern.variants"])
+def current_keeper() -> Keeper:
+    return cast(Keeper, current_app.extensions["postern.keeper"])
 
 
 def current_places() -> BoundedSemaphore:
@@ -32,10 +26,6 @@ def current_places() -> BoundedSemaphore:
 
 def current_signer() -> Signer:
     return cast(Signer, current_app.extensions["postern.signer"])
-
-
-def current_resumer() -> Resumer:
-    return cast(Resumer, current_app.extensions["postern.resumer"])
 
 
 def current_config() -> Config:

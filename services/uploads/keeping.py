@@ -7,6 +7,7 @@ which `sweeping` removes.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import peewee
@@ -14,6 +15,7 @@ import peewee
 from services.uploads import decoding, pdf
 from services.uploads.inspection import PDF
 from services.uploads.models import Upload, Usage, database, feed
+from services.uploads.partials import Partials
 from services.uploads.receiving import Received
 from services.uploads.storage import Storage
 from services.uploads.variants import VariantCache
@@ -51,54 +53,67 @@ def prepare(user_id: str, received: Received) -> Upload:
     return upload
 
 
-@contextmanager
-def stored(storage: Storage, draft: BinaryIO, upload: Upload) -> Iterator[None]:
-    """Keep the bytes while the block records their upload, and for good only if it did."""
-    try:
-        storage.save(draft, upload.key, upload.sha256)
-        yield
-    finally:
-        _drop_unless_recorded(storage, upload)
+@dataclass(frozen=True)
+class Keeper:
+    """What belongs together to keep uploads; `quota` is how many bytes those of one user may have."""
 
+    storage: Storage
+    variants: VariantCache
+    partials: Partials
+    quota: int
 
-def _drop_unless_recorded(storage: Storage, upload: Upload) -> None:
-    """Ask the database rather than the exception: a commit that failed to answer may have happened."""
-    try:
-        if not Upload.known([upload.key]):
-            storage.delete(upload.key)
-    except (peewee.PeeweeException, OSError) as error:
-        _logger.warning("bytes may be left for the sweeper: %s", type(error).__name__)
+    @contextmanager
+    def stored(self, draft: BinaryIO, upload: Upload) -> Iterator[None]:
+        """Keep the bytes while the block records their upload, and for good only if it did."""
+        try:
+            self.storage.save(draft, upload.key, upload.sha256)
+            yield
+        finally:
+            self._drop_unless_recorded(upload)
 
+    def _drop_unless_recorded(self, upload: Upload) -> None:
+        """Ask the database rather than the exception: a commit that failed to answer may have happened."""
+        try:
+            if not Upload.known([upload.key]):
+                self.storage.delete(upload.key)
+        except (peewee.PeeweeException, OSError) as error:
+            _logger.warning("bytes may be left for the sweeper: %s", type(error).__name__)
 
-def record(upload: Upload, quota: int) -> None:
-    """Write the row and the fact and count the bytes; raise QUOTA_EXCEEDED."""
-    with database.atomic():
-        count(upload.user_id, upload.size, quota)
-        upload.add()
-        feed.publish("upload.created", upload.id, _fact(upload))
+    def record(self, upload: Upload) -> None:
+        """Write the row and the fact and count the bytes; raise QUOTA_EXCEEDED."""
+        with database.atomic():
+            self.count(upload.user_id, upload.size)
+            upload.add()
+            feed.publish("upload.created", upload.id, _fact(upload))
 
+    def replace(self, upload: Upload, new: Upload) -> None:
+        """Give a locked upload other bytes, inside a transaction; raise QUOTA_EXCEEDED.
 
-def replace(upload: Upload, new: Upload, quota: int) -> None:
-    """Give a locked upload other bytes, inside a transaction; raise QUOTA_EXCEEDED.
+        The old ones go after the commit.
+        """
+        self.count(upload.user_id, new.size - upload.size)
+        values = {name: getattr(new, name) for name in _OF_THE_BYTES}
+        change(upload, private=new.private, modified_at=clock.now(), **values)
 
-    The old ones go after the commit.
-    """
-    count(upload.user_id, new.size - upload.size, quota)
-    values = {name: getattr(new, name) for name in _OF_THE_BYTES}
-    change(upload, private=new.private, modified_at=clock.now(), **values)
+    def count(self, user_id: str, size: int) -> None:
+        """Count so many bytes more, or fewer, for a user, inside a transaction.
 
+        Raises QUOTA_EXCEEDED, and TOKEN_REVOKED where the user was deleted while the bytes came in.
+        """
+        if size <= 0:
+            Usage.remove(user_id, -size)
+        elif not Usage.add(user_id, size, self.quota):
+            if Usage.is_gone(user_id):
+                raise Problem("TOKEN_REVOKED")
+            raise Problem("QUOTA_EXCEEDED", f"Your uploads may have {self.quota} bytes together.", maxSize=self.quota)
 
-def count(user_id: str, size: int, quota: int) -> None:
-    """Count so many bytes more, or fewer, for a user, inside a transaction.
-
-    Raises QUOTA_EXCEEDED, and TOKEN_REVOKED where the user was deleted while the bytes came in.
-    """
-    if size <= 0:
-        Usage.remove(user_id, -size)
-    elif not Usage.add(user_id, size, quota):
-        if Usage.is_gone(user_id):
-            raise Problem("TOKEN_REVOKED")
-        raise Problem("QUOTA_EXCEEDED", f"Your uploads may have {quota} bytes together.", maxSize=quota)
+    def drop_bytes(self, key: str) -> None:
+        """Remove the bytes that no upload has any more, and what was made of them; the sweeper tries again."""
+        try:
+            self.storage.delete(key)
+            self.variants.discard(key)
+        except OSError as error:
+            _logger.warning("bytes are left for the sweeper: %s", error)
 
 
 def change(upload: Upload, **values: Any) -> None:
@@ -116,15 +131,6 @@ def erase(upload: Upload) -> bool:
     Usage.remove(upload.user_id, upload.size)
     feed.publish("upload.deleted", upload.id, _fact(upload))
     return True
-
-
-def drop_bytes(storage: Storage, variants: VariantCache, key: str) -> None:
-    """Remove the bytes that no upload has any more, and what was made of them; what fails is left for the sweeper."""
-    try:
-        storage.delete(key)
-        variants.discard(key)
-    except OSError as error:
-        _logger.warning("bytes are left for the sweeper: %s", error)
 
 
 def _fact(upload: Upload) -> dict[str, Any]:

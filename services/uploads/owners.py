@@ -2,26 +2,21 @@
 
 from typing import Any
 
-from services.uploads import keeping
 from services.uploads.config import Config
+from services.uploads.keeping import Keeper, erase
 from services.uploads.models import FeedPosition, Resumable, Upload, Usage, database
-from services.uploads.partials import Partials
-from services.uploads.storage import Storage
-from services.uploads.variants import VariantCache
 from shared.readers import DatabaseReader
 
 
 class OwnerReader(DatabaseReader):
     """Follow auth's feed: a deleted user's rows go in the transaction that keeps the position, the bytes after it."""
 
-    def __init__(self, config: Config, storage: Storage, variants: VariantCache, partials: Partials) -> None:
+    def __init__(self, config: Config, keeper: Keeper) -> None:
         handlers = {"user.deleted": self._delete_all}
         super().__init__(
             "auth", config.auth_url, config.internal_token, handlers, database=database, position=FeedPosition
         )
-        self._storage = storage
-        self._variants = variants
-        self._partials = partials
+        self._keeper = keeper
         self._keys: list[str] = []
         self._ids: list[str] = []
 
@@ -45,14 +40,14 @@ class OwnerReader(DatabaseReader):
 
     def _drop_bytes(self) -> None:
         for key in self._keys:
-            keeping.drop_bytes(self._storage, self._variants, key)
+            self._keeper.drop_bytes(key)
         for upload_id in self._ids:
-            self._partials.discard(upload_id)
+            self._keeper.partials.discard(upload_id)
 
     def _delete_all(self, event: dict[str, Any]) -> None:
         Usage.lock(event["subject"])
         for upload in Upload.of(event["subject"]):
-            if keeping.erase(upload):
+            if erase(upload):
                 self._keys.append(upload.key)
         begun = Resumable.user_id == event["subject"]
         self._ids += [row.id for row in Resumable.select().where(begun)]

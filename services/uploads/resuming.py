@@ -6,30 +6,27 @@ from dataclasses import dataclass
 
 from services.uploads import keeping, tus
 from services.uploads.inspection import kind_of
+from services.uploads.keeping import Keeper
 from services.uploads.models import Resumable, Upload, Usage, database
-from services.uploads.partials import Partials
 from services.uploads.receiving import Incoming
-from services.uploads.storage import Storage
 from shared.problems import Problem
 
 
 @dataclass(frozen=True)
 class Resumer:
-    """What belongs together to continue an upload; `quota` in bytes."""
+    """Continues uploads with what keeps them."""
 
-    storage: Storage
-    partials: Partials
-    quota: int
+    keeper: Keeper
 
     def begin(self, row: Resumable) -> None:
         """Write the row and count the bytes that are to come; raise QUOTA_EXCEEDED."""
         with database.atomic():
-            keeping.count(row.user_id, row.length, self.quota)
+            self.keeper.count(row.user_id, row.length)
             row.save(force_insert=True)
 
     def offset(self, row: Resumable) -> int:
         """Return how many bytes are there, all of them only when the upload has been completed."""
-        return row.length if row.done else self.partials.size(row.id)
+        return row.length if row.done else self.keeper.partials.size(row.id)
 
     def add(self, row: Resumable, offset: int, blocks: Iterable[bytes]) -> int:
         """Add the blocks, which end at the end of the file at the latest, and return where they end.
@@ -45,13 +42,13 @@ class Resumer:
             if offset + len(block) == row.length:
                 last = block
             else:
-                offset = self.partials.append(row.id, offset, block)
+                offset = self.keeper.partials.append(row.id, offset, block)
         if last:
             with self._given_up_when_refused(row):
                 self._complete(row, last)
             return row.length
         if offset > start:
-            self.partials.sync(row.id)
+            self.keeper.partials.sync(row.id)
             self._check_wanted(row)
         return offset
 
@@ -66,25 +63,25 @@ class Resumer:
     def _check_wanted(self, row: Resumable) -> None:
         """Keep no bytes of an upload that was given up meanwhile: raise NOT_FOUND."""
         if not Resumable.known([row.id]):
-            self.partials.discard(row.id)
+            self.keeper.partials.discard(row.id)
             raise Problem("NOT_FOUND")
 
     def _complete(self, row: Resumable, last: bytes) -> None:
         """Make an upload with the same id of it."""
         about, start = tus.metadata(row.metadata), row.length - len(last)
-        if self.partials.size(row.id) < start:
+        if self.keeper.partials.size(row.id) < start:
             raise _gone()
-        with self.storage.draft() as draft:
+        with self.keeper.storage.draft() as draft:
             file = Incoming(draft, "body")
-            for block in self.partials.blocks(row.id, start):
+            for block in self.keeper.partials.blocks(row.id, start):
                 file.write(block)
             file.write(last)
             received = file.end(about["filename"], about["private"])
             upload = keeping.prepare(row.user_id, received)
             upload.id, upload.name = row.id, f"{row.id}.{received.kind.extension}"
-            with keeping.stored(self.storage, draft, upload):
+            with self.keeper.stored(draft, upload):
                 self._record(row, upload)
-        self.partials.discard(row.id)
+        self.keeper.partials.discard(row.id)
 
     def _record(self, row: Resumable, upload: Upload) -> None:
         with database.atomic():
@@ -92,7 +89,7 @@ class Resumer:
             if not Resumable.complete(row.id):
                 raise _gone()
             Usage.remove(row.user_id, row.length)
-            keeping.record(upload, self.quota)
+            self.keeper.record(upload)
 
     @contextmanager
     def _given_up_when_refused(self, row: Resumable) -> Iterator[None]:
@@ -110,7 +107,7 @@ class Resumer:
             Usage.lock(row.user_id)
             if Resumable.remove(row.id):
                 Usage.remove(row.user_id, row.length)
-        self.partials.discard(row.id)
+        self.keeper.partials.discard(row.id)
 
 
 def _gone() -> Problem:

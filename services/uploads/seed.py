@@ -6,12 +6,12 @@ from io import BytesIO
 
 from PIL import Image
 
-from services.uploads import MIGRATIONS, keeping, open_storage
+from services.uploads import MIGRATIONS, open_keeper
 from services.uploads.config import Config
 from services.uploads.inspection import PNG
+from services.uploads.keeping import Keeper, prepare
 from services.uploads.models import Upload, database
 from services.uploads.receiving import Received
-from services.uploads.storage import Storage
 from shared import db
 
 SIZE = (320, 200)
@@ -26,32 +26,32 @@ def seed(config: Config, owners: list[str], images: int, progress: Progress) -> 
     """
     database.initialize(db.connect(config.database_url))
     db.migrate(database.obj, MIGRATIONS)
-    storage = open_storage(config)
+    keeper = open_keeper(config)
     ids = []
     with database.connection_context():
         for number in range(images if owners else 0):
-            ids.append(_ensure(storage, owners[number % len(owners)], number, config.quota))
+            ids.append(_ensure(keeper, owners[number % len(owners)], number))
             progress(number + 1, images)
     return ids
 
 
-def _ensure(storage: Storage, owner: str, number: int, quota: int) -> str:
+def _ensure(keeper: Keeper, owner: str, number: int) -> str:
     name = f"demo/pattern-{number:04}.png"
     upload: Upload | None = Upload.named(owner, name).first()
     if upload is None:
-        upload = _add(storage, owner, name, _pattern(number), quota)
+        upload = _add(keeper, owner, name, _pattern(number))
     return str(upload.id)
 
 
-def _add(storage: Storage, owner: str, name: str, data: bytes, quota: int) -> Upload:
-    with storage.draft() as draft:
+def _add(keeper: Keeper, owner: str, name: str, data: bytes) -> Upload:
+    with keeper.storage.draft() as draft:
         draft.write(data)
         filename, digest = name.split("/")[-1], hashlib.sha256(data).hexdigest()
         received = Received(PNG, len(data), digest, filename, private=False, draft=draft)
-        upload = keeping.prepare(owner, received)
+        upload = prepare(owner, received)
         upload.name = name
-        with keeping.stored(storage, draft, upload):
-            keeping.record(upload, quota)
+        with keeper.stored(draft, upload):
+            keeper.record(upload)
     return upload
 
 

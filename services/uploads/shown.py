@@ -36,7 +36,7 @@ class Original:
 
     def open(self, start: int, stop: int) -> Blocks:
         """Return the bytes from start to before stop; raise FileNotFoundError."""
-        return access.current_storage().open(self._key, start, stop)
+        return access.current_keeper().storage.open(self._key, start, stop)
 
     def close(self) -> None:
         pass
@@ -89,18 +89,16 @@ def content_of(upload: Upload, variant: Variant | None) -> Content:
 
 
 def _made(upload: Upload, variant: Variant) -> Content:
-    cache = access.current_variants()
-    made = []
+    keeper, made = access.current_keeper(), []
 
     def make() -> bytes:
         made.append(True)
-        storage = access.current_storage()
-        with storage.draft() as draft:
-            with closing(storage.open(upload.key, 0, upload.size)) as blocks:
+        with keeper.storage.draft() as draft:
+            with closing(keeper.storage.open(upload.key, 0, upload.size)) as blocks:
                 draft.writelines(blocks)
             return decoding.scaled(draft, upload.kind, variant)
 
-    kept = cache.get(upload.key, variant.name, make)
+    kept = keeper.variants.get(upload.key, variant.name, make)
     if made and not Upload.known([upload.key]):  # deleted meanwhile
-        cache.discard(upload.key)
+        keeper.variants.discard(upload.key)
     return kept

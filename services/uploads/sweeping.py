@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
+from services.uploads.keeping import Keeper
 from services.uploads.models import Resumable, Upload, Usage, database
 from services.uploads.resuming import Resumer
 from services.uploads.storage import Storage
@@ -36,14 +37,14 @@ def sweep(storage: Storage, before: datetime) -> int:
     return removed
 
 
-def sweep_partials(resumer: Resumer, now: datetime) -> None:
+def sweep_partials(keeper: Keeper, now: datetime) -> None:
     """Remove uploads that were not completed in time, and parts of files that no upload knows."""
     for row in Resumable.expired(now):
-        resumer.drop(row)
+        Resumer(keeper).drop(row)
     Resumable.delete().where(Resumable.done, Resumable.expires_at <= now).execute()
-    for ids in _batches(stored.key for stored in resumer.partials.list() if stored.modified < now - GRACE):
+    for ids in _batches(stored.key for stored in keeper.partials.list() if stored.modified < now - GRACE):
         for upload_id in set(ids) - Resumable.known(ids):
-            resumer.partials.discard(upload_id)
+            keeper.partials.discard(upload_id)
 
 
 def sweep_variants(variants: VariantCache) -> None:
@@ -62,10 +63,8 @@ def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
 class Sweeper:
     """Sweep at the start and every hour, in a thread of its own."""
 
-    def __init__(self, storage: Storage, variants: VariantCache, resumer: Resumer) -> None:
-        self._resumer = resumer
-        self._storage = storage
-        self._variants = variants
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -79,9 +78,9 @@ class Sweeper:
             try:
                 with database.connection_context():
                     Usage.forget(clock.now() - AFTERLIFE)
-                    sweep_partials(self._resumer, clock.now())
-                    sweep_variants(self._variants)
-                    if removed := sweep(self._storage, clock.now() - GRACE):
+                    sweep_partials(self._keeper, clock.now())
+                    sweep_variants(self._keeper.variants)
+                    if removed := sweep(self._keeper.storage, clock.now() - GRACE):
                         _logger.info("removed %d files that no upload knows", removed)
             except Exception as error:
                 _logger.error("the storage cannot be swept: %s", error, exc_info=error)

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from services.uploads import MIGRATIONS, create_app
 from services.uploads.config import Config
+from services.uploads.keeping import Keeper
 from services.uploads.models import Resumable, Upload, Usage, database
 from shared.tokens import Jwks
 from tests.conftest import MakeToken
@@ -84,6 +85,11 @@ def app(config: Config, jwks: Jwks) -> Iterator[Flask]:
     assert used == counted
     assert not drafts(config)
     assert {path.name for path in (config.data_dir / "tus").iterdir()} <= begun
+
+
+@pytest.fixture
+def keeper(app: Flask) -> Keeper:
+    return cast(Keeper, app.extensions["postern.keeper"])
 
 
 def used_bytes() -> dict[str, int]:

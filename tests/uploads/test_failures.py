@@ -4,16 +4,17 @@ import errno
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import RawIOBase
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import peewee
 import pytest
 from flask import Flask
 
-from services.uploads import keeping
 from services.uploads.config import Config
 from services.uploads.inspection import MAX_PDF
+from services.uploads.keeping import Keeper
 from services.uploads.models import Upload, feed, idempotency
 from services.uploads.storage import Storage
 from tests.helpers import assert_problem
@@ -63,16 +64,15 @@ class FullFile:
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
 @pytest.mark.parametrize("step", ["draft", "write", "save"])
-def test_a_full_storage_is_told(app: Flask, send: Send, ann: Headers, step: str, key: Headers) -> None:
-    usual = app.extensions["postern.storage"]
-    app.extensions["postern.storage"] = FullStorage(usual, step)
+def test_a_full_storage_is_told(app: Flask, keeper: Keeper, send: Send, ann: Headers, step: str, key: Headers) -> None:
+    app.extensions["postern.keeper"] = replace(keeper, storage=cast(Storage, FullStorage(keeper.storage, step)))
     assert_problem(send(headers=ann | key), 507, "STORAGE_FULL")
-    app.extensions["postern.storage"] = usual
+    app.extensions["postern.keeper"] = keeper
     assert send(headers=ann | key).status_code == 201
 
 
-def test_bytes_that_were_kept_but_not_surely_are_removed(app: Flask, send: Send) -> None:
-    app.extensions["postern.storage"] = FullStorage(app.extensions["postern.storage"], "sync")
+def test_bytes_that_were_kept_but_not_surely_are_removed(app: Flask, keeper: Keeper, send: Send) -> None:
+    app.extensions["postern.keeper"] = replace(keeper, storage=cast(Storage, FullStorage(keeper.storage, "sync")))
     assert_problem(send(), 507, "STORAGE_FULL")
 
 
@@ -111,19 +111,19 @@ def test_a_commit_that_fails_leaves_no_byte(send: Send, ann: Headers, monkeypatc
 def test_a_commit_without_an_answer_keeps_what_was_committed(
     send: Send, monkeypatch: pytest.MonkeyPatch, config: Config
 ) -> None:
-    record = keeping.record
+    record = Keeper.record
 
     def commit_and_fail(*args: Any) -> None:
         record(*args)
         raise peewee.OperationalError("connection lost")
 
-    monkeypatch.setattr(keeping, "record", commit_and_fail)
+    monkeypatch.setattr(Keeper, "record", commit_and_fail)
     assert_problem(send(), 503, "SERVICE_UNAVAILABLE")
     assert len(kept_files(config)) == Upload.select().count() == 1
 
 
 def test_bytes_that_cannot_be_deleted_are_left_for_the_sweeper(
-    app: Flask,
+    keeper: Keeper,
     client: Client,
     send: Send,
     ann: Headers,
@@ -134,12 +134,12 @@ def test_bytes_that_cannot_be_deleted_are_left_for_the_sweeper(
         raise OSError(errno.EIO, "Input/output error")
 
     path = send().headers["Location"]
-    monkeypatch.setattr(app.extensions["postern.storage"], "delete", fail)
+    monkeypatch.setattr(keeper.storage, "delete", fail)
     assert client.delete(path, headers=ann).status_code == 204
     assert_problem(client.get(path, headers=ann), 404, "NOT_FOUND")
     monkeypatch.undo()
     for key in kept_files(config):
-        app.extensions["postern.storage"].delete(key)
+        keeper.storage.delete(key)
 
 
 class Endless(RawIOBase):

@@ -12,6 +12,7 @@ from flask import Flask
 
 from services.uploads import sweeping
 from services.uploads.config import Config
+from services.uploads.keeping import Keeper
 from services.uploads.models import Fact, FeedPosition, Upload
 from services.uploads.owners import OwnerReader
 from services.uploads.storage import Storage
@@ -32,9 +33,8 @@ def storage_setting(any_storage: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def storage(app: Flask) -> Storage:
-    storage: Storage = app.extensions["postern.storage"]
-    return storage
+def storage(keeper: Keeper) -> Storage:
+    return keeper.storage
 
 
 def orphan(storage: Storage) -> str:
@@ -108,12 +108,12 @@ def test_what_is_not_ours_is_left_alone(upload: UploadFile, storage: Storage, co
 
 
 def test_the_service_sweeps_when_it_starts(
-    app: Flask, upload: UploadFile, storage: Storage, config: Config, monkeypatch: pytest.MonkeyPatch
+    keeper: Keeper, upload: UploadFile, storage: Storage, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload()
     key = orphan(storage)
     monkeypatch.setattr(sweeping, "GRACE", timedelta(minutes=-1))
-    sweeper = Sweeper(storage, app.extensions["postern.variants"], app.extensions["postern.resumer"])
+    sweeper = Sweeper(keeper)
     sweeper.start()
     until = clock.now() + timedelta(seconds=10)
     while key in kept_files(config):
@@ -122,9 +122,8 @@ def test_the_service_sweeps_when_it_starts(
 
 
 @pytest.fixture
-def reader(app: Flask, config: Config) -> OwnerReader:
-    parts = app.extensions["postern.resumer"].partials
-    reader = OwnerReader(config, app.extensions["postern.storage"], app.extensions["postern.variants"], parts)
+def reader(keeper: Keeper, config: Config) -> OwnerReader:
+    reader = OwnerReader(config, keeper)
     reader.last_event_id = None
     return reader
 
@@ -157,7 +156,7 @@ def test_a_deletion_that_fails_is_not_half_done(
 
 
 def test_files_of_users_whom_auth_does_not_know_go_when_the_feed_has_forgotten(
-    app: Flask, config: Config, upload: UploadFile, as_user: AsUser
+    keeper: Keeper, config: Config, upload: UploadFile, as_user: AsUser
 ) -> None:
     """A feed that does not reach back to where the reader was may have told of their deletion."""
     ann, bob = (f"{first_id(TOLD)[:-1]}{digit}" for digit in "12")
@@ -166,11 +165,8 @@ def test_files_of_users_whom_auth_does_not_know_go_when_the_feed_has_forgotten(
     feed.tables["/internal/users"] = [{"id": bob, "name": "Bob", "avatar": None}]
     feed.tell("user.deleted", ann)
     feed.forget()
-    resumer = app.extensions["postern.resumer"]
     with feed.served():
-        reader = OwnerReader(
-            replace(config, auth_url=feed.url), resumer.storage, app.extensions["postern.variants"], resumer.partials
-        )
+        reader = OwnerReader(replace(config, auth_url=feed.url), keeper)
         while reader.read_batch():
             pass
     assert {row.id for row in Upload.select()} == {stays["id"], young["id"]}

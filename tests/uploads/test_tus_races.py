@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.uploads import keeping
 from services.uploads.config import Config
+from services.uploads.keeping import Keeper
 from services.uploads.models import Resumable, Upload, Usage
 from services.uploads.owners import OwnerReader
 from services.uploads.resuming import Resumer
@@ -39,9 +39,8 @@ def tus(client: Client, ann: Headers) -> Tus:
 
 
 @pytest.fixture
-def resumer(app: Flask) -> Resumer:
-    resumer: Resumer = app.extensions["postern.resumer"]
-    return resumer
+def resumer(keeper: Keeper) -> Resumer:
+    return Resumer(keeper)
 
 
 def row_id(url: str) -> str:
@@ -149,17 +148,17 @@ def test_a_crash_before_the_commit_leaves_an_upload_to_go_on_with(
 ) -> None:
     url = tus.begin(len(LONG))
     with monkeypatch.context() as patched:
-        patched.setattr(keeping, "record", lambda *_: 1 / 0)
+        patched.setattr(Keeper, "record", lambda *_: 1 / 0)
         assert_problem(tus.patch(url, 0, LONG), 500, "INTERNAL_ERROR")
     assert tus.offset(url) == 3 * BLOCK
     assert not kept_files(config)
     assert tus.patch(url, 3 * BLOCK, LONG[3 * BLOCK :]).status_code == 204
 
 
-def test_parts_that_are_lost_are_sent_again(tus: Tus, resumer: Resumer) -> None:
+def test_parts_that_are_lost_are_sent_again(tus: Tus, keeper: Keeper) -> None:
     url = tus.begin(len(LONG))
     tus.patch(url, 0, LONG[:BLOCK])
-    resumer.partials.discard(row_id(url))
+    keeper.partials.discard(row_id(url))
     assert_problem(tus.patch(url, BLOCK, LONG[BLOCK:]), 409, "CONFLICT")
     assert tus.offset(url) == 0
     assert tus.patch(url, 0, LONG).status_code == 204
@@ -179,20 +178,20 @@ def test_the_quota_holds_for_uploads_begun_at_the_same_time(app: Flask, tus: Tus
     assert sorted(answer.status_code for answer in answers) == [201, 201, 413, 413, 413, 413]
 
 
-def test_the_sweeper_removes_what_was_not_completed_in_time(tus: Tus, resumer: Resumer, config: Config) -> None:
+def test_the_sweeper_removes_what_was_not_completed_in_time(tus: Tus, keeper: Keeper, config: Config) -> None:
     done = tus.post(len(LONG), LONG).headers["Location"]
     begun = tus.begin(len(LONG))
     tus.patch(begun, 0, LONG[:BLOCK])
-    sweep_partials(resumer, clock.now() + timedelta(hours=23))
+    sweep_partials(keeper, clock.now() + timedelta(hours=23))
     assert tus.offset(begun) == BLOCK
-    sweep_partials(resumer, clock.now() + timedelta(hours=25))
+    sweep_partials(keeper, clock.now() + timedelta(hours=25))
     assert not Resumable.select().exists()
     assert not parts(config)
     assert Upload.get().id == row_id(done)
     assert Usage.get().bytes == len(LONG)
 
 
-def test_the_sweeper_removes_parts_that_no_upload_knows(tus: Tus, resumer: Resumer, config: Config) -> None:
+def test_the_sweeper_removes_parts_that_no_upload_knows(tus: Tus, keeper: Keeper, config: Config) -> None:
     begun = tus.begin(len(LONG))
     tus.patch(begun, 0, LONG[:BLOCK])
     orphan, foreign = config.data_dir / "tus" / new_id(), config.data_dir / "tus" / "notes"
@@ -201,7 +200,7 @@ def test_the_sweeper_removes_parts_that_no_upload_knows(tus: Tus, resumer: Resum
         os.utime(path, (1, 1))
     young = config.data_dir / "tus" / new_id()
     young.touch()
-    sweep_partials(resumer, clock.now())
+    sweep_partials(keeper, clock.now())
     assert set(parts(config)) == {row_id(begun), "notes", young.name}
     foreign.unlink()
     young.unlink()

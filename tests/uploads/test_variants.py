@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 
 from services.uploads import decoding, variants
 from services.uploads.config import Config
+from services.uploads.keeping import Keeper
 from services.uploads.models import Upload
 from services.uploads.owners import OwnerReader
 from services.uploads.sweeping import sweep_variants
@@ -243,13 +244,12 @@ def test_a_variant_of_a_private_image_is_private(client: Client, upload: UploadF
 
 @pytest.mark.parametrize("how", ["DELETE id", "DELETE path", "PUT", "user"])
 def test_variants_go_with_their_original(
-    app: Flask, client: Client, image: dict[str, Any], ann: Headers, config: Config, how: str
+    keeper: Keeper, client: Client, image: dict[str, Any], ann: Headers, config: Config, how: str
 ) -> None:
     client.get(f"{image['path']}?w=5")
     assert kept(config) == ["5x4.png"]
     if how == "user":
-        parts = app.extensions["postern.resumer"].partials
-        reader = OwnerReader(config, app.extensions["postern.storage"], app.extensions["postern.variants"], parts)
+        reader = OwnerReader(config, keeper)
         reader._apply([{"id": "0-1", "type": "user.deleted", "subject": image["userId"], "data": {}}])
     elif how == "PUT":
         client.put(image["path"], data=samples.png(300, 300), headers=ann)
@@ -276,9 +276,9 @@ def test_a_variant_made_while_its_original_goes_is_not_kept(
     assert not kept(config)
 
 
-def test_what_a_crash_left_is_swept(app: Flask, client: Client, image: dict[str, Any], config: Config) -> None:
+def test_what_a_crash_left_is_swept(keeper: Keeper, client: Client, image: dict[str, Any], config: Config) -> None:
     client.get(f"{image['path']}?w=5")
-    variants: VariantCache = app.extensions["postern.variants"]
+    variants = keeper.variants
     for key in (f"{new_id()}/{new_id()}.png", f"{image['userId']}/{new_id()}.png"):
         variants.get(key, "9x9.png", lambda: b"x").close()
     sweep_variants(variants)

@@ -75,7 +75,7 @@ def create(args: dict[str, Any], user_id: str, path: str) -> Response:
 
 
 def _record(upload: Upload) -> Response:
-    keeping.record(upload, access.current_config().quota)
+    access.current_keeper().record(upload)
     return tagged(upload.version, described(upload), 201, {"Location": upload.path})
 
 
@@ -97,8 +97,8 @@ def replace(args: dict[str, Any], user_id: str, path: str) -> Response:
                 return _record(upload)
             replaced = current.key
             upload.private = args.get("private", current.private)
-            keeping.replace(current, upload, access.current_config().quota)
-        keeping.drop_bytes(access.current_storage(), access.current_variants(), replaced)
+            access.current_keeper().replace(current, upload)
+        access.current_keeper().drop_bytes(replaced)
     return tagged(current.version, described(current), 200, {"Content-Location": f"/api/uploads/{current.id}"})
 
 
@@ -112,7 +112,7 @@ def delete(user_id: str, path: str) -> Response:
         upload = access.locked(Upload.named(user_id, normal(path)))
         require_match(upload.version, {}, {}, lambda: described(upload))
         keeping.erase(upload)
-    keeping.drop_bytes(access.current_storage(), access.current_variants(), upload.key)
+    access.current_keeper().drop_bytes(upload.key)
     return no_content()
 
 
@@ -144,12 +144,12 @@ def _current(user_id: str, name: str) -> Upload | None:
 @contextmanager
 def _received(name: str, private: bool) -> Iterator[tuple[Upload, Received]]:
     """Take the body and keep its bytes while the block records them."""
-    storage = access.current_storage()
-    with full_disk_is_told(), storage.draft() as draft:
+    keeper = access.current_keeper()
+    with full_disk_is_told(), keeper.storage.draft() as draft:
         received = receive_raw(draft, name.split("/")[-1], private)
         upload = keeping.prepare(require_user().user_id, received)
         upload.name = name
-        with keeping.stored(storage, draft, upload):
+        with keeper.stored(draft, upload):
             yield upload, received
 
 

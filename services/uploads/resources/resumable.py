@@ -12,6 +12,7 @@ from werkzeug.http import http_date
 from services.uploads import access, keeping, tus
 from services.uploads.models import Resumable, Upload, Usage, database, idempotency
 from services.uploads.receiving import BLOCK, blocks
+from services.uploads.resuming import Resumer
 from services.uploads.storage import full_disk_is_told
 from shared import clock
 from shared.api import Blueprint, no_content
@@ -79,7 +80,7 @@ def create() -> Response:
 
 
 def _begin(row: Resumable) -> Response:
-    access.current_resumer().begin(row)
+    _resumer().begin(row)
     return Response(status=201, headers={"Location": f"/api/uploads/tus/{row.id}"})
 
 
@@ -87,9 +88,9 @@ def _add_first(row: Resumable, body: BinaryIO) -> None:
     """Add what came with the beginning; nobody has been told of the upload when that fails."""
     try:
         body.seek(0)
-        access.current_resumer().add(row, 0, _in_blocks(body))
+        _resumer().add(row, 0, _in_blocks(body))
     except Exception:
-        access.current_resumer().drop(row)
+        _resumer().drop(row)
         raise
 
 
@@ -113,7 +114,7 @@ def read(upload_id: str) -> Response:
 @blp.response(204)
 def send(upload_id: str) -> Response:
     """Send more of a file; the last byte makes an upload of it, or is refused as any other upload is."""
-    row, resumer = _own(upload_id), access.current_resumer()
+    row, resumer = _own(upload_id), _resumer()
     tus.check_type(request.mimetype)
     offset = tus.number(request.headers, "Upload-Offset")
     if offset != resumer.offset(row):
@@ -141,9 +142,13 @@ def delete(upload_id: str) -> Response:
         if upload:
             keeping.erase(upload)
     if upload:
-        keeping.drop_bytes(access.current_storage(), access.current_variants(), upload.key)
-    access.current_resumer().drop(row)
+        access.current_keeper().drop_bytes(upload.key)
+    _resumer().drop(row)
     return no_content()
+
+
+def _resumer() -> Resumer:
+    return Resumer(access.current_keeper())
 
 
 def _own(upload_id: str) -> Resumable:
@@ -154,7 +159,7 @@ def _own(upload_id: str) -> Resumable:
 
 
 def _state(row: Resumable) -> dict[str, str]:
-    offset = access.current_resumer().offset(row)
+    offset = _resumer().offset(row)
     return {"Upload-Offset": str(offset), "Upload-Expires": http_date(row.expires_at)}
 
 
@@ -163,7 +168,7 @@ def _whole_body(max_size: int) -> Iterator[BinaryIO]:
     """Give all of the request's body, once it has come and is what Upload-Checksum announces."""
     header = request.headers.get("Upload-Checksum")
     checksum = tus.Checksum(header) if header is not None else None
-    with access.current_storage().draft() as draft:
+    with access.current_keeper().storage.draft() as draft:
         for block in blocks(max_size):
             if checksum:
                 checksum.digest.update(block)

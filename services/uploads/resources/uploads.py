@@ -48,16 +48,16 @@ MANY = _form("files", {"type": "array", "items": FILE, "minItems": 1, "maxItems"
 @blp.response(201, UploadSchema)
 def create() -> Response:
     """Store an image or a PDF; the part `private` keeps it from everybody else."""
-    user, storage = require_user(), access.current_storage()
-    with full_disk_is_told(), storage.draft() as draft:
+    user, keeper = require_user(), access.current_keeper()
+    with full_disk_is_told(), keeper.storage.draft() as draft:
         received = receive(draft)  # before the transaction, which would lock out every other writer meanwhile
         upload = keeping.prepare(user.user_id, received)
-        with keeping.stored(storage, draft, upload):
+        with keeper.stored(draft, upload):
             return cast(Response, idempotency.run_once(lambda: _record(upload), received.fingerprint))
 
 
 def _record(upload: Upload) -> Response:
-    keeping.record(upload, access.current_config().quota)
+    access.current_keeper().record(upload)
     return tagged(upload.version, described(upload), 201, {"Location": f"/api/uploads/{upload.id}"})
 
 
@@ -67,12 +67,12 @@ def _record(upload: Upload) -> Response:
 @blp.response(201, UploadsSchema(many=True))
 def create_many() -> Response:
     """Store up to ten files, all or none; the part `private` is for all of them."""
-    user, storage = require_user(), access.current_storage()
+    user, keeper = require_user(), access.current_keeper()
     with full_disk_is_told(), ExitStack() as kept:
-        received = receive_many(lambda: kept.enter_context(storage.draft()))
+        received = receive_many(lambda: kept.enter_context(keeper.storage.draft()))
         uploads = [_prepare(user.user_id, number, file) for number, file in enumerate(received)]
         for file, upload in zip(received, uploads, strict=True):
-            kept.enter_context(keeping.stored(storage, file.draft, upload))
+            kept.enter_context(keeper.stored(file.draft, upload))
         fingerprint = b"\n\n".join(file.fingerprint for file in received)
         return cast(Response, idempotency.run_once(lambda: _record_all(uploads), fingerprint))
 
@@ -85,7 +85,7 @@ def _prepare(user_id: str, number: int, received: Received) -> Upload:
 def _record_all(uploads: list[Upload]) -> Response:
     with database.atomic():
         for upload in uploads:
-            keeping.record(upload, access.current_config().quota)
+            access.current_keeper().record(upload)
     return respond([described(upload) for upload in uploads], 201)
 
 
@@ -146,7 +146,7 @@ def delete(upload_id: str) -> Response:
         require_match(upload.version, {}, {}, lambda: described(upload))
         if not keeping.erase(upload):
             raise Problem("NOT_FOUND")
-    keeping.drop_bytes(access.current_storage(), access.current_variants(), upload.key)
+    access.current_keeper().drop_bytes(upload.key)
     return no_content()
 
 

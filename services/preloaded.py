@@ -4,12 +4,14 @@ import gc
 
 import shared.app
 import shared.csrf
+import shared.database_readers
 import shared.emails
 import shared.etag
 import shared.gunicorn
 import shared.idempotency
 import shared.mail
 import shared.mail_transport
+import shared.pagination
 import shared.workers.threads  # noqa: F401 (all of them: to import is the purpose)
 
 gc.collect()

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flask import Flask, request
 from flask_cors import CORS
 
-from shared import api, auth, db, document, errors, forms, health, logging, pagination
+from shared import api, auth, document, errors, forms, health, list_links, logging
 from shared.env import BaseConfig
-from shared.feed import Feed
 from shared.internal import InternalClient
 from shared.metrics_server import OFFSET, MetricsServer
 from shared.nearby import FileWaking
-from shared.readers import DatabaseReader, MemoryReader, Reader
+from shared.readers import MemoryReader, Reader
 from shared.request_id import with_request_id
 from shared.tokens import Jwks
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the gateway has no database: to load what speaks to one would take a quarter of its memory
+    from shared.db import Database
+    from shared.feed import Feed
     from shared.waking import Waking
 
 MAX_JSON = 1024 * 1024  # bytes of a JSON body
@@ -29,7 +30,7 @@ def create_service(
     blueprints: Sequence[api.Blueprint],
     *,
     checks: Mapping[str, health.Check] | None = None,
-    feed: Feed | None = None,
+    feed: "Feed | None" = None,
     fetch_keys: Callable[[], Jwks] | None = None,
     max_body: int = MAX_JSON,
     own_cors: bool = True,
@@ -63,7 +64,7 @@ def create_service(
         CORS(app, origins=list(config.cors_origins), supports_credentials=True, always_send=False)
     errors.init_app(app)
     forms.init_app(app)
-    pagination.init_app(app)
+    list_links.init_app(app)
     keys = InternalClient(config.auth_url)
     verifier = auth.init_app(app, config, fetch_keys or (lambda: keys.get_json(auth.JWKS_PATH)))
     reader = auth.RevocationReader(config.auth_url, config.internal_token, verifier.revocations)
@@ -114,7 +115,7 @@ class Background(Protocol):
 def run_in_background(app: Flask, task: Background) -> None:
     """Start the task in every process of the app, after the fork."""
     leader: MemoryReader = app.extensions["postern.revocation_reader"]
-    if isinstance(task, DatabaseReader) and task.source == leader.source:
+    if isinstance(task, Reader) and task is not leader and task.source == leader.source:
         leader.lead(task)
     elif isinstance(task, Reader):
         app.extensions["postern.waking"].wake(task)
@@ -122,6 +123,6 @@ def run_in_background(app: Flask, task: Background) -> None:
     app.extensions["postern.shutdown"].append(task.stop)
 
 
-def check_database(database: db.Database) -> health.Check:
+def check_database(database: "Database") -> health.Check:
     """Return a check that asks the database for one row."""
     return lambda: database.execute_sql("SELECT 1").fetchone()

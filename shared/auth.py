@@ -11,7 +11,7 @@ from shared import clock, forms
 from shared.credentials import identify
 from shared.csrf import Csrf
 from shared.env import BaseConfig
-from shared.feed import BATCH
+from shared.internal import BATCH
 from shared.problems import Problem
 from shared.readers import PAUSE, RETRY, MemoryReader
 from shared.tokens import LIFETIME, Claims, Jwks, KeySet, Revocations, Verifier

@@ -12,7 +12,7 @@ import peewee
 from flask import Flask
 from playhouse.migrations import Runner
 
-from shared import clock, ids
+from shared import clock, database_errors, ids
 from shared.problems import Problem
 
 BUSY_TIMEOUT = 5000  # milliseconds that a SQLite writer waits for another
@@ -98,6 +98,7 @@ def init_app(app: Flask, proxy: Database, url: str, migrations: Path) -> None:
     proxy.initialize(database)
     migrate(database, migrations)
     app.extensions["postern.database"] = proxy
+    database_errors.init_app(app)
     app.teardown_appcontext(lambda _error: drop_broken(database))
     if is_postgres(database):
         app.before_request(lambda: _drop_hung_up(database))

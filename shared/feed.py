@@ -17,11 +17,10 @@ from flask import Blueprint, Response, request
 from shared import clock
 from shared.background import Repeated
 from shared.db import Database, TimestampField, execute, is_postgres
-from shared.internal import require_internal
+from shared.internal import BATCH, require_internal
 from shared.problems import Problem
 
 CONTENT_TYPE = "application/cloudevents-batch+json"
-BATCH = 500
 KEPT = timedelta(days=30)
 PRUNED = "feed.pruned"  # the type of the oldest fact, once there have been older ones
 PRUNING_PAUSE = 3600.0  # seconds

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, current_app, request
 
 from shared.problems import Problem
 
+BATCH = 500  # facts that are told at once
 _TIMEOUT = urllib3.Timeout(connect=1, read=5)
 
 

@@ -6,12 +6,11 @@ import hmac
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
-from urllib.parse import quote, urlencode
 
 import marshmallow as ma
 import orjson
 import peewee
-from flask import Flask, Response, current_app, g, request
+from flask import current_app, g
 
 from shared.api import Integer, Schema
 from shared.problems import Problem
@@ -130,38 +129,3 @@ def set_place(args: dict[str, Any], total: int, exact: bool, next_cursor: str | 
         "hasMore": next_cursor is not None,
         "nextCursor": next_cursor,
     }
-
-
-def init_app(app: Flask) -> None:
-    app.after_request(_add_links)
-
-
-def _add_links(response: Response) -> Response:
-    """Add the Link header of RFC 8288 to a list."""
-    place = g.get("pagination")
-    if place and response.status_code == 200:
-        path = quote(request.path)
-        kept = urlencode([pair for pair in request.args.items(multi=True) if pair[0] not in ("page", "cursor")])
-        links = [f'<{_address(path, kept, change)}>; rel="{relation}"' for relation, change in _relations(place)]
-        response.headers["Link"] = ", ".join(links)
-    return response
-
-
-def _relations(place: dict[str, Any]) -> list[tuple[str, str]]:
-    page, last = place["page"], place["totalPages"]
-    if page is None:
-        following = [("next", f"cursor={place['nextCursor']}")] if place["hasMore"] else []
-        return [("first", ""), *following]
-    relations = [("first", "page=1")]
-    if page > 1:
-        relations.append(("prev", f"page={min(page - 1, max(last, 1))}"))
-    if place["hasMore"]:
-        relations.append(("next", f"page={page + 1}"))
-    if place["totalIsExact"]:
-        relations.append(("last", f"page={max(last, 1)}"))
-    return relations
-
-
-def _address(path: str, *queries: str) -> str:
-    query = "&".join(filter(None, queries))
-    return f"{path}?{query}" if query else path

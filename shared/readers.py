@@ -2,22 +2,18 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from shared import clock
-from shared.db import Database, drop_broken
-from shared.feed import BATCH, PositionColumns
-from shared.ids import first_id
-from shared.internal import GoneError, InternalClient
+from shared.internal import BATCH, GoneError, InternalClient
 
 PAUSE = 0.4  # seconds between two questions of a reader
 WOKEN_PAUSE = 1.4  # seconds for one that is woken: what ends early ends within 2 seconds, even if a hint is lost
 FOLLOWER_PAUSE = 5.0  # seconds for a reader that another one wakes
 RETRY = 2.0  # seconds after a question that failed
 REMIND = 30  # failures from one line in the log to the next
-SETTLED = timedelta(minutes=5)  # who is younger may be missing in a table that was read just before
 
 Handler = Callable[[dict[str, Any]], None]
 _logger = logging.getLogger("postern.feed")
@@ -138,95 +134,3 @@ class MemoryReader(Reader):
             self.last_event_id = event["id"]
         for follower in self._followers:
             follower.wake()
-
-
-class Page(NamedTuple):
-    """Some rows of an owner's table: all that there are whose ids come after `after`, up to `last`."""
-
-    rows: list[dict[str, Any]]
-    after: str
-    last: str
-
-    @property
-    def ids(self) -> set[str]:
-        return {row["id"] for row in self.rows}
-
-
-class DatabaseReader(Reader):
-    """Change this service's database: each batch and the new position are one transaction.
-
-    Several processes may read the same feed: whoever moves the position first has applied the batch, and the
-    others' transaction is undone. Handlers take a fact twice, since all that the feed keeps is read again after a
-    `rebuild`.
-    """
-
-    def __init__(self, *details: Any, database: Database, position: type[PositionColumns]) -> None:
-        super().__init__(*details)
-        self._database = database
-        self._positions = position
-
-    def _run(self) -> None:
-        try:
-            super()._run()
-        finally:
-            self._database.close()
-
-    def read_batch(self) -> int:
-        try:
-            return super().read_batch()
-        finally:
-            drop_broken(self._database)
-
-    def rebuild(self) -> None:
-        """Do what the facts that were missed would have done; `pages` reads the owner's tables."""
-        raise NotImplementedError
-
-    def pages(self, path: str, *, may_be_empty: bool = False) -> Iterator[Page]:
-        """Read a table of the owner. Ids made in the last minutes are left to the feed."""
-        after, end = "", first_id(clock.now() - SETTLED)
-        while after < end:
-            rows = [row for row in self._client.get_json(path, {"after": after}) if row["id"] <= end]
-            if not (rows or after or may_be_empty):
-                raise OSError(f"{path} of {self.source} is empty, which may be the wrong database")
-            last = rows[-1]["id"] if rows else end
-            yield Page(rows, after, last)
-            after = last
-
-    def _start_over(self, oldest: str) -> None:
-        self.rebuild()
-        with self._database.atomic():
-            self._move_position(oldest)
-
-    def _position(self) -> dict[str, str]:
-        row = self._positions.get_or_none(self._positions.source == self.source)
-        self.last_event_id = row.event_id if row else None
-        return {"lastEventId": self.last_event_id} if self.last_event_id else {}
-
-    def _apply(self, events: list[dict[str, Any]]) -> None:
-        try:
-            self._commit(events)
-        except HandlerError:
-            if len(events) == 1:
-                raise
-            for event in events:
-                self._commit([event])
-
-    def _commit(self, events: list[dict[str, Any]]) -> None:
-        """Apply the events, unless another process was faster; several of them all or none."""
-        last = events[-1]["id"]
-        with self._database.atomic():
-            if self._move_position(last):
-                for event in events:
-                    self._handle(event)
-        self.last_event_id = last
-
-    def _move_position(self, event_id: str) -> bool:
-        positions = self._positions
-        if self.last_event_id is None:
-            row = positions.insert(source=self.source, event_id=event_id).on_conflict_ignore()
-            return bool(row.as_rowcount().execute())
-        return bool(
-            positions.update(event_id=event_id)
-            .where(positions.source == self.source, positions.event_id == self.last_event_id)
-            .execute()
-        )

@@ -1,6 +1,8 @@
 """The house: who may import whom, and how long things may get."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +67,13 @@ def test_the_kit_imports_no_service_and_nobody_imports_tests() -> None:
 def test_what_every_request_passes_knows_nothing_of_flask(module: str) -> None:
     known = {name.split(".")[0] for name in reachable(module)}
     assert not known & {"flask", "flask_cors", "flask_limiter", "flask_smorest", "flask_jwt_extended"}
+
+
+def test_the_gateway_loads_nothing_that_speaks_to_a_database() -> None:
+    """It would take a quarter of its memory."""
+    code = "import services.gateway, sys; print({'peewee', 'psycopg', 'sqlite3'} & {*sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"
 
 
 def test_no_service_reads_the_environment_past_its_settings() -> None:

@@ -7,7 +7,8 @@ from services.messages import log, notifying, public
 from services.messages.config import Config
 from services.messages.models import FeedPosition, Person, database
 from shared import clock
-from shared.readers import SETTLED, DatabaseReader, Handler
+from shared.database_readers import SETTLED, DatabaseReader
+from shared.readers import Handler
 
 PAUSE = 0.2  # seconds between two questions: people wait for what is told here
 

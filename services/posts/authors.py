@@ -7,7 +7,7 @@ from services.posts.config import Config
 from services.posts.editing import discard_drafts
 from services.posts.models import Author, FeedPosition, database, feed
 from shared import clock
-from shared.readers import SETTLED, DatabaseReader
+from shared.database_readers import SETTLED, DatabaseReader
 
 
 class AuthorReader(DatabaseReader):

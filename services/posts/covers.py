@@ -5,7 +5,7 @@ from typing import Any
 from services.posts import editing
 from services.posts.config import Config
 from services.posts.models import FeedPosition, Post, database
-from shared.readers import DatabaseReader
+from shared.database_readers import DatabaseReader
 
 
 class CoverReader(DatabaseReader):

@@ -5,7 +5,7 @@ from typing import Any
 from services.uploads.config import Config
 from services.uploads.keeping import Keeper, erase
 from services.uploads.models import FeedPosition, Resumable, Upload, Usage, database
-from shared.readers import DatabaseReader
+from shared.database_readers import DatabaseReader
 
 
 class OwnerReader(DatabaseReader):

@@ -15,8 +15,9 @@ from services.posts import authors, create_app
 from services.posts.config import Config
 from services.posts.models import NOBODY, Author, FeedPosition, Post, database
 from shared.clock import rfc3339
+from shared.database_readers import DatabaseReader
 from shared.ids import new_id
-from shared.readers import DatabaseReader, HandlerError
+from shared.readers import HandlerError
 from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, body, refused
 
 TOLD = datetime(2026, 1, 2, tzinfo=UTC)

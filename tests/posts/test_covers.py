@@ -7,8 +7,8 @@ import pytest
 
 from services.posts import covers
 from services.posts.models import Fact, FeedPosition, Post
+from shared.database_readers import DatabaseReader
 from shared.ids import new_id
-from shared.readers import DatabaseReader
 from tests.posts.conftest import Client, Headers, Write, body, refused
 
 URL = "/api/posts"

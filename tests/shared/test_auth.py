@@ -7,8 +7,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from shared.auth import RevocationReader
-from shared.feed import BATCH
 from shared.ids import new_id
+from shared.internal import BATCH
 from shared.tokens import LIFETIME, Revocations
 from tests.conftest import FrozenClock, MakeToken
 from tests.helpers import assert_problem

@@ -14,8 +14,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from playhouse.test_utils import count_queries
 
-from shared import clock, feed
+from shared import clock
 from shared.ids import new_id
+from shared.internal import BATCH
 from tests.conftest import POSTGRES, FrozenClock
 from tests.helpers import assert_problem
 from tests.shared.conftest import in_threads
@@ -35,7 +36,7 @@ def subjects(events: list[dict[str, Any]]) -> list[str]:
 
 
 def read(after: str | None = None) -> list[dict[str, Any]]:
-    return models.feed.read(after, None, feed.BATCH)
+    return models.feed.read(after, None, BATCH)
 
 
 @pytest.fixture
@@ -350,7 +351,7 @@ def test_an_empty_answer_is_one_indexed_read(start: str, frozen_clock: FrozenClo
     since = clock.now() + timedelta(minutes=1)
     with count_queries() as counter:
         after = f"{last.transaction}-{last.id}" if start == "last" else None
-        assert models.feed.read(after, since, feed.BATCH) == []
+        assert models.feed.read(after, since, BATCH) == []
     (query,) = counter.get_queries()
     plan = explain(query.msg)
     assert "index" in plan.lower()

@@ -6,10 +6,11 @@ import pytest
 from flask import Flask
 
 from shared import feed, readers
+from shared.database_readers import DatabaseReader, Page
 from shared.feed import PRUNED
 from shared.ids import first_id, new_id
 from shared.internal import table_blueprint
-from shared.readers import DatabaseReader, MemoryReader, Page
+from shared.readers import MemoryReader
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
 from tests.shared.conftest import Serve, in_threads

@@ -13,8 +13,9 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from shared import clock, feed, readers
+from shared.database_readers import DatabaseReader
 from shared.ids import new_id
-from shared.readers import DatabaseReader, HandlerError, MemoryReader
+from shared.readers import HandlerError, MemoryReader
 from tests.conftest import FrozenClock
 from tests.databases import end_connections
 from tests.ports import free_port

@@ -1,7 +1,6 @@
 """Count who looks at posts: noted in memory, written in batches, each viewer once an hour."""
 
 import hashlib
-import logging
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -10,25 +9,23 @@ from typing import Any
 
 from services.posts.models import Post, PostView, database
 from shared import clock
-from shared.db import drop_broken
+from shared.background import Repeated
 from shared.ids import is_id
 
 ONCE = timedelta(hours=1)
 PAUSE = 1.0  # seconds between two batches
 MAX_NOTED = 20_000  # views of a pause; what comes above is not counted
 _BATCH = 500  # rows of a statement
-_logger = logging.getLogger("postern.views")
 
 
-class Views:
+class Views(Repeated):
     """The views of this process that are not written yet, and the thread that writes them."""
 
     def __init__(self, secret: str) -> None:
+        super().__init__("counting of views", PAUSE, self.write, database)
         self._secret = secret.encode()[:64]
         self._noted: set[tuple[int | str, str]] = set()
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def note(self, post: int | str, viewer: str) -> None:
         """Remember that somebody looked at a post, given by its number, id or slug; it never blocks or fails."""
@@ -37,31 +34,11 @@ class Views:
             if len(self._noted) < MAX_NOTED:
                 self._noted.add(view)
 
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="views", daemon=True)
-        self._thread.start()
-
     def stop(self) -> None:
-        """End the thread, which writes what is left."""
-        self._stopping.set()
-        if self._thread:
-            self._thread.join(timeout=5)
-
-    def _run(self) -> None:
-        try:
-            while not self._stopping.wait(PAUSE):
-                self._try_to_write()
-            self._try_to_write()
-        finally:
-            database.close()
-
-    def _try_to_write(self) -> None:
-        try:
-            self.write()
-        except Exception as error:  # noqa: BLE001 (the thread never dies)
-            _logger.warning("views could not be written: %s", type(error).__name__)
-        finally:
-            drop_broken(database)
+        """End the thread, and write what is left."""
+        super().stop()
+        self._works()
+        database.close()
 
     def write(self) -> None:
         """Write what is noted; on a failure it stays noted."""

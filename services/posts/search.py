@@ -18,7 +18,8 @@ MAX_FOUND = 10_000  # matches that are ranked and counted
 WORD, TITLE, TAG, AUTHOR, LABEL, CATEGORY = "w", "t", "g", "a", "l", "c"  # kinds of lexemes
 END = 2**62  # after all publications
 
-# The sums keep the planner from walking the primary key and testing each row.
+# The sums keep the planner from walking the primary key and testing each row. With its limit as a value, the statement
+# would be planned anew each time.
 _IN_PARTS = """
     SELECT string_agg(publication::text, ',')
     FROM (
@@ -30,7 +31,7 @@ _IN_PARTS = """
                     AND post_search.publication + 0 < %s AND post_search.publication + 0 > %s
                 ORDER BY post_search.publication + 0 DESC
             ) AS one
-        LIMIT %s
+        LIMIT {limit}
     ) AS found"""
 # Whole parts are counted, which is cheaper than to order their matches, and then the last one is cut to the limit.
 _COUNT_IN_PARTS = """
@@ -144,7 +145,8 @@ def lexeme(kind: str, term: Term) -> Term:
 
 def _publications(asked: str, parts: Sequence[int], behind: int, before: int, limit: int) -> list[int]:
     if is_postgres(database):
-        (listed,) = database.execute_sql(_IN_PARTS, (list(parts), asked, before, behind, limit)).fetchone()
+        in_parts = _IN_PARTS.format(limit=limit)
+        (listed,) = database.execute_sql(in_parts, (list(parts), asked, before, behind)).fetchone()
         return [int(number) for number in listed.split(",")] if listed else []
     found: list[int] = []
     cursor = database.cursor()

@@ -13,14 +13,12 @@ from typing import Any
 from gunicorn import glogging, systemd
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.http import wsgi
 
 from shared import logging as kit_logging
 from shared import metrics
 from shared.env import BaseConfig
 from shared.processes import end_with_parent, share_freed_memory
 from shared.sockets import BACKLOG, listen
-from shared.workers.answering import create
 from shared.workers.reading import Patience
 
 THREADS = 8
@@ -36,9 +34,6 @@ class Logger(glogging.Logger):
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
-
-    def access(self, *_: Any) -> None:
-        """Leave requests to the kit's own lines."""
 
 
 class Master(Arbiter):
@@ -69,7 +64,7 @@ class Application(BaseApplication):
     def load_config(self) -> None:
         for name, value in self._settings.items():
             self.cfg.set(name, value)
-        # Kept as attributes, since gunicorn looks a setting up 18 times for a request, and takes a while each time.
+        # Kept as attributes, since gunicorn looks settings up while it serves, and takes a while each time.
         self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
 
     def load(self) -> Any:
@@ -98,7 +93,6 @@ def serve(
     """
     kit_logging.configure(name, config.log_level)
     metrics.share(_parts(processes))
-    wsgi.create = create
     _raise_file_limit()
     share_freed_memory()
     settings = _settings(name, config, events=events, processes=processes, reload=reload)

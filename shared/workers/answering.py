@@ -1,36 +1,39 @@
-"""Begin an answer from a request, and send its head together with the first of its body."""
+"""Let the application answer a request, and send what it says in as few packets as can be."""
 
+import re
 import socket
 import sys
 import time
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from gunicorn import util
-from gunicorn.http import wsgi
 
 from shared.sockets import send_all
+from shared.workers.heads import is_token
 from shared.workers.reading import Request
 
 SERVER = "postern"
+Headers = list[tuple[str, str]]
+_is_status = re.compile(r"[1-9][0-9]{2}(?: [ \t\x21-\x7e\x80-\xff]*)?").fullmatch
+_is_text = re.compile(r"[ \t\x21-\x7e\x80-\xff]*").fullmatch  # RFC 9110, section 5.5
 _ALWAYS = {
     "SCRIPT_NAME": "",
     "wsgi.version": (1, 0),
     "wsgi.url_scheme": "http",
     "wsgi.input_terminated": True,
     "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
     "wsgi.run_once": False,
-    "wsgi.file_wrapper": wsgi.FileWrapper,
 }
 
 
-def create(
-    request: Request, sock: socket.socket, client: tuple[Any, ...], server: tuple[Any, ...], cfg: Any
-) -> tuple["Response", dict[str, Any]]:
-    """Return the answer to a request, still empty, and the environment of the application (PEP 3333)."""
+def environment(request: Request, sock: socket.socket, client: Any, server: Any) -> dict[str, Any]:
+    """Return what the application is told of a request (PEP 3333)."""
     path = request.path
-    environ = {
+    return {
         **_ALWAYS,
         **request.fields,
         "REQUEST_METHOD": request.method,
@@ -43,71 +46,104 @@ def create(
         "REMOTE_ADDR": client[0],
         "wsgi.errors": sys.stderr,
         "wsgi.input": request.body,
-        "wsgi.multiprocess": cfg.workers > 1,
         "gunicorn.socket": sock,
     }
-    return Response(request, sock, cfg), environ
 
 
-class Response(wsgi.Response):
-    """gunicorn's response in half as many packets and system calls; every write still reaches the client at once."""
+class Response:
+    """An answer on its way: its head goes out with the first of its body, and each write reaches the client at once."""
 
-    headers_sent: bool
-    _head = b""
+    def __init__(self, request: Request, sock: socket.socket) -> None:
+        self.must_close = False
+        self.begun = False
+        self._request = request
+        self._sock = sock
+        self._status = ""
+        self._headers: Headers = []
+        self._length: int | None = None
+        self._bodiless = self._chunked = False
+        self._sent = 0
 
-    def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        """Take the headers; gunicorn looks at each when one is not plain, and ignores or refuses it."""
-        values = "".join([value for _, value in headers])
-        if not (wsgi.HEADER_VALUE_RE.fullmatch(values) and all(map(_is_plain, [name for name, _ in headers]))):
-            super().process_headers(headers)
-            return
-        for name, value in headers:
-            if len(name) == 14 and name.lower() == "content-length":
-                self.response_length = int(value)
-        self.headers += headers
+    def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
+        """Take status and headers; again only with an exception, which is raised when they have been sent."""
+        if exc_info and self.begun:
+            raise exc_info[1]
+        if self._status and not exc_info:
+            raise ValueError("the answer has a status already")
+        if not _is_status(status):
+            raise ValueError("the status is not valid")
+        self._status, self._headers = status, end_to_end(headers)
+        lengths = [value for name, value in self._headers if len(name) == 14 and name.lower() == "content-length"]
+        self._length = int(lengths[-1]) if lengths else None
+        self._bodiless = self._request.method == "HEAD" or status[0] == "1" or status[:3] in ("204", "304")
+        self._chunked = self._length is None and not self._bodiless and self._request.version >= (1, 1)
+        return self.write
 
-    def send_headers(self) -> None:
-        if not self.headers_sent:
-            lines = [f"HTTP/1.1 {self.status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n"]
-            lines.append("Connection: close\r\n" if self.should_close() else "Connection: keep-alive\r\n")
-            lines += [f"{name}: {value}\r\n" for name, value in self.headers]
-            if self.chunked:
-                lines.append("Transfer-Encoding: chunked\r\n")
-            self._head = ("".join(lines) + "\r\n").encode("latin-1")
-            self.headers_sent = True
-
-    def write(self, arg: bytes) -> None:
-        super().write(arg)
-        self._send_head()
+    def write(self, data: bytes) -> None:
+        """Send a part of the body, never more of it than was announced, and none where none may be."""
+        if self._bodiless:
+            data = b""
+        elif self._length is not None and self._sent + len(data) > self._length:
+            data = data[: self._length - self._sent]
+        self._sent += len(data)
+        self._send(b"%X\r\n%b\r\n" % (len(data), data) if self._chunked and data else data)
 
     def close(self) -> None:
-        self.send_headers()
-        self._send_head()
-        super().close()
+        """Send what ends the answer; one that is shorter than announced ends the connection."""
+        self._send(b"0\r\n\r\n" if self._chunked else b"")
+        if self._length is not None and self._sent < self._length and not self._bodiless:
+            self.must_close = True
 
-    def sendfile(self, respiter: Any) -> bool:
-        self.send_headers()
-        self._send_head()
-        return bool(super().sendfile(respiter))
+    def should_close(self) -> bool:
+        """Tell whether the end of the connection is the end of the answer, or somebody wants it."""
+        is_framed = self._chunked or self._bodiless or self._length is not None
+        return self.must_close or not is_framed or self._request.should_close()
 
-    def _emit_body(self, data: bytes) -> None:
-        head, self._head = self._head, b""
-        if self.chunked:
-            data = b"%X\r\n%b\r\n" % (len(data), data)
-        send_all(self.sock, head + data)
+    def _send(self, data: bytes) -> None:
+        if not self.begun:
+            self.begun = True
+            data = self._head() + data
+        if data:
+            send_all(self._sock, data)
 
-    def _send_head(self) -> None:
-        """Send the head alone, when no part of the body went out with it."""
-        if self._head:
-            head, self._head = self._head, b""
-            send_all(self.sock, head)
+    def _head(self) -> bytes:
+        lines = [
+            f"HTTP/1.1 {self._status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n",
+            "Connection: close\r\n" if self.should_close() else "Connection: keep-alive\r\n",
+            *[f"{name}: {value}\r\n" for name, value in self._headers],
+            "Transfer-Encoding: chunked\r\n\r\n" if self._chunked else "\r\n",
+        ]
+        return "".join(lines).encode("latin-1")
+
+
+def answer(response: Response, application: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> None:
+    """Send all that the application says."""
+    parts = application(environ, response.start)
+    try:
+        for part in parts:
+            response.write(part)
+        response.close()
+    finally:
+        if close := getattr(parts, "close", None):
+            close()
+
+
+def end_to_end(headers: Headers) -> Headers:
+    """Return the headers that are not the server's to say; raise ValueError for what would be several lines."""
+    if not _is_text("".join([value for _, value in headers])):
+        raise ValueError("the value of a header is not valid")
+    if all(map(_is_kept, [name for name, _ in headers])):
+        return headers
+    return [(name, value.strip(" \t")) for name, value in headers if _is_kept(name)]
+
+
+@lru_cache(maxsize=1024)
+def _is_kept(name: str) -> bool:
+    if not is_token(name):
+        raise ValueError("the name of a header is not valid")
+    return not util.is_hoppish(name)
 
 
 @lru_cache(maxsize=1)
 def _date(now: int) -> str:
     return str(util.http_date(now))
-
-
-@lru_cache(maxsize=1024)
-def _is_plain(name: str) -> bool:
-    return bool(wsgi.TOKEN_RE.fullmatch(name)) and not util.is_hoppish(name)

@@ -3,6 +3,7 @@
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -56,6 +57,7 @@ class EventWorker(Refusing, GeventWorker):
         while self.alive:
             self.notify()
             self.stopping.wait(1.0)
+            self._end_silent()
         for server in servers:
             server.close()
         self.end_streams()
@@ -65,6 +67,11 @@ class EventWorker(Refusing, GeventWorker):
         if not pool.join(self.cfg.graceful_timeout):
             self.log.warning("requests were still under way when the time to stop was up")
             pool.kill(timeout=1)
+
+    def _end_silent(self) -> None:
+        """End whoever has begun no request in time; a timer for each wait would take longer than to read a head."""
+        now = time.monotonic()
+        self._end_waiting(lambda parser: (parser.unreader.deadline or now) < now)
 
     def _end_waiting(self, which: Callable[[Parser], bool]) -> None:
         for parser in self.parsers:
@@ -97,7 +104,8 @@ class EventWorker(Refusing, GeventWorker):
 
     def _converse(self, parser: Parser, name: Any, client: socket.socket, address: Any) -> None:
         for request in parser:
-            self.handle_request(name, request, client, address)
+            if not self.respond(request, client, address, name, last=not self.alive):
+                return
             if not self.alive:
                 _expect_no_more(client)
 

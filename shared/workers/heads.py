@@ -17,7 +17,7 @@ Version = tuple[int, int]
 # What may be asked for in which way, RFC 9112, section 3.2: paths, absolute addresses, all of the server, tunnels.
 _FORMS = r"\S+ /|\S+ [A-Za-z][A-Za-z0-9+.-]*://|OPTIONS \* |CONNECT [^*]"
 _line = re.compile(rf"(?={_FORMS})([!$%&'*+.^_`|~0-9A-Z-]{{3,20}}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])").fullmatch
-_is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110, section 5.6.2
+is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110, section 5.6.2
 _has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _may_be_host = re.compile(r"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII).fullmatch  # RFC 3986, section 3.2.2
 _is_length = re.compile(r"[0-9]{1,1000}").fullmatch
@@ -98,7 +98,7 @@ def parse_fields(block: str) -> Fields:
 @lru_cache(maxsize=256)
 def _key(name: str) -> str:
     """Return the key of a header, an empty one for a name that would get the key of another."""
-    if not _is_token(name):
+    if not is_token(name):
         raise _bad_field()
     if "_" in name:
         return ""

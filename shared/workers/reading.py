@@ -36,16 +36,16 @@ class Unreader(SocketUnreader):
         self.began = time.monotonic()
         self.waiting = False
         self.in_head = False
+        self.deadline: float | None = None
         self._patience = patience
-        self._deadline: float | None = None
         self._budget = patience.body
 
     def expect_head(self, silence: float) -> None:
-        """Wait for the first byte for `silence` seconds, then give the head its own time."""
+        """Wait for the first byte for `silence` seconds, at whose end the worker looks, then give the head its time."""
         self.began = time.monotonic()
         self.in_head = True
         self.waiting = not self.buf.getvalue()
-        self._deadline = self.began + (silence if self.waiting else self._patience.head)
+        self.deadline = self.began + (silence if self.waiting else self._patience.head)
 
     def read_head(self) -> bytes | None:
         """Return the next head without its empty line, None when the client ends the connection instead."""
@@ -61,12 +61,12 @@ class Unreader(SocketUnreader):
 
     def expect_body(self) -> None:
         self.in_head = False
-        self._deadline = None
+        self.deadline = None
         self._budget = self._patience.body
         self.sock.settimeout(self._patience.write)
 
     def expect_rest(self) -> None:
-        self._deadline = time.monotonic() + SOON
+        self.deadline = time.monotonic() + SOON
 
     def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
         """Return so many bytes, fewer only at the end; gunicorn would read ahead and copy the surplus at each read."""
@@ -76,13 +76,11 @@ class Unreader(SocketUnreader):
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Return the next bytes, none at the end; raise REQUEST_TIMEOUT."""
         started = time.monotonic()
-        allowed = self._budget if self._deadline is None else self._deadline - started
-        self.sock.settimeout(max(allowed, AT_ONCE))
+        allowed = self._budget if self.deadline is None else self.deadline - started
+        self.sock.settimeout(None if self.waiting else max(allowed, AT_ONCE))
         try:
             data: bytes = super().chunk(size_hint)
         except TimeoutError:
-            if self.waiting:
-                return b""
             raise Problem("REQUEST_TIMEOUT") from None
         finally:
             self.sock.settimeout(self._patience.write)
@@ -93,7 +91,7 @@ class Unreader(SocketUnreader):
         if self.waiting:
             self.waiting = False
             self.began = time.monotonic()
-            self._deadline = self.began + self._patience.head
+            self.deadline = self.began + self._patience.head
         # Only waiting counts, not the time that the application takes between two reads.
         self._budget = min(self._patience.body, self._budget - waited + size / MIN_RATE)
 

@@ -13,6 +13,7 @@ from gunicorn import util
 
 from shared.problems import Problem
 from shared.request_id import WsgiApp, with_request_id
+from shared.workers.answering import Response, answer, environment
 from shared.workers.reading import AT_ONCE, BLOCK, MAX_REST, Patience, Request
 
 PROBLEM = "postern.problem"  # in the environment of a request that the server refuses
@@ -78,6 +79,21 @@ class Refusing:
         """Leave Ctrl-C, which reaches the whole foreground group, to the master, who stops its workers gracefully."""
         super().init_signals()  # type: ignore[misc]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def respond(self, request: Request, sock: socket.socket, client: Any, server: Any, *, last: bool) -> bool:
+        """Let the application answer; tell whether the connection goes on. Raises what it can still be told of."""
+        response = Response(request, sock)
+        response.must_close = last
+        try:
+            answer(response, self.wsgi, environment(request, sock, client, server))
+        except OSError:
+            raise
+        except Exception as error:
+            if not response.begun:
+                raise
+            _logger.error("an answer broke off", exc_info=error)
+            raise ConnectionAbortedError from error
+        return not response.should_close()
 
     def end_streams(self) -> None:
         """End answers that would go on for ever, when the worker stops."""

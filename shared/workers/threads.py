@@ -155,7 +155,9 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             conn.lingers = self.settle(Problem("REQUEST_TIMEOUT"), conn.sock, None, conn.client)
             return False
         try:
-            if self.handle_request(next(conn.requests()), conn) and conn.parser.finish_body():
+            last = not self.alive or len(self.keepalived_conns) >= self.max_keepalived
+            request = next(conn.requests())
+            if self.respond(request, conn.sock, conn.client, conn.server, last=last) and conn.parser.finish_body():
                 return True
             conn.lingers = conn.parser.unread
         except Exception as error:  # noqa: BLE001 (whatever it is, it is answered or logged)

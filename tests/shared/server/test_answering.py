@@ -47,3 +47,20 @@ def test_a_date_is_that_of_the_moment(server: Served) -> None:
     while len(dates) < 2:
         dates.add(server.get("/known").headers["Date"])
     assert all(date.endswith(" GMT") for date in dates)
+
+
+def test_an_answer_that_breaks_off_never_looks_whole(server: Served) -> None:
+    answer = b"".join(first_packet(server, "/breaks-off"))
+    assert answer.endswith(b"\r\n\r\n5\r\nbegun\r\n")
+    assert b"secret" not in answer
+
+
+def test_nothing_follows_an_answer_that_is_shorter_than_announced(server: Served) -> None:
+    with server.connect() as client:
+        client.sendall(head("GET /too-short HTTP/1.1", "Host: x") * 2)
+        assert read_to_end(client).count(b"HTTP/1.1 ") == 1
+
+
+def test_no_more_is_sent_than_was_announced(server: Served) -> None:
+    first, second = server.exchange(head("GET /too-long HTTP/1.1", "Host: x") + head("GET /known HTTP/1.0"))
+    assert (first.body, second.status) == (b"ab", 200)

@@ -16,6 +16,7 @@ from shared.request_id import with_request_id
 from shared.workers.reading import Patience
 
 SHORT = Patience(head=0.5, body=0.5, write=1.0, linger=0.5)
+LENGTHS = {"/too-short": "5", "/too-long": "2"}  # of an answer of three bytes
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -99,12 +100,23 @@ def _broken(app: Any) -> Any:
         if environ["PATH_INFO"] == "/head-first":
             start_response("200 OK", [("Content-Type", "text/plain")])
             return _slowly(b"", b"", b"late")
+        if environ["PATH_INFO"] in LENGTHS:
+            start_response("200 OK", [("Content-Length", LENGTHS[environ["PATH_INFO"]])])
+            return [b"abc"]
+        if environ["PATH_INFO"] == "/breaks-off":
+            start_response("200 OK", [])
+            return _breaking()
         if environ["PATH_INFO"] == "/raise":
             raise RuntimeError("the secret of the toy")
         answer: Iterable[bytes] = app(environ, start_response)
         return answer
 
     return wrapped
+
+
+def _breaking() -> Iterator[bytes]:
+    yield b"begun"
+    raise RuntimeError("the secret of the toy")
 
 
 def _slowly(*pieces: bytes) -> Iterator[bytes]:

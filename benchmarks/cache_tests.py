@@ -24,6 +24,7 @@ from typing import Any
 from services.gateway import layers
 from services.gateway.breaker import Breaker
 from services.gateway.cache import reuse_answers
+from services.gateway.client import proxies
 from services.gateway.freshness import Rules
 from services.gateway.pool import Pool
 from services.gateway.routes import Node, RouteTable, row
@@ -65,7 +66,7 @@ def gateway(origin: str) -> WsgiApp:
     pool = Pool("origin", origin)
     pools: Mapping[str, Pool] = defaultdict(lambda: pool)
     breakers: Mapping[str, Breaker] = defaultdict(lambda: Breaker("origin"))
-    app = layers.pass_on(lambda *_: (), pools, breakers, (), Path(tempfile.gettempdir()))
+    app = layers.pass_on(lambda *_: (), pools, breakers, proxies(()), Path(tempfile.gettempdir()))
     app = reuse_answers(app, Store(64 * 1024 * 1024), lambda *_: None, AS_THEY_COME)
     app = layers.find_route(app, Anything())
     return with_request_id(open_visit(app))

@@ -8,6 +8,7 @@ from flask import Flask
 from services.gateway import layers
 from services.gateway.breaker import Breaker
 from services.gateway.cache import reuse_answers
+from services.gateway.client import proxies
 from services.gateway.config import Config
 from services.gateway.cors import Cors
 from services.gateway.external import Outside
@@ -93,9 +94,9 @@ def chain(
     config: Config,
 ) -> WsgiApp:
     """Show the way of a request, from the last step to the first."""
-    table, cors, trusted = RouteTable(), Cors(config.cors_origins), config.trusted_proxies
+    table, cors, is_proxy = RouteTable(), Cors(config.cors_origins), proxies(config.trusted_proxies)
 
-    app = layers.pass_on(own_pages, pools, breakers, trusted, config.data_dir)
+    app = layers.pass_on(own_pages, pools, breakers, is_proxy, config.data_dir)
     app = reuse_answers(app, store, views.note)
     app = layers.check_rights(app)
     app = layers.count(app, window if config.ratelimit_enabled else None, observe=config.ratelimit_observe)
@@ -103,5 +104,5 @@ def chain(
     app = layers.answer_preflights(app, cors)
     app = layers.limit_size(app)
     app = layers.find_route(app, table)
-    app = layers.answer(app, trusted, cors, HTTPS_ONLY if config.production else [])
+    app = layers.answer(app, is_proxy, cors, HTTPS_ONLY if config.production else [])
     return with_request_id(app)

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.gateway.answer import AnswerParser, Garbled
 from services.gateway.body import BLOCK, ClientBody
@@ -36,8 +37,7 @@ class Request:
     who: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back; `body` must be closed when it has the method."""
 
     status: str

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from services.gateway.headers import Headers, reaches_upstream
 
@@ -121,6 +122,7 @@ def outward(headers: Headers) -> Headers:
 OURS = Rules(frozenset(("public", "s-maxage")), outward)
 
 
+@lru_cache(maxsize=256)
 def for_clients(cache_control: str) -> str:
     """Return Cache-Control without what it says to shared caches alone."""
     if "s-maxage" not in cache_control.lower():

@@ -87,13 +87,17 @@ def with_policies(headers: Headers, ours: Iterable[tuple[str, str]], *, private:
     `ours` are added as they are. An answer to credentials is nobody else's: `private` puts no-store in place of
     whatever the upstream allows. HTML without a policy of its own may load and run nothing.
     """
-    kinds = {name.lower(): value for name, value in headers}
-    vary = "Origin"
-    replaced = kinds.keys() & ({"vary", "cache-control"} if private else {"vary"})
-    if replaced:
-        vary = _vary(headers)
-        headers = [header for header in headers if header[0].lower() not in replaced]
-    answer = [*headers, *ours, ("Vary", vary)]
+    kinds: dict[str, str] = {}
+    answer: Headers = []
+    said = ""
+    for header in headers:
+        name = header[0].lower()
+        kinds[name] = header[1]
+        if name == "vary":
+            said = f"{said},{header[1]}"
+        elif not (private and name == "cache-control"):
+            answer.append(header)
+    answer += [*ours, ("Vary", _vary(said))]
     if private:
         answer.append(("Cache-Control", "private, no-store"))
     if "x-content-type-options" not in kinds:
@@ -105,10 +109,11 @@ def with_policies(headers: Headers, ours: Iterable[tuple[str, str]], *, private:
     return answer
 
 
-def _vary(headers: Headers) -> str:
+@lru_cache(maxsize=256)
+def _vary(said: str) -> str:
     """Return what answers depend on, with the origin once and last."""
-    said = ",".join(value for name, value in headers if name.lower() == "vary").split(",")
-    return ", ".join([*(field.strip() for field in said if field.strip().lower() not in ("", "origin")), "Origin"])
+    fields = map(str.strip, said.split(","))
+    return ", ".join([*(field for field in fields if field.lower() not in ("", "origin")), "Origin"])
 
 
 HTML_POLICY = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

@@ -6,7 +6,7 @@ that its answer tells the limits too.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -41,12 +41,12 @@ from shared.request_id import WsgiApp
 _logger = logging.getLogger("postern.gateway")
 
 
-def answer(app: WsgiApp, trusted: Sequence[client.Network], cors: Cors, always: headers.Headers) -> WsgiApp:
+def answer(app: WsgiApp, is_proxy: client.IsProxy, cors: Cors, always: headers.Headers) -> WsgiApp:
     """Open the visit, refuse in the one error shape, and put on every answer the headers that all have."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit = environ[KEY] = Visit(
-            client.client_address(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted),
+            client.client_address(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), is_proxy),
             credentials.has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")),
             always + cors.headers(environ.get("HTTP_ORIGIN", "")),
         )
@@ -196,7 +196,7 @@ def pass_on(
     own_pages: WsgiApp,
     pools: Mapping[str, Pool],
     breakers: Mapping[str, Breaker],
-    trusted: Sequence[client.Network],
+    is_proxy: client.IsProxy,
     spool: Path,
 ) -> WsgiApp:
     """Forward to the upstream that owns the route, or to the gateway's own pages; `spool` is where bodies wait."""
@@ -210,7 +210,7 @@ def pass_on(
             return own_pages(environ, start_response)
         name = route.upstream
         with waiting.place(visit.counted_by) if route.spooled else nullcontext():
-            request = _request(environ, visit, route, trusted, spool if route.spooled else None)
+            request = _request(environ, visit, route, is_proxy, spool if route.spooled else None)
         try:
             answer = forward(breakers[name], pools[name], request, visit)
         finally:
@@ -229,10 +229,8 @@ def allowed(visit: Visit) -> str:
     return ", ".join(visit.node.allowed) if visit.node else ""
 
 
-def _request(
-    environ: Environ, visit: Visit, route: Route, trusted: Sequence[client.Network], spool: Path | None
-) -> Request:
-    scheme, host = client.scheme_and_host(environ, trusted)
+def _request(environ: Environ, visit: Visit, route: Route, is_proxy: client.IsProxy, spool: Path | None) -> Request:
+    scheme, host = client.scheme_and_host(environ, is_proxy)
     passed = headers.to_upstream(
         headers.from_environ(environ),
         client=visit.address,

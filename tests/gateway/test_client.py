@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from services.gateway.client import client_address, scheme_and_host
+from services.gateway.client import client_address, proxies, scheme_and_host
 from shared.addresses import limiter_key
 
-PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+PROXIES = proxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_client_is_the_nearest_hop_that_is_no_proxy_of_ours(peer: str, forwa
 
 
 def test_without_trusted_proxies_the_header_means_nothing() -> None:
-    assert client_address("10.0.0.1", "203.0.113.9", ()) == "10.0.0.1"
+    assert client_address("10.0.0.1", "203.0.113.9", proxies(())) == "10.0.0.1"
 
 
 @pytest.mark.parametrize(

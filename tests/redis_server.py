@@ -27,7 +27,7 @@ class RedisServer:
         arguments = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
         with (self._folder / "log").open("ab") as log:
             self.process = subprocess.Popen([str(self._program), *arguments], stdout=log)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         with redis.Redis.from_url(self.url) as connection:
             while time.monotonic() < deadline:
                 try:
@@ -39,4 +39,4 @@ class RedisServer:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(5)
+        self.process.wait(30)

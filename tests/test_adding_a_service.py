@@ -76,7 +76,7 @@ def written(tmp_path: Path) -> Path:
 
 def test_the_service_of_the_page_works(written: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", USE, str(written)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 

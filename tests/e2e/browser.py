@@ -57,7 +57,7 @@ class Browser:
     def close(self) -> None:
         self._timer.cancel()
         self._kill()
-        self._process.wait(5)
+        self._process.wait(30)
         os.close(self._writer)
         os.close(self._reader)
 

@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,20 @@ def node_modules(package: str) -> Path:
     """Return the folder with the package `name@version`; skip the test where it cannot be installed."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("node and npm are not installed")
-    if not (FOLDER / "node_modules" / package.rpartition("@")[0]).is_dir():
-        install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(FOLDER), package]
+    folder = FOLDER / package
+    if not folder.is_dir():
+        install(package, folder)
+    return folder / "node_modules"
+
+
+def install(package: str, folder: Path) -> None:
+    """Install all of the package or nothing, whoever else does so at the same time."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER, ignore_cleanup_errors=True) as new:
+        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", new, package]
         try:
-            subprocess.run(install, check=True, capture_output=True, timeout=90)
+            subprocess.run(command, check=True, capture_output=True, timeout=90)
         except subprocess.SubprocessError:
             pytest.skip(f"{package} cannot be installed from here")
-    return FOLDER / "node_modules"
+        with suppress(OSError):  # somebody was faster
+            Path(new).rename(folder)

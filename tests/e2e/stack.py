@@ -41,11 +41,11 @@ class Stack:
             "RATELIMIT_ENABLED": "false",
             **settings,
         }
-        self._http = urllib3.PoolManager(retries=False, timeout=20)
+        self._http = urllib3.PoolManager(retries=False, timeout=60)
         self.process: subprocess.Popen[bytes] | None = None
         self.described: Described
 
-    def start(self, deadline: float = 60) -> None:
+    def start(self, deadline: float = 120) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "services"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
@@ -70,7 +70,7 @@ class Stack:
         assert self.process
         self.process.send_signal(how)
         try:
-            return self.process.wait(15)
+            return self.process.wait(30)
         finally:
             self.process.kill()  # a stack that outlives its test slows down all that come after
 

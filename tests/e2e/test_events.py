@@ -76,7 +76,7 @@ class FromNode:
     def close(self) -> None:
         self._process.kill()
         self._thread.join(5)
-        self._process.communicate(timeout=5)
+        self._process.communicate(timeout=30)
 
 
 def test_nothing_is_missed_and_nothing_heard_twice_through_ten_kills(own_stack: Stack) -> None:

@@ -53,7 +53,7 @@ class Traffic(threading.Thread):
 
     def finish(self) -> None:
         self._stopping.set()
-        self.join(10)
+        self.join(60)
         assert not self.is_alive()
 
 
@@ -75,7 +75,7 @@ class Forger(threading.Thread):
 
     def finish(self) -> None:
         self._stopping.set()
-        self.join(10)
+        self.join(60)
 
 
 def published(stack: Stack) -> list[str]:

@@ -72,7 +72,7 @@ def test_the_procfile_starts_every_service() -> None:
 def migrate(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {"DATA_DIR": str(folder / "var"), "PYTHONPATH": str(ROOT)} | settings
     command = [sys.executable, "-m", "services", "migrate"]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90)
 
 
 def test_databases_are_migrated_without_starting_anything(tmp_path: Path) -> None:

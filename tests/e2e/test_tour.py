@@ -15,7 +15,7 @@ def tour(url: str) -> str:
 
 
 def test_the_tour_of_the_readme_works(stack: Stack, tmp_path: Path) -> None:
-    ran = subprocess.run(["bash", "-c", tour(stack.url)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(["bash", "-c", tour(stack.url)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count('"success":true') == 7, ran.stdout
     assert ran.stdout.count('"code":"UNAUTHORIZED"') == 1

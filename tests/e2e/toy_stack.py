@@ -37,7 +37,7 @@ class ToyStack:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Return the exit code and all that was said."""
-        ran = subprocess.run(**self.command(arguments), stdout=subprocess.PIPE, text=True, timeout=20)
+        ran = subprocess.run(**self.command(arguments), stdout=subprocess.PIPE, text=True, timeout=60)
         return ran.returncode, ran.stdout
 
     def launch(self, *arguments: str) -> None:
@@ -54,7 +54,7 @@ class ToyStack:
         return self.output.read_text()
 
     def get(self, name: str, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=30) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -73,7 +73,7 @@ class ToyStack:
         assert self.process
         started = time.monotonic()
         self.send(how)
-        self.process.wait(15)
+        self.process.wait(30)
         return time.monotonic() - started
 
     def clean_up(self) -> None:

@@ -48,6 +48,6 @@ def at_once(count: int, call: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(results) == count
     return results

@@ -110,7 +110,7 @@ def running_gateway(folder: Path, services: Mapping[str, Upstream], **changed: s
 
 def wait_until_it_answers(gateway: Gateway) -> None:
     """Ask until there is an answer: connections are taken before anybody has started to answer them."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while True:
         try:
             gateway.get("/api/docs")

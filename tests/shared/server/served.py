@@ -52,7 +52,7 @@ class Served:
                  sys.executable, "-m", "tests.shared.server.toy_service", kind, str(self.listener.fileno())],
                 cwd=ROOT, env=environment, stdout=log, stderr=log, pass_fds=[self.listener.fileno()],
             )  # fmt: skip
-        self.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", timeout=30)
+        self.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", timeout=90)
 
     def connect(self, timeout: float = 5) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)

@@ -63,7 +63,7 @@ def test_whoever_connects_while_it_stops_is_answered_or_waits_for_the_next_one(o
         clients[-1].sendall(head("GET / HTTP/1.1", "Host: x", "Connection: close"))
         if number == 100:
             own.process.send_signal(signal.SIGTERM)
-    own.process.wait(10)
+    own.process.wait(30)
     answers = [answered(client) for client in clients]
     assert set(answers) - {b"nothing yet"} == {b"HTTP/1.1 200"}
 

@@ -23,7 +23,6 @@ from typing import Any
 
 from benchmarks import processes
 from benchmarks.images import sample
-from services.settings import port_of
 from shared.gunicorn import serve
 from tests.e2e.stack import Stack
 from tests.ports import free_port
@@ -163,7 +162,7 @@ def _zeros(size: int) -> Iterator[bytes]:
 def serve_any_size(name: str) -> None:
     """Serve the gateway or uploads, as they are but for their limits on sizes."""
     config = import_module(f"services.{name}.config").Config.from_environment()
-    serve(name, partial(_load, name), config, port=port_of(config, name), events=name == "gateway")
+    serve(name, partial(_load, name), config, port=config.port_of(name), events=name == "gateway")
 
 
 def _load(name: str) -> Any:

@@ -105,7 +105,7 @@ def _ask_child(package: str, names: list[str]) -> dict[str, tuple[str, int]]:
 
 
 def _write_places(package: str, names: list[str], descriptor: int) -> int:
-    from services.settings import known_services, load_configs, port_of
+    from services.settings import known_services, load_configs
 
     known = known_services(package)
     try:
@@ -113,7 +113,7 @@ def _write_places(package: str, names: list[str], descriptor: int) -> int:
     except StartError as error:
         return _say(error, "Nothing was started.")
     with open(descriptor, "w") as places:
-        places.writelines(f"{name} {config.host} {port_of(config, name)}\n" for name, config in configs.items())
+        places.writelines(f"{name} {config.host} {config.port_of(name)}\n" for name, config in configs.items())
     return 0
 
 
@@ -121,7 +121,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
     """Serve one service in this process."""
     from importlib import import_module
 
-    from services.settings import known_services, load_configs, port_of, value_of
+    from services.settings import known_services, load_configs
 
     name, known = words[0], known_services(package)
     if words != [name] or name not in known:
@@ -137,10 +137,10 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
             name,
             lambda: import_module(f"{package}.{name}.wsgi").app,
             config,
-            port=port_of(config, name),
+            port=config.port_of(name),
             events=name in ON_EVENT_LOOP,
-            processes=value_of(config, f"{name.upper()}_WORKERS", 1),
-            threads=value_of(config, f"{name.upper()}_THREADS", THREADS),
+            processes=config.value_of(f"{name.upper()}_WORKERS", 1),
+            threads=config.value_of(f"{name.upper()}_THREADS", THREADS),
             reload=reload,
         )
     except PortError as error:
@@ -152,12 +152,12 @@ def _migrate(package: str) -> int:
     """Bring every database to the newest schema."""
     from peewee import OperationalError
 
-    from services.settings import folder_of, known_services, load_configs, value_of
+    from services.settings import folder_of, known_services, load_configs
     from shared.db import connect, migrate
 
     for name, config in load_configs(package, known_services(package)).items():
         variable = f"{name.upper()}_DATABASE_URL"
-        if url := value_of(config, variable, None):
+        if url := config.value_of(variable):
             try:
                 applied = migrate(connect(url), folder_of(package) / name / "migrations")
             except (OperationalError, OSError) as error:

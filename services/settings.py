@@ -4,11 +4,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from services.errors import StartError
 from shared.env import BaseConfig, SettingsError
@@ -53,16 +51,3 @@ def _bare_package(package: str, name: str) -> Iterator[str]:
     finally:
         for key in [key for key in sys.modules if f"{key}.".startswith(f"{full}.")]:
             del sys.modules[key]
-
-
-def value_of(config: BaseConfig, variable: str, otherwise: Any) -> Any:
-    """Return the setting that is read from the variable, if the service has it."""
-    for entry in fields(config):
-        if entry.metadata["name"] == variable:
-            return getattr(config, entry.name)
-    return otherwise
-
-
-def port_of(config: BaseConfig, name: str) -> int:
-    port: int = value_of(config, f"{name.upper()}_PORT", 0)
-    return port

@@ -145,6 +145,11 @@ def _migration_lock(database: peewee.Database) -> Iterator[None]:
                 yield
 
 
+def locking(query: "peewee.ModelSelect[Row]") -> "peewee.ModelSelect[Row]":
+    """Let nobody else change these rows before the transaction ends; SQLite lets in one writer at a time anyway."""
+    return query.for_update() if is_postgres(query.model._meta.database) else query
+
+
 def get_or_404(query: "type[Row] | peewee.ModelSelect[Row]", *conditions: Any) -> Row:
     """Return the one row, or raise NOT_FOUND."""
     select = query if isinstance(query, peewee.ModelSelect) else query.select()

@@ -240,10 +240,15 @@ class BaseConfig:
         """Say which settings, each fine alone, do not go together; `known` lacks those that are wrong."""
         return []
 
-    def port_of(self, service: str) -> int | None:
-        """Return the port of a service, if this one has a setting for it."""
-        names = [entry.name for entry in fields(self) if entry.metadata["name"] == f"{service.upper()}_PORT"]
-        return getattr(self, names[0]) if names else None
+    def value_of(self, variable: str, otherwise: Any = None) -> Any:
+        """Return the setting that is read from the variable, if this service has it."""
+        names = [entry.name for entry in fields(self) if entry.metadata["name"] == variable]
+        return getattr(self, names[0]) if names else otherwise
+
+    def port_of(self, service: str) -> int:
+        """Return the port of a service, 0 if this one has no setting for it."""
+        port: int = self.value_of(f"{service.upper()}_PORT", 0)
+        return port
 
     @property
     def production(self) -> bool:

@@ -6,17 +6,20 @@ from flask import Flask
 
 from services.auth import accounts, keyring, sessions, tokens
 from services.auth.config import Config
-from services.auth.mail import LinkWriter, Mails
+from services.auth.mail import Mails
 from services.auth.models import database, feed, outbox
-from services.auth.pruning import Pruner
+from services.auth.pruning import prune
 from services.auth.resources import admins, keys, links, me, own_sessions, signin, users
 from shared import db
 from shared.app import check_database, create_service, run_in_background
+from shared.background import Repeated
 from shared.internal import table_blueprint
 from shared.mail import MailWorker
 from shared.mail_transport import transport_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+LINKS_PAUSE = 0.5  # seconds
+PRUNING_PAUSE = 3600.0
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -38,7 +41,7 @@ def create_app(config: Config | None = None) -> Flask:
     with database.connection_context():
         sessions.restore_revocations(app.extensions["postern.verifier"].revocations)
     app.extensions["postern.mails"] = mails = Mails(config.app_url or config.public_url)
-    run_in_background(app, LinkWriter(mails))
+    run_in_background(app, Repeated("links", LINKS_PAUSE, mails.answer_requests, database))
     run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
-    run_in_background(app, Pruner())
+    run_in_background(app, Repeated("pruner", PRUNING_PAUSE, prune, database))
     return app

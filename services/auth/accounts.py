@@ -10,7 +10,7 @@ from services.auth.auditing import audit
 from services.auth.folding import fold_name
 from services.auth.models import SUSPENDED, Profile, Session, User, database, feed
 from shared import clock
-from shared.db import is_postgres
+from shared.db import locking
 from shared.emails import fold_email
 from shared.problems import Problem
 
@@ -132,7 +132,7 @@ def change_password(user: User, password_hash: str, session_id: str, now: dateti
 def by_id(user_id: str, *, lock: bool = False) -> User:
     """Return a user with their profile, locked until the transaction ends if so wanted; raise NOT_FOUND."""
     query = User.with_profile().where(User.id == user_id)
-    user: User | None = (query.for_update() if lock and is_postgres(database) else query).first()
+    user: User | None = (locking(query) if lock else query).first()
     if user is None:
         raise Problem("NOT_FOUND")
     return user

@@ -10,7 +10,7 @@ from services.auth import accounts, notices
 from services.auth.auditing import actor_id, audit
 from services.auth.folding import fold_name
 from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, Session, User, database, feed
-from shared.db import is_postgres
+from shared.db import locking
 from shared.emails import fold_email
 from shared.problems import Problem
 
@@ -75,10 +75,9 @@ def lock_admins() -> set[str]:
     """Return the admins who can act, none of whom changes until the transaction ends.
 
     Whoever takes an admin's rights away comes here first: of two who want each other's, one waits and then sees
-    what the other did. SQLite lets in one writer at a time anyway.
+    what the other did.
     """
-    query = User.select(User.id).where(User.acts_as_admin()).order_by(User.id)
-    return {user.id for user in (query.for_update() if is_postgres(database) else query)}
+    return {user.id for user in locking(User.select(User.id).where(User.acts_as_admin()).order_by(User.id))}
 
 
 def keep_an_admin(admins: set[str], user: User) -> None:

@@ -7,13 +7,11 @@ from typing import NamedTuple
 
 from services.auth.models import LinkRequest, MailToken, User, database, outbox
 from shared import clock
-from shared.background import Repeated
 from shared.emails import plain_email
 from shared.problems import Problem
 
 TOKEN_BYTES = 32
 ONE_A_MINUTE = timedelta(minutes=1)
-PAUSE = 0.5  # seconds between two looks for requests
 BATCH = 100
 
 
@@ -99,7 +97,10 @@ class Mails:
         outbox.write(kind, plain_email(recipient), subject, text.format(site=self._base_url))
 
     def answer_requests(self) -> None:
-        """Mail the links that were asked for, where an account wants one."""
+        """Mail the links that were asked for, where an account wants one.
+
+        It is called beside the requests, whose work is thus the same for known and unknown addresses.
+        """
         for request in list(LinkRequest.waiting(BATCH)):
             with database.atomic():
                 if request.take():
@@ -110,13 +111,6 @@ class Mails:
         user, link = User.by_email(request.email_folded), REQUESTED[request.purpose]
         if user and user.status != "suspended" and not (link is VERIFY and user.email_verified):
             self.write_link(user, link)
-
-
-class LinkWriter(Repeated):
-    """Answer requests for links beside the requests, whose work is thus the same for known and unknown addresses."""
-
-    def __init__(self, mails: Mails) -> None:
-        super().__init__("links", PAUSE, mails.answer_requests, database)
 
 
 def ask_for_link(email: str, link: Link, *, limited: bool) -> None:

@@ -3,13 +3,11 @@
 from datetime import timedelta
 from typing import Any
 
-from services.auth.models import AuditEvent, Session, database
+from services.auth.models import AuditEvent, Session
 from shared import clock
-from shared.background import Repeated
 
 SESSIONS_KEPT = timedelta(days=1)  # after their end, so that a late refresh is told why it is refused
 EVENTS_KEPT = timedelta(days=365)
-PAUSE = 3600.0  # seconds
 BATCH = 500  # rows of one transaction: other writers wait for it
 
 
@@ -25,10 +23,3 @@ def _delete(model: type[Session] | type[AuditEvent], condition: Any) -> None:
     some = model.select(model.id).where(condition).limit(BATCH)
     while model.delete().where(model.id.in_(some)).execute():
         pass
-
-
-class Pruner(Repeated):
-    """Prune at the start and every hour."""
-
-    def __init__(self) -> None:
-        super().__init__("pruner", PAUSE, prune, database)

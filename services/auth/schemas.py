@@ -204,19 +204,22 @@ class SigninSchema(AnswerSchema):
     expires_in = ma.fields.Integer(metadata=SOMETIMES)
 
 
+_user, _admin, _public = UserSchema(), AdminUserSchema(), PublicUserSchema()
+
+
 def user_item(user: User) -> dict[str, Any]:
     """Return the body of an account for its owner."""
-    item: dict[str, Any] = UserSchema().dump(user)
+    item: dict[str, Any] = _user.dump(user)
     return item
 
 
 def admin_item(user: User) -> dict[str, Any]:
     """Return the body of an account for admins."""
-    item: dict[str, Any] = AdminUserSchema().dump(user)
+    item: dict[str, Any] = _admin.dump(user)
     return item
 
 
 def public_item(user: User) -> dict[str, Any]:
     """Return the body of an account for everybody."""
-    item: dict[str, Any] = PublicUserSchema().dump(user)
+    item: dict[str, Any] = _public.dump(user)
     return item

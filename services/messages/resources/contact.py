@@ -19,7 +19,7 @@ from services.messages.schemas import (
 )
 from shared.api import Blueprint, respond
 from shared.auth import signed_in
-from shared.db import get_or_404, is_postgres
+from shared.db import get_or_404, locking
 from shared.etag import require_match, tagged
 from shared.ids import is_id
 from shared.pagination import paginate
@@ -75,8 +75,7 @@ def update(changes: dict[str, Any], message_id: str) -> Response:
     if not is_id(message_id):
         raise Problem("NOT_FOUND")
     with database.atomic():
-        query = ContactMessage.select().where(ContactMessage.id == message_id)
-        message = get_or_404(query.for_update() if is_postgres(database) else query)
+        message = get_or_404(locking(ContactMessage.select()), ContactMessage.id == message_id)
         require_match(message.version, {"status": message.status}, changes, lambda: contact_item(message))
         contacting.change(message, changes["status"])
     return tagged(message.version, contact_item(message))

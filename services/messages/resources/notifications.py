@@ -13,7 +13,7 @@ from services.messages.schemas import (
 )
 from shared.api import Blueprint, no_content, respond
 from shared.auth import require_user, signed_in
-from shared.db import get_or_404, is_postgres
+from shared.db import get_or_404, locking
 from shared.etag import require_match, tagged
 from shared.ids import is_id
 from shared.pagination import PageQuerySchema, paginate
@@ -44,8 +44,7 @@ def update(changes: dict[str, Any], notification_id: str) -> Response:
         raise Problem("NOT_FOUND")
     mine = (Notification.id == notification_id, Notification.user_id == require_user().user_id)
     with database.atomic():
-        query = Notification.select().where(*mine)
-        locked = get_or_404(query.for_update() if is_postgres(database) else query)
+        locked = get_or_404(locking(Notification.select()), *mine)
         require_match(locked.version, {"read": locked.read}, changes)
         if locked.read != changes["read"]:
             Notification.update(read=changes["read"], version=Notification.version + 1).where(*mine).execute()

@@ -57,9 +57,17 @@ def test_registration_refuses_them(client: Client, password: str) -> None:
 
 def test_some_time_after_hashing_its_memory_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
     given_back: list[float] = []
+    freed: list[None] = []
     monkeypatch.setattr(passwords, "KEEP_MEMORY", 0.3)
-    monkeypatch.setattr(passwords, "return_freed_memory", lambda: given_back.append(time.monotonic()))
+    monkeypatch.setattr(passwords, "return_freed_memory", lambda: freed.append(None))
     queue = passwords.Queue(2, 2)
+    give_back = queue._give_back
+
+    def note() -> None:  # of this queue: the one that all share may have a timer of an earlier test
+        given_back.append(time.monotonic())
+        give_back()
+
+    monkeypatch.setattr(queue, "_give_back", note)
     for number in (1, 2):
         began = time.monotonic()
         for _ in range(3):
@@ -70,4 +78,4 @@ def test_some_time_after_hashing_its_memory_is_given_back_once(monkeypatch: pyte
             time.sleep(0.01)
         assert given_back[-1] - began >= 0.3
         time.sleep(0.5)
-        assert len(given_back) == number
+        assert len(given_back) == number <= len(freed)

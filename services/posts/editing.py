@@ -25,7 +25,7 @@ from services.posts.models import (
     feed,
 )
 from shared import clock
-from shared.db import execute, is_postgres
+from shared.db import execute, is_postgres, locking
 from shared.problems import Problem
 from shared.tokens import Claims
 
@@ -62,7 +62,7 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
 def locked_post(post_id: str, *, deleted: bool = False) -> Post | None:
     """Return the post for a change: nobody else changes it before the transaction ends."""
     query = Post.select().where(Post.id == post_id, Post.deleted_at.is_null(not deleted))
-    post: Post | None = (query.for_update() if is_postgres(database) else query).first()
+    post: Post | None = locking(query).first()
     return post
 
 

@@ -10,7 +10,7 @@ from services.messages.models import Event
 from shared.ids import new_id
 from tests.conftest import FrozenClock
 from tests.feeds import ServedFeed
-from tests.messages.test_notifications import (  # noqa: F401 (fixtures)
+from tests.messages.telling import (  # noqa: F401 (fixtures)
     ANN,
     BOB,
     EVE,

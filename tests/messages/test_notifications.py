@@ -1,7 +1,7 @@
 """Notifications: each fact is told once to whom it concerns, and goes with what it is about."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,86 +17,28 @@ from shared.ids import is_id, new_id
 from shared.readers import HandlerError
 from shared.tokens import Jwks
 from tests.feeds import ServedFeed
-from tests.helpers import assert_problem
-from tests.messages.conftest import AsUser, Client, waiting_for_the_log
+from tests.messages.conftest import AsUser, Client
+from tests.messages.telling import (
+    ANN,
+    BOB,
+    EVE,
+    EVERYTHING,
+    Told,
+    auth_feed,
+    comment,
+    counted,
+    everything,
+    kinds,
+    posts_feed,
+    read,
+    register,
+    settings,
+    tell_comment,
+    tell_like,
+    told,
+)
 
-ANN, BOB, EVE = new_id(), new_id(), new_id()
-Told = Callable[[str], list[dict[str, Any]]]
-
-
-@pytest.fixture
-def auth_feed() -> Iterator[ServedFeed]:
-    feed = ServedFeed("auth")
-    with feed.served():
-        yield feed
-
-
-@pytest.fixture
-def posts_feed() -> Iterator[ServedFeed]:
-    feed = ServedFeed("posts")
-    with feed.served():
-        yield feed
-
-
-@pytest.fixture
-def settings(settings: dict[str, str], auth_feed: ServedFeed, posts_feed: ServedFeed) -> dict[str, str]:
-    return settings | {"AUTH_URL": auth_feed.url, "POSTS_URL": posts_feed.url}
-
-
-@pytest.fixture
-def read(app: Flask, config: Config) -> Callable[[], None]:
-    """Read both feeds to their ends, with readers that know nothing but what the database says."""
-
-    def read() -> None:
-        for reader in readers(config):
-            while reader.read_batch():
-                pass
-
-    return read
-
-
-@pytest.fixture
-def told(client: Client, as_user: AsUser, read: Callable[[], None]) -> Told:
-    """Return what a user is told, the newest first, when the feeds have been read."""
-
-    def told(user_id: str) -> list[dict[str, Any]]:
-        read()
-        answer = client.get("/api/notifications", headers=as_user(user_id))
-        assert answer.status_code == 200, answer.text
-        data: list[dict[str, Any]] = answer.json["data"]
-        assert answer.json["unread"] == len([item for item in data if not item["read"]])
-        assert answer.json["pagination"]["total"] == len(data)
-        return data
-
-    return told
-
-
-def register(feed: ServedFeed, **names: str) -> None:
-    for name, user_id in names.items():
-        feed.tell("user.registered", user_id, id=user_id, name=name.capitalize(), avatar=None)
-
-
-def comment(author: str, owner: str, post: str, parent: tuple[str, str] | None = None, **more: Any) -> dict[str, Any]:
-    """Return the data of a comment's fact; `parent` is the id and the author of what it answers."""
-    return {
-        "id": new_id(), "postId": post, "postTitle": "A post", "postAuthorId": owner, "authorId": author,
-        "authorName": "Whoever", "parentId": parent[0] if parent else None,
-        "parentAuthorId": parent[1] if parent else None,
-    } | more  # fmt: skip
-
-
-def tell_comment(feed: ServedFeed, data: dict[str, Any], type: str = "comment.created") -> str:
-    comment_id = str(data["id"])
-    feed.tell(type, comment_id, **data)
-    return comment_id
-
-
-def tell_like(feed: ServedFeed, post: str, owner: str, user: str, type: str = "post.liked") -> None:
-    feed.tell(type, post, id=post, title="A post", authorId=owner, userId=user, userName="Whoever")
-
-
-def kinds(items: list[dict[str, Any]]) -> list[str]:
-    return [item["type"] for item in items]
+__all__ = ["auth_feed", "posts_feed", "read", "settings", "told"]
 
 
 def test_who_registers_is_welcome(auth_feed: ServedFeed, told: Told) -> None:
@@ -291,26 +233,6 @@ def test_a_post_is_told_of_under_its_new_title(posts_feed: ServedFeed, told: Tol
     assert told(ANN)[0]["post"]["title"] == "Another title"
 
 
-def everything(auth_feed: ServedFeed, posts_feed: ServedFeed) -> None:
-    """Tell one fact of every kind, and more."""
-    register(auth_feed, ann=ANN, bob=BOB, eve=EVE)
-    auth_feed.tell("user.role_changed", ANN, role="moderator", actorId=BOB)
-    for number in range(40):
-        post = new_id()
-        tell_comment(posts_feed, comment(BOB, ANN, post, (new_id(), EVE)))
-        for user in (BOB, EVE):
-            tell_like(posts_feed, post, ANN, user)
-        if number % 10 == 0:
-            tell_like(posts_feed, post, ANN, BOB, "post.unliked")
-
-
-EVERYTHING = {ANN: 82, BOB: 1, EVE: 41}
-
-
-def counted() -> dict[str, int]:
-    return {user: Notification.select().where(Notification.user_id == user).count() for user in (ANN, BOB, EVE)}
-
-
 def test_facts_read_twice_are_told_once(
     auth_feed: ServedFeed, posts_feed: ServedFeed, read: Callable[[], None]
 ) -> None:
@@ -384,79 +306,6 @@ def test_several_processes_that_read_at_once_tell_each_fact_once(
     assert {row.likes for row in Notification.select().where(Notification.type == "like")} == {1, 2}
 
 
-def test_notifications_are_listed_by_page_and_cursor(
-    client: Client, as_user: AsUser, auth_feed: ServedFeed, posts_feed: ServedFeed, read: Callable[[], None]
-) -> None:
-    everything(auth_feed, posts_feed)
-    read()
-    ids, path = [], "/api/notifications?limit=30"
-    while path:
-        answer = client.get(path, headers=as_user(ANN)).json
-        assert (answer["pagination"]["total"], answer["unread"]) == (82, 82)
-        ids += [item["id"] for item in answer["data"]]
-        cursor = answer["pagination"]["nextCursor"]
-        path = f"/api/notifications?limit=30&cursor={cursor}" if cursor else ""
-    assert len(ids) == len(set(ids)) == 82
-    second = client.get("/api/notifications?limit=30&page=2", headers=as_user(ANN)).json["data"]
-    assert [item["id"] for item in second] == ids[30:60]
-    assert_problem(client.get("/api/notifications?limit=101", headers=as_user(ANN)), 400, "VALIDATION_ERROR")
-
-
-def test_reading_one_and_reading_all(client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told) -> None:
-    for _ in range(3):
-        tell_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), EVE)))
-    items = told(ANN)
-    path = f"/api/notifications/{items[1]['id']}"
-    answer = client.patch(path, json={"read": True}, headers=as_user(ANN))
-    assert (answer.status_code, answer.json["data"]) == (200, items[1] | {"read": True})
-    assert answer.headers["ETag"].startswith('"2.')
-    assert [item["read"] for item in told(ANN)] == [False, True, False]
-    assert client.patch(path, json={"read": False}, headers=as_user(ANN)).json["data"]["read"] is False
-    read_all = client.post("/api/notifications/read-all", headers=as_user(ANN))
-    assert (read_all.status_code, read_all.data) == (204, b"")
-    assert [item["read"] for item in told(ANN)] == [True] * 3
-    assert [item["read"] for item in told(EVE)] == [False] * 3
-
-
-def test_two_pages_do_not_undo_each_other(client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told) -> None:
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
-    path = f"/api/notifications/{told(ANN)[0]['id']}"
-    first = client.patch(path, json={"read": True}, headers=as_user(ANN))
-    stale = client.patch(path, json={"read": False}, headers=as_user(ANN) | {"If-Match": '"1"'})
-    assert_problem(stale, 412, "PRECONDITION_FAILED")
-    fresh = as_user(ANN) | {"If-Match": first.headers["ETag"]}
-    assert client.patch(path, json={"read": False}, headers=fresh).status_code == 200
-
-
-def test_somebody_elses_notification_is_not_there(
-    client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told
-) -> None:
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
-    path = f"/api/notifications/{told(ANN)[0]['id']}"
-    assert_problem(client.patch(path, json={"read": True}), 401, "UNAUTHORIZED")
-    assert_problem(client.patch(path, json={"read": True}, headers=as_user(BOB)), 404, "NOT_FOUND")
-    assert told(ANN)[0]["read"] is False
-
-
-@pytest.mark.parametrize("path", [new_id(), "1", "%00", "x" * 500], ids=["new", "number", "NUL", "long"])
-def test_what_is_no_notification_is_not_found(client: Client, as_user: AsUser, path: str) -> None:
-    assert_problem(client.patch(f"/api/notifications/{path}", json={"read": True}, headers=as_user()), 404, "NOT_FOUND")
-
-
-@pytest.mark.parametrize("content_type", ["", "application/json"])
-def test_a_body_that_may_be_missing_may_be_empty(client: Client, as_user: AsUser, content_type: str) -> None:
-    """Many clients name the type of JSON whether or not they send any."""
-    headers = as_user() | {"Content-Type": content_type}
-    assert client.post("/api/notifications/read-all", headers=headers).status_code == 204
-
-
-@pytest.mark.parametrize("body", [{}, {"read": 1}, {"read": "true"}, {"read": None}, {"read": True, "more": 1}, []])
-def test_what_is_no_change_is_refused(client: Client, as_user: AsUser, body: Any) -> None:
-    assert_problem(
-        client.patch(f"/api/notifications/{new_id()}", json=body, headers=as_user()), 400, "VALIDATION_ERROR"
-    )
-
-
 def test_a_service_that_starts_again_goes_on_where_it_was(
     jwks: Jwks, config: Config, auth_feed: ServedFeed, tmp_path: Path, read: Callable[[], None]
 ) -> None:
@@ -469,21 +318,3 @@ def test_a_service_that_starts_again_goes_on_where_it_was(
     assert [(row.user_id, row.type) for row in Notification.select().order_by(Notification.created_at)] == [
         (ANN, "welcome"), (BOB, "welcome"),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_whoever_reads_all_waits_for_the_readers_before_it_locks_anything(
-    client: Client, as_user: AsUser, auth_feed: ServedFeed, read: Callable[[], None]
-) -> None:
-    """They change several rows too, in another order: the two could wait for each other."""
-    register(auth_feed, ann=ANN)
-    read()
-    answers: list[int] = []
-
-    def read_all() -> None:
-        answers.append(client.post("/api/notifications/read-all", headers=as_user(ANN)).status_code)
-
-    with waiting_for_the_log(read_all):
-        database.execute_sql("SELECT 1 FROM notification FOR UPDATE NOWAIT")
-        assert answers == []
-    assert answers == [204]

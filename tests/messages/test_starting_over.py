@@ -11,7 +11,7 @@ from services.messages.models import FeedPosition, Liker, Notification, Person, 
 from shared.ids import first_id, new_id
 from tests.feeds import TOLD, ServedFeed
 from tests.messages.conftest import waiting_for_the_log
-from tests.messages.test_notifications import (
+from tests.messages.telling import (
     ANN,
     BOB,
     EVE,

@@ -1,0 +1,134 @@
+"""Bulkhead: limit how many requests run an expensive operation at the same time."""
+
+import math
+import secrets
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Lock
+from time import monotonic
+
+from shared.problems import Problem
+
+_SMOOTHING = 0.2  # weight of the newest sample in the average time that a place is held
+
+
+class Bulkhead:
+    """Places for an expensive operation, with a fair queue and a bounded wait.
+
+    `places` limits all clients together, `per_client` each of them; None is no limit. A free place goes to the
+    clients in turn, so a client with 100 waiting requests delays another client by one of them, not by 100.
+    Waiting ends after `patience` seconds, or at once when `max_waiting` requests wait already, with `code`.
+    """
+
+    def __init__(
+        self,
+        places: int | None,
+        *,
+        patience: float,
+        detail: str,
+        per_client: int | None = None,
+        max_waiting: int | None = None,
+        code: str = "SERVICE_UNAVAILABLE",
+    ) -> None:
+        self._places = places
+        self._patience = patience
+        self._detail = detail
+        self._per_client = per_client
+        self._max_waiting = max_waiting
+        self._code = code
+        self._lock = Lock()
+        self._held: Counter[str] = Counter()  # places by client
+        self._queues: OrderedDict[str, deque[Event]] = OrderedDict()  # waiting requests by client, next client first
+        self._waiting = 0
+        self._average_hold = 0.0  # seconds
+
+    @contextmanager
+    def place(self, client: str = "") -> Iterator[None]:
+        """Hold a place for the client while the block runs; raise a problem with `retryAfter` when none gets free."""
+        self.acquire(client)
+        begin = monotonic()
+        try:
+            yield
+        finally:
+            self.release(client, monotonic() - begin)
+
+    def acquire(self, client: str = "") -> None:
+        """Take a place that `release` gives back, perhaps in another thread; raise like `place`."""
+        granted = self._enter(client)
+        if granted is None:
+            return
+        try:
+            granted.wait(self._patience)
+        except BaseException:  # of gevent, which ends a greenlet with an exception where it waits
+            if not self._withdraw(client, granted):
+                self.release(client)
+            raise
+        if refusal := self._withdraw(client, granted):
+            raise refusal
+
+    def release(self, client: str = "", held: float | None = None) -> None:
+        """Give a place back; `held` is for how many seconds it was taken."""
+        with self._lock:
+            if held is not None:
+                self._average_hold += _SMOOTHING * (held - self._average_hold)
+            self._held[client] -= 1
+            if not self._held[client]:
+                del self._held[client]
+            self._grant_next()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many requests wait for a place."""
+        return self._waiting
+
+    def _enter(self, client: str) -> Event | None:
+        """Take a free place, or join the queue and return what is set when the place is granted."""
+        with self._lock:
+            if self._has_place(client):  # nobody who could take this place waits: `release` would have granted it
+                self._held[client] += 1
+                return None
+            if self._patience <= 0 or (self._max_waiting is not None and self._waiting >= self._max_waiting):
+                raise self._refusal()
+            granted = Event()
+            self._queues.setdefault(client, deque()).append(granted)
+            self._waiting += 1
+            return granted
+
+    def _has_place(self, client: str) -> bool:
+        if self._per_client is not None and self._held[client] >= self._per_client:
+            return False
+        return self._places is None or self._held.total() < self._places
+
+    def _grant_next(self) -> None:
+        for client in self._queues:
+            if self._has_place(client):
+                granted = self._queues[client][0]
+                self._dequeue(client, granted)
+                if client in self._queues:
+                    self._queues.move_to_end(client)
+                self._held[client] += 1
+                granted.set()
+                return
+
+    def _withdraw(self, client: str, granted: Event) -> Problem | None:
+        """Leave the queue and return the refusal; None when the place was granted, perhaps after the time-out."""
+        with self._lock:
+            if granted.is_set():
+                return None
+            self._dequeue(client, granted)
+            return self._refusal()
+
+    def _dequeue(self, client: str, granted: Event) -> None:
+        queue = self._queues[client]
+        queue.remove(granted)
+        self._waiting -= 1
+        if not queue:
+            del self._queues[client]
+
+    def _refusal(self) -> Problem:
+        """Return the problem; its `retryAfter` is the estimated wait, spread so that clients do not return at once."""
+        at_once = self._places or self._per_client or 1
+        estimate = max(1.0, self._average_hold * (self._waiting + 1) / at_once)
+        spread = 1 + secrets.randbelow(1000) / 1000
+        return Problem(self._code, self._detail, retryAfter=math.ceil(estimate * spread))

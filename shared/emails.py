@@ -1,11 +1,13 @@
 """Addresses of mails, as they are written, compared and checked."""
 
 import unicodedata
+from contextlib import suppress
 from typing import Any
 
 import marshmallow as ma
 
 from shared.api import Text
+from shared.domains import ascii_domain
 from shared.mail_transport import mail_address
 
 MAX_EMAIL = 254
@@ -18,8 +20,14 @@ def plain_email(email: str) -> str:
 
 
 def fold_email(email: str) -> str:
-    """Return the form in which addresses are compared: NFKC and lower case."""
-    return plain_email(email).lower()
+    """Return the form in which addresses are compared: NFKC, lower case, the domain as A-labels.
+
+    Text that is no address is only lower-cased, so that a login with it finds nobody.
+    """
+    local, at, domain = plain_email(email).rpartition("@")
+    with suppress(ValueError):
+        domain = ascii_domain(domain)
+    return f"{local}{at}{domain}".lower()
 
 
 class Email(Text):
@@ -30,12 +38,12 @@ class Email(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         email = super()._deserialize(value, attr, data, **kwargs)
-        folded = fold_email(email)
-        _valid_email(folded)
-        if len(folded) > MAX_EMAIL:
-            raise ma.ValidationError(f"Longer than maximum length {MAX_EMAIL}.")
         try:
             mail_address(plain_email(email))
         except ValueError as error:
             raise ma.ValidationError("Not a valid email address.") from error
+        folded = fold_email(email)
+        _valid_email(folded)
+        if len(folded) > MAX_EMAIL:
+            raise ma.ValidationError(f"Longer than maximum length {MAX_EMAIL}.")
         return email

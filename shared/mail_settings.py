@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from email.headerregistry import Address
 from email.policy import SMTP
 
+from shared.domains import ascii_domain
 from shared.env import BaseConfig, needed_in_production, optional, setting, url
 
 
@@ -16,7 +17,10 @@ def mailbox(text: str) -> Address:
     if header.defects or len(header.addresses) != 1 or not header.addresses[0].domain:
         raise ValueError(advice)
     address: Address = header.addresses[0]
-    return address
+    try:
+        return Address(address.display_name, address.username, ascii_domain(address.domain))
+    except ValueError as error:
+        raise ValueError(advice) from error
 
 
 @dataclass(frozen=True, kw_only=True)

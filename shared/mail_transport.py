@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from shared.domains import ascii_domain
 from shared.mail_settings import MailConfig
 
 TIMEOUT = 30.0  # seconds that each step of the exchange may take
@@ -53,11 +54,11 @@ def body_text(text: str) -> str:
 
 
 def mail_address(text: str) -> Address:
-    """Return one address, its domain in ASCII (RFC 5891); raise ValueError for what is none."""
+    """Return one address, its domain as A-labels; raise ValueError for what is none."""
     local, at, domain = header_text(text).rpartition("@")
     if not (at and local and domain):
         raise ValueError("not a mail address")
-    return Address(username=local, domain=domain if domain.isascii() else domain.encode("idna").decode())
+    return Address(username=local, domain=ascii_domain(domain))
 
 
 def compose(

@@ -6,7 +6,7 @@ import sys
 import marshmallow as ma
 import peewee
 
-from services.auth import MIGRATIONS, administration, passwords
+from services.auth import MIGRATIONS, accounts, administration, passwords
 from services.auth.config import Config
 from services.auth.models import ACTIVE, User, database
 from shared import clock, db
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
         database.initialize(db.connect(config.database_url))
         db.migrate(database.obj, MIGRATIONS)
         with database.connection_context():
-            sys.stdout.write(make_admin(email) + "\n")
+            sys.stdout.write(make_admin(email, verify=config.needs_verification) + "\n")
     except SettingsError as error:
         return _fail(str(error))
     except (peewee.OperationalError, OSError) as error:
@@ -34,20 +34,27 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def make_admin(email: str) -> str:
-    """Give an account the role, or make one with a password of its own; return what to tell the operator."""
+def make_admin(email: str, *, verify: bool) -> str:
+    """Give an account the role, or make one with a password of its own; return what to tell the operator.
+
+    With `verify`, when only verified addresses can sign in, the operator's word verifies the address.
+    """
     user = User.by_email(email)
-    return _promote(user) if user else _create(email)
+    return _promote(user, verify=verify) if user else _create(email)
 
 
-def _promote(user: User) -> str:
-    if (user.role, user.status) == ("admin", ACTIVE):
+def _promote(user: User, *, verify: bool) -> str:
+    is_admin = (user.role, user.status) == ("admin", ACTIVE)
+    if is_admin and (user.email_verified or not verify):
         return f"{user.email} is an admin already."
     with database.atomic():
         administration.change(user.id, {"role": "admin", "status": ACTIVE}, clock.now(), lambda _user: None)
+        if verify:
+            accounts.verify_email(user.id, user.email_folded)
     told = f"{user.email} is an admin now, from the next sign-in or refresh on."
     if not user.email_verified:
-        told += "\nThe address was never verified: make sure that the account is theirs."
+        verified = "is verified by your word" if verify else "was never verified"
+        told += f"\nThe address {verified}: make sure that the account is theirs."
     return told
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import peewee
+from flask import current_app, has_app_context
 
 from services.auth import accounts, notices
 from services.auth.auditing import actor_id, audit
@@ -40,15 +41,21 @@ def create(name: str, email: str, password_hash: str | None, role: str) -> User:
 def change(user_id: str, changes: dict[str, Any], now: datetime, check: Check, keep_session: str = "") -> Change:
     """Change name, email, password_hash, role or status; raise EMAIL_TAKEN, or CONFLICT for the last admin.
 
+    An address that is written as before is stored again when it is not the account's own (migration 0004).
+
     `check` gets the account and may refuse; `keep_session` goes on when the password changes. Call it inside a
     transaction.
     """
     admins = lock_admins()
     before = accounts.by_id(user_id, lock=True)
     check(before)
-    if changes.get("role", "admin") != "admin" or changes.get("status", ACTIVE) != ACTIVE:
-        keep_an_admin(admins, before)
     changed = {name: value for name, value in changes.items() if getattr(before, name) != value}
+    has_new_address = "email" in changes and fold_email(changes["email"]) != before.email_folded
+    if has_new_address:
+        changed["email"] = changes["email"]
+    loses_address = has_new_address and _needs_verification()
+    if loses_address or changes.get("role", "admin") != "admin" or changes.get("status", ACTIVE) != ACTIVE:
+        keep_an_admin(admins, before)
     if not changed:
         return Change(before, [], False)
     _write(before, changed)
@@ -72,18 +79,25 @@ def delete(user_id: str, kind: str, check: Check) -> None:
 
 
 def lock_admins() -> set[str]:
-    """Return the admins who can act, none of whom changes until the transaction ends.
+    """Lock the admins who can sign in and return their ids.
 
     Whoever takes an admin's rights away comes here first: of two who want each other's, one waits and then sees
     what the other did.
     """
-    return {user.id for user in locking(User.select(User.id).where(User.acts_as_admin()).order_by(User.id))}
+    can_act = User.acts_as_admin(verified=_needs_verification())
+    return {user.id for user in locking(User.select(User.id).where(can_act).order_by(User.id))}
 
 
 def keep_an_admin(admins: set[str], user: User) -> None:
     """Raise CONFLICT when the user is the only admin."""
     if admins == {user.id}:
-        raise Problem("CONFLICT", "The last admin can be neither removed nor demoted nor suspended.")
+        detail = "The last admin can be neither removed nor demoted nor suspended"
+        raise Problem("CONFLICT", f"{detail}, and keeps a verified address.")
+
+
+def _needs_verification() -> bool:
+    """Tell whether users need a verified address to sign in; `make admin` has no app and takes no rights away."""
+    return has_app_context() and current_app.extensions["postern.config"].needs_verification
 
 
 def _write(user: User, changed: dict[str, Any]) -> None:

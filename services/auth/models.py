@@ -8,7 +8,7 @@ import peewee
 from services.auth.folding import fold_name
 from shared import clock
 from shared.db import Database, IdField, TimestampField, id_field
-from shared.emails import fold_email
+from shared.emails import fold_email, plain_email
 from shared.feed import FactColumns, Feed
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.mail import MailColumns, Outbox
@@ -91,9 +91,10 @@ class User(Model):
         return (cls.status == ACTIVE) & (cls.email_verified == (standing == ACTIVE))
 
     @classmethod
-    def acts_as_admin(cls) -> Any:
-        """Return the condition for those who can sign in and administrate."""
-        return (cls.role == "admin") & (cls.status == ACTIVE) & (cls.password_hash != NO_PASSWORD)
+    def acts_as_admin(cls, *, verified: bool) -> Any:
+        """Return the condition for admins who can sign in; `verified`: only with a verified address."""
+        can_sign_in = (cls.role == "admin") & (cls.status == ACTIVE) & (cls.password_hash != NO_PASSWORD)
+        return can_sign_in & cls.email_verified if verified else can_sign_in
 
     @classmethod
     def by_email(cls, email: str) -> "User | None":
@@ -105,7 +106,8 @@ class User(Model):
         """Select users with their profiles by part of the name or address, standing and role."""
         query = cls.with_profile()
         if text:
-            query = query.where(cls.name_folded.contains(fold_name(text)) | cls.email_folded.contains(fold_email(text)))
+            found = cls.name_folded.contains(fold_name(text)) | cls.email_folded.contains(fold_email(text))
+            query = query.where(found | cls.email_folded.contains(plain_email(text).lower()))
         if standing:
             query = query.where(cls.has_standing(standing))
         return query.where(cls.role == role) if role else query

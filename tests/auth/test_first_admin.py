@@ -41,6 +41,19 @@ def test_saying_it_twice_changes_nothing(
     assert len(facts("user.role_changed")) == 1
 
 
+def test_an_operator_verifies_the_address_of_an_admin_where_that_is_required(
+    client: Client, register: Register, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    User.update(role="admin").execute()
+    monkeypatch.setenv("EMAIL_VERIFICATION", "required")
+    assert command(["ann@example.org"]) == 0
+    assert "is verified by your word" in capsys.readouterr().out
+    assert User.get().email_verified
+    assert command(["ann@example.org"]) == 0
+    assert "is an admin already" in capsys.readouterr().out
+
+
 def test_a_suspended_account_comes_back_as_admin(client: Client, register: Register) -> None:
     register()
     User.update(status="suspended", role="admin").execute()

@@ -1,0 +1,10 @@
+"""Internationalized domain names."""
+
+import idna
+
+
+def ascii_domain(domain: str) -> str:
+    """Return a domain as A-labels (IDNA2008 after UTS 46, non-transitional); raise ValueError when it has none."""
+    if domain.isascii() and "xn--" not in domain.lower():
+        return domain.lower()
+    return idna.encode(domain, uts46=True).decode()

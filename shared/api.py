@@ -19,6 +19,7 @@ from shared.clock import rfc3339
 from shared.credentials import has_credentials
 from shared.csrf import SAFE_METHODS
 from shared.problems import Problem
+from shared.visible_text import has_visible_character
 
 _controls = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 _controls_but_lines = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]").search
@@ -70,6 +71,8 @@ class NothingSchema(Schema):
 class Text(ma.fields.String):
     """A string, trimmed before it is measured unless `verbatim`; `lines` allows line breaks and tabs.
 
+    One line that must not be empty, such as a name or a title, needs a visible character too.
+
     Control characters and lone surrogates are refused: some databases, mails and headers cannot hold them.
     """
 
@@ -78,11 +81,14 @@ class Text(ma.fields.String):
         super().__init__(validate=checks, **options)
         self._verbatim = verbatim
         self._refused = _controls_but_lines if lines else _controls
+        self._needs_visible = low > 0 and not (lines or verbatim)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
         if self._refused(text):
             raise ma.ValidationError("Must not contain control characters.")
+        if self._needs_visible and text.strip() and not has_visible_character(text):
+            raise ma.ValidationError("Must have a visible character.")
         return text if self._verbatim else text.strip()
 
 

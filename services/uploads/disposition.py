@@ -9,6 +9,7 @@ from services.uploads.inspection import Kind
 _separators = re.compile(r"[/\\]")
 _unquotable = re.compile(r"[^ !#$&-\[\]-~]")
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, among them those that turn the reading direction
+_JOINERS = "\u200c\u200d"  # of that category, but part of how Persian, Sinhala and emoji are written
 
 
 def disposition(filename: str, kind: Kind, attached: bool) -> str:
@@ -22,7 +23,9 @@ def disposition(filename: str, kind: Kind, attached: bool) -> str:
 def safe_name(filename: str, kind: Kind) -> str:
     """Return the last part of the name, without what cannot be seen, ending as its kind of file does."""
     last = _separators.split(filename)[-1]
-    name = "".join(char for char in last if unicodedata.category(char) not in _INVISIBLE).strip(" .")
+    name = "".join(char for char in last if char in _JOINERS or unicodedata.category(char) not in _INVISIBLE).strip(
+        " ."
+    )
     if not name.lower().endswith(tuple(f".{extension}" for extension in kind.extensions)):
         name = f"{name or 'file'}.{kind.extension}"
     return name

@@ -11,26 +11,35 @@ from shared.api import SOMETIMES, AnswerSchema, Boolean, Integer, Schema, Text, 
 MAX_FILENAME = 255
 
 
+class Switch(ma.fields.Boolean):
+    """A yes or no in a form or in Upload-Metadata, in every way that clients write it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(truthy={"on", "true", "1", "yes"}, falsy={"off", "false", "0", "no", ""}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        return super()._deserialize(value.strip().lower(), attr, data, **kwargs)
+
+
 class UploadFormSchema(Schema):
     """The parts of the form; of `file` only its name, the bytes are on the disk."""
 
     file = Text(low=1, high=MAX_FILENAME, required=True)
-    private = Boolean(load_default=False)
+    private = Switch(load_default=False)
 
 
 class UploadsFormSchema(Schema):
     """The parts of the form of several files; `private` is for all of them."""
 
     files = ma.fields.List(Text(low=1, high=MAX_FILENAME), required=True)
-    private = Boolean(load_default=False)
+    private = Switch(load_default=False)
 
 
 class ResumableSchema(Schema):
-    """What Upload-Metadata may say; `filetype` is what many clients add, and never believed."""
+    """What Upload-Metadata says of the file; all else in it is the client's."""
 
     filename = Text(low=1, high=MAX_FILENAME, required=True)
-    filetype = Text(high=MAX_FILENAME)
-    private = Boolean(load_default=False)
+    private = Switch(load_default=False)
 
 
 class UploadPatchSchema(Schema):

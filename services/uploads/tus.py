@@ -9,7 +9,6 @@ from werkzeug.datastructures import Headers
 
 from services.uploads.inspection import MAX_PDF
 from services.uploads.schemas import ResumableSchema
-from shared.api import Wire
 from shared.problems import Problem
 
 VERSION = "1.0.0"
@@ -21,6 +20,11 @@ DISCOVERY = {
     "Tus-Max-Size": str(MAX_PDF),
     "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
 }
+MAX_NOTES = 20  # keys of Upload-Metadata that are the client's own
+MAX_NOTES_SIZE = 4 * 1024  # bytes of those keys and their values in Base64
+_OF_THE_FILE = ("filename", "name", "filetype", "type", "private")
+_is_key = re.compile(r"[!-+\--~]+").fullmatch
+_is_base64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?").fullmatch
 _is_number = re.compile(r"[0-9]{1,18}").fullmatch
 
 
@@ -58,22 +62,40 @@ def length(headers: Headers) -> int:
 
 
 def metadata(header: str) -> dict[str, Any]:
-    """Return what Upload-Metadata says: `filename` and `private`; raise BAD_REQUEST or VALIDATION_ERROR."""
-    pairs: dict[str, Wire] = {}
-    for pair in header.split(","):
-        key, _, value = pair.strip(" ").partition(" ")
-        if key in pairs:
-            raise Problem("BAD_REQUEST", "Upload-Metadata names a key twice.")
-        pairs[key] = Wire(_decoded(value))
-    loaded: dict[str, Any] = ResumableSchema().load(pairs if header else {})
+    """Return what Upload-Metadata says: `filename`, or `name` in its place, and `private`.
+
+    Types are told by the bytes, and other keys are notes of the client. Raises BAD_REQUEST or VALIDATION_ERROR.
+    """
+    pairs = _pairs(header)
+    notes = {key: value for key, value in pairs.items() if key not in _OF_THE_FILE}
+    if len(notes) > MAX_NOTES or sum(len(key) + len(value) for key, value in notes.items()) > MAX_NOTES_SIZE:
+        detail = f"Upload-Metadata may have {MAX_NOTES} keys of the client's own, and {MAX_NOTES_SIZE} bytes of them."
+        raise Problem("BAD_REQUEST", detail)
+    given = {key: _text(value) for key, value in pairs.items() if key in ("filename", "name", "private")}
+    name = given.pop("name", "")
+    given["filename"] = given.get("filename") or name
+    loaded: dict[str, Any] = ResumableSchema().load(given)
     return loaded
 
 
-def _decoded(value: str) -> str:
+def _pairs(header: str) -> dict[str, str]:
+    """Return the keys with their values in Base64, nothing for a key without one."""
+    pairs: dict[str, str] = {}
+    for pair in filter(None, map(str.strip, header.split(","))):
+        key, _, value = pair.partition(" ")
+        if not _is_key(key) or (value and not _is_base64(value)):
+            raise Problem("BAD_REQUEST", "Upload-Metadata must have ASCII keys, each with a value in Base64 or none.")
+        if key in pairs:
+            raise Problem("BAD_REQUEST", "Upload-Metadata names a key twice.")
+        pairs[key] = value
+    return pairs
+
+
+def _text(value: str) -> str:
     try:
         return base64.b64decode(value, validate=True).decode()
     except ValueError as error:
-        raise Problem("BAD_REQUEST", "The values of Upload-Metadata must be UTF-8 in Base64.") from error
+        raise Problem("BAD_REQUEST", "Names in Upload-Metadata must be UTF-8 in Base64.") from error
 
 
 class Checksum:

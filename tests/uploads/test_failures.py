@@ -199,13 +199,14 @@ def test_a_connection_that_breaks_leaves_nothing(
     assert b"".join(iter(lambda: body.read(1000), b"")) == b""
 
 
-TEXT_FOR_FILE, FILE_FOR_TEXT = samples.part('name="file"', b"x"), samples.part('name="private"; filename=""', b"true")
+LONG = b"x" * 200  # a little of a body is held back, in case that a boundary is cut there
+TEXT_FOR_FILE, FILE_FOR_TEXT = samples.part('name="file"', LONG), samples.part('name="private"; filename=""', LONG)
 EARLY = {
-    "an unknown field": (samples.part('name="x"', b"y"), 400, "VALIDATION_ERROR"),
+    "too many fields": (samples.part('name="x"', LONG) * 21, 400, "VALIDATION_ERROR"),
     "a second file": (samples.form().removesuffix(samples.END) * 2, 400, "VALIDATION_ERROR"),
     "a text in place of the file": (TEXT_FOR_FILE, 400, "VALIDATION_ERROR"),
     "a file in place of the text": (FILE_FOR_TEXT, 400, "VALIDATION_ERROR"),
-    "a text without end": (samples.part('name="private"', b"x" * 200), 400, "VALIDATION_ERROR"),
+    "a text without end": (samples.part('name="private"', b"x" * 10_000), 400, "VALIDATION_ERROR"),
     "SVG": (samples.form(samples.SVG * 10), 415, "UNSUPPORTED_MEDIA_TYPE"),
 }
 

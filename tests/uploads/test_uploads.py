@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -212,3 +213,22 @@ def test_readyz_sees_that_nothing_can_be_kept(client: Client, config: Config) ->
     assert client.get("/readyz").status_code == 503
     assert parts(client) == {"database": "ok", "storage": "down"}
     folder.mkdir()
+
+
+@pytest.mark.parametrize("word, private", [("on", True), ("TRUE", True), ("1", True), ("no", False), ("", False)])
+def test_private_is_said_in_every_usual_way(send: Send, word: str, private: bool) -> None:
+    assert send(samples.png(), private=word).json["data"]["private"] is private
+
+
+def test_fields_that_are_not_ours_are_passed_over(client: Client, ann: Headers) -> None:
+    """As Uppy sends them, before the file and after it."""
+    notes = {"name": "dot.png", "type": "image/png", "relativePath": "null"}
+    body = samples.texts(**notes) + samples.form()
+    assert client.post("/api/upload", data=body, content_type=samples.MULTIPART, headers=ann).status_code == 201
+
+
+def test_a_name_keeps_its_joiners_at_a_download(client: Client, upload: UploadFile) -> None:
+    name = "می\u200cخواهم 👩\u200d👧.png"
+    stored = upload(name=name)
+    assert stored["filename"] == name
+    assert client.get(stored["path"]).headers["Content-Disposition"].endswith(f"''{quote(name, safe='')}")

@@ -23,6 +23,7 @@ from shared.workers.reading import Patience
 
 THREADS = 8
 GRACE = 5  # seconds that requests under way have at a stop
+BLOCKED = 20  # seconds after which a worker whose loop stands still is killed
 MAX_FILES = 16_384  # open files of a process
 _logger = logging.getLogger("postern.server")
 
@@ -114,6 +115,7 @@ def _settings(name: str, config: BaseConfig, *, events: bool, processes: int, re
         "workers": processes,
         "reload": reload,
         "graceful_timeout": GRACE,
+        "timeout": BLOCKED,
         "control_socket_disable": True,  # its path is one for all gunicorns of a user
         "logger_class": Logger,
         "loglevel": {"debug": "info", "info": "warning"}.get(config.log_level, config.log_level),

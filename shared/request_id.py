@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from shared.logging import log_request
+from shared.sockets import ClientGone
 
 CLIENT_GONE = 499  # for logs and figures, as nobody gets it
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -36,7 +37,7 @@ def with_request_id(app: WsgiApp) -> WsgiApp:
         try:
             body = app(environ, start)
         except BaseException as error:
-            if isinstance(error, ConnectionError):
+            if isinstance(error, ClientGone):
                 answered[0] = CLIENT_GONE
             _LoggedBody((), environ, answered, started).close()
             raise

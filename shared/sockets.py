@@ -10,6 +10,14 @@ class PortError(Exception):
     """A socket cannot be bound; the text says why and what to do."""
 
 
+class ConnectionOver(ConnectionResetError):
+    """The connection to the client is of no more use, and whoever raises this has logged why."""
+
+
+class ClientGone(ConnectionOver):
+    """The client ended its connection, so that nobody is left to answer."""
+
+
 def listen(host: str, port: int, variable: str) -> socket.socket:
     """Bind and listen; `variable` is the setting that the port comes from."""
     try:

@@ -1,6 +1,5 @@
 """Pass a request on to an upstream and stream its answer back, on plain sockets."""
 
-import errno
 import logging
 import socket
 import time
@@ -11,8 +10,10 @@ from typing import NamedTuple
 from services.gateway.answer import AnswerParser, Garbled
 from services.gateway.body import BLOCK, ClientBody
 from services.gateway.headers import Headers, from_upstream
-from services.gateway.pool import ClientGone, Connection, Lost, Pool
+from services.gateway.pool import Connection, Lost, Pool
+from shared.event_loop import yield_if_due
 from shared.problems import Problem
+from shared.sockets import ClientGone, ConnectionOver
 
 _logger = logging.getLogger("postern.forward")
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
@@ -98,7 +99,7 @@ class Exchange:
     def receive_more(self) -> bytes:
         """Return the next piece of the body, nothing at its end.
 
-        Raises ConnectionResetError where the upstream breaks off, so that the server cuts the client's connection
+        Raises ConnectionOver where the upstream breaks off, so that the server cuts the client's connection
         and a part never looks like the whole; ClientGone where there is no client any more.
         """
         parser = self._parser
@@ -114,7 +115,7 @@ class Exchange:
                 return b""
             self._request.cut()
             _logger.warning("the %s service broke off an answer: %s", self._pool.name, error or "time-out")
-            raise ConnectionResetError(errno.ECONNRESET, "the upstream broke off") from error
+            raise ConnectionOver from error
         if parser.complete:
             self.close()
         return parser.take_body()
@@ -147,6 +148,7 @@ class Exchange:
     def _send_block(self, block: bytes) -> bool:
         left = memoryview(block)
         while left:
+            yield_if_due()
             sent = self._connection.send_some(left, IDLE_TIMEOUT)
             left = left[sent:]
             if not sent:
@@ -162,6 +164,7 @@ class Exchange:
             self._receive(deadline - time.monotonic())
 
     def _receive(self, timeout: float) -> None:
+        yield_if_due()
         if data := self._connection.receive(timeout, self._request.client):
             self._parser.feed(data)
         else:

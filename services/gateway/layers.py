@@ -19,7 +19,7 @@ from services.gateway.cors import Cors
 from services.gateway.forward import Request
 from services.gateway.limits import CLASSES, Window
 from services.gateway.measures import forward, note_excess, told
-from services.gateway.pool import ClientGone, Pool
+from services.gateway.pool import Pool
 from services.gateway.routes import Route, RouteTable
 from services.gateway.shares import WAITING, Shares
 from services.gateway.target import join_target, split_target
@@ -37,6 +37,7 @@ from shared import credentials, forms
 from shared.csrf import Csrf, is_form
 from shared.problems import Problem
 from shared.request_id import WsgiApp
+from shared.sockets import ClientGone
 
 _logger = logging.getLogger("postern.gateway")
 

@@ -8,11 +8,12 @@ from typing import Any
 from services.gateway.breaker import Breaker, forward_through
 from services.gateway.forward import Answer, Request
 from services.gateway.headers import Headers
-from services.gateway.pool import ClientGone, Pool
+from services.gateway.pool import Pool
 from services.gateway.target import join_target
 from services.gateway.visit import Environ, Visit
 from shared.metrics import Counter, Histogram
 from shared.problems import Problem
+from shared.sockets import ClientGone
 
 EXCESS = Counter("gateway_rate_limited_total", "Requests beyond a limit.", "limit", "action")
 VERDICTS = Counter("gateway_cache_total", "Reads of what may be kept, by X-Cache.", "verdict")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from services.gateway.dialing import connect
 from services.gateway.shares import Shares
 from shared.problems import Problem
-from shared.sockets import send_all
+from shared.sockets import ClientGone, send_all
 
 CONNECT_TIMEOUT = 1.0
 IDLE_AGE = 30.0  # less than the 75 s for which a service keeps an idle connection
@@ -26,10 +26,6 @@ ESTABLISHED = 1  # of a TCP connection (Linux)
 
 class Lost(Problem):
     """The upstream was not reached, or went away before the first byte of an answer."""
-
-
-class ClientGone(ConnectionError):
-    """The client ended its connection, so that nobody is left to answer."""
 
 
 class Connection:

@@ -11,7 +11,8 @@ from urllib.parse import unquote_to_bytes
 
 from gunicorn import util
 
-from shared.sockets import send_all
+from shared.event_loop import yield_if_due
+from shared.sockets import ClientGone, send_all
 from shared.workers.heads import is_token
 from shared.workers.reading import Request
 
@@ -73,9 +74,12 @@ class Response:
         if not _is_status(status):
             raise ValueError("the status is not valid")
         self._status, self._headers = status, end_to_end(headers)
+        is_empty = status[0] == "1" or status[:3] == "204"
+        if is_empty:  # RFC 9110, section 8.6: such an answer has no length either
+            self._headers = [header for header in self._headers if header[0].lower() != "content-length"]
         lengths = [value for name, value in self._headers if len(name) == 14 and name.lower() == "content-length"]
         self._length = int(lengths[-1]) if lengths else None
-        self._bodiless = self._request.method == "HEAD" or status[0] == "1" or status[:3] in ("204", "304")
+        self._bodiless = is_empty or self._request.method == "HEAD" or status[:3] == "304"
         self._chunked = self._length is None and not self._bodiless and self._request.version >= (1, 1)
         return self.write
 
@@ -100,11 +104,16 @@ class Response:
         return self.must_close or not is_framed or self._request.should_close()
 
     def _send(self, data: bytes) -> None:
+        yield_if_due()
         if not self.begun:
             self.begun = True
             data = self._head() + data
-        if data:
+        if not data:
+            return
+        try:
             send_all(self._sock, data)
+        except OSError as error:
+            raise ClientGone from error
 
     def _head(self) -> bytes:
         lines = [

@@ -17,6 +17,7 @@ from gevent.server import StreamServer
 from gunicorn.workers.base import Worker
 from gunicorn.workers.ggevent import GeventWorker
 
+from shared.event_loop import take_turn, watch
 from shared.workers.reading import Parser
 from shared.workers.refusing import Refusing, linger
 
@@ -45,6 +46,7 @@ class EventWorker(Refusing, GeventWorker):
 
     def run(self) -> None:
         """Serve until told to stop, then finish the requests under way."""
+        watch(self.notify)
         pool = Pool(self.places)
         # The name is asked for now: a connection that has just come when the listener closes is answered all the same.
         servers = [
@@ -104,8 +106,10 @@ class EventWorker(Refusing, GeventWorker):
 
     def _converse(self, parser: Parser, name: Any, client: socket.socket, address: Any) -> None:
         for request in parser:
-            if not self.respond(request, client, address, name, last=not self.alive):
+            if not self.respond(request, client, address, name, last=not self.alive or parser.is_rushed):
                 return
+            if parser.pipelined:
+                take_turn()
             if not self.alive:
                 _expect_no_more(client)
 

@@ -4,18 +4,26 @@ import socket
 import time
 from dataclasses import dataclass
 
-from gunicorn.http.body import Body, ChunkedReader, LengthReader
-from gunicorn.http.errors import InvalidHeader, ParseException
+from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
+from shared.event_loop import yield_if_due
 from shared.problems import Problem
+from shared.sockets import ClientGone
 from shared.workers import heads
+from shared.workers.chunked_body import ChunkedReader
 
 MAX_REST = 16 * 1024 * 1024  # bytes of a refused body that are read and dropped, so that the answer is seen
 MIN_RATE = 1024  # bytes per second that a body has to keep up in the long run
 BLOCK = 64 * 1024
+MAX_CHUNKED_REST = 1024 * 1024  # bytes of a refused body in chunks, whose framing costs more than to connect again
+MAX_PIPELINED = 100  # requests in a row that a client may send before it has the answers to those before
 AT_ONCE = 0.001  # seconds; a time-out of 0 would mean another mode of the socket
 SOON = 0.01  # seconds for what is left of a body, during which a thread is held; then the connection lingers
+OVERDUE = 1.0  # seconds after a deadline from which on even bytes that have arrived come too late
+FEW = 512  # bytes; a client that sends fewer at a time
+FEW_PIECES = 32  # so often in a head or body
+NAP = 0.01  # has its next bytes gather for so many seconds, as each time that the server wakes costs it more
 
 
 @dataclass(frozen=True)
@@ -39,11 +47,13 @@ class Unreader(SocketUnreader):
         self.deadline: float | None = None
         self._patience = patience
         self._budget = patience.body
+        self._small_pieces = 0
 
     def expect_head(self, silence: float) -> None:
         """Wait for the first byte for `silence` seconds, at whose end the worker looks, then give the head its time."""
         self.began = time.monotonic()
         self.in_head = True
+        self._small_pieces = 0
         self.waiting = not self.buf.getvalue()
         self.deadline = self.began + (silence if self.waiting else self._patience.head)
 
@@ -62,6 +72,7 @@ class Unreader(SocketUnreader):
     def expect_body(self) -> None:
         self.in_head = False
         self.deadline = None
+        self._small_pieces = 0
         self._budget = self._patience.body
         self.sock.settimeout(self._patience.write)
 
@@ -74,14 +85,21 @@ class Unreader(SocketUnreader):
         return data
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """Return the next bytes, none at the end; raise REQUEST_TIMEOUT."""
+        """Return the next bytes, none at the end; raise REQUEST_TIMEOUT, or ClientGone."""
+        yield_if_due()
+        if self._small_pieces >= FEW_PIECES:
+            time.sleep(NAP)
         started = time.monotonic()
         allowed = self._budget if self.deadline is None else self.deadline - started
+        if allowed < -OVERDUE and not self.waiting:
+            raise Problem("REQUEST_TIMEOUT")
         self.sock.settimeout(None if self.waiting else max(allowed, AT_ONCE))
         try:
             data: bytes = super().chunk(size_hint)
         except TimeoutError:
             raise Problem("REQUEST_TIMEOUT") from None
+        except OSError as error:
+            raise ClientGone from error
         finally:
             self.sock.settimeout(self._patience.write)
         self._note(len(data), time.monotonic() - started)
@@ -92,6 +110,7 @@ class Unreader(SocketUnreader):
             self.waiting = False
             self.began = time.monotonic()
             self.deadline = self.began + self._patience.head
+        self._small_pieces = self._small_pieces + 1 if size < FEW else 0
         # Only waiting counts, not the time that the application takes between two reads.
         self._budget = min(self._patience.body, self._budget - waited + size / MIN_RATE)
 
@@ -101,7 +120,11 @@ class WholeBody(Body):
 
     def __init__(self, request: "Request", length: int | None, held_back: bool) -> None:
         unreader = request.unreader
-        super().__init__(ChunkedReader(request, unreader) if length is None else LengthReader(unreader, length))
+        is_chunked = length is None
+        super().__init__(
+            ChunkedReader(unreader, request.check_trailers) if is_chunked else LengthReader(unreader, length)
+        )
+        self.max_rest = MAX_CHUNKED_REST if is_chunked else MAX_REST
         self._request = request
         self.held_back = held_back  # by a client that waits for 100 Continue (RFC 9110, section 10.1.1)
 
@@ -109,21 +132,19 @@ class WholeBody(Body):
     def complete(self) -> bool:
         """Tell whether nothing of it is left on the connection."""
         if isinstance(self.reader, ChunkedReader):
-            return self.reader.parser is None
+            return self.reader.complete
         return not self.reader.length
 
     def _read_reader(self, size: int) -> bytes:
-        if self.held_back:
-            self.held_back = False
-            self._request.unreader.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         expected = min(size, self.reader.length) if isinstance(self.reader, LengthReader) else 0
         try:
+            if self.held_back:
+                self.held_back = False
+                self._request.unreader.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             data: bytes = super()._read_reader(size)
         except Problem:
             self._request.force_close()
             raise
-        except ParseException as error:
-            raise self._broken("The chunked coding of the body is not valid.") from error
         except OSError as error:
             raise self._broken("The body broke off.") from error
         if len(data) < expected:
@@ -140,7 +161,6 @@ class Request:
     """A request; what has been found out before it is refused stays known."""
 
     body: WholeBody
-    max_buffer_headers = heads.MAX_HEAD  # of trailers
 
     def __init__(self, unreader: Unreader) -> None:
         self.unreader = unreader
@@ -159,12 +179,9 @@ class Request:
         self.body = WholeBody(self, heads.body_length(self.fields, self.version), held_back)
         self.must_close = heads.is_last(self.method, self.fields, self.version)
 
-    def parse_headers(self, data: bytes, from_trailer: bool) -> None:
-        """Look at the trailers of a body in chunks, of which nobody makes use."""
-        try:
-            heads.check_trailers(data.decode("latin-1"))
-        except Problem as problem:
-            raise InvalidHeader("trailer") from problem
+    def check_trailers(self, block: bytes) -> None:
+        """Look at the trailers of a body in chunks, of which nobody makes use; raise Problem."""
+        heads.check_trailers(block.decode("latin-1"))
 
     def should_close(self) -> bool:
         """Tell whether the connection ends with the answer: it does where a body that was not asked for may come."""
@@ -182,6 +199,7 @@ class Parser:
         self.patience = patience
         self.request: Request | None = None
         self.answered = 0
+        self.pipelined = 0  # requests in a row whose first bytes came before the answer to the one before
         self._keepalive = keepalive
         self._body: WholeBody | None = None
 
@@ -192,6 +210,7 @@ class Parser:
         if (self.request and self.request.should_close()) or not self.finish_body():
             raise StopIteration
         self.unreader.expect_head(self._keepalive if self.answered else self.patience.head)
+        self.pipelined = 0 if self.unreader.waiting else self.pipelined + 1
         self.request = self._body = None
         head = self.unreader.read_head()
         if head is None:
@@ -206,7 +225,12 @@ class Parser:
     @property
     def unread(self) -> bool:
         """Tell whether the client may still be sending something that nobody reads."""
-        return self._body is not None and not self._body.complete
+        return self.is_rushed or (self._body is not None and not self._body.complete)
+
+    @property
+    def is_rushed(self) -> bool:
+        """Tell whether the client sends so much in advance that the connection ends: others wait meanwhile."""
+        return self.pipelined >= MAX_PIPELINED
 
     def finish_body(self) -> bool:
         """Read and drop the rest of a body, within bounds; False when the connection cannot be used any more."""
@@ -216,7 +240,7 @@ class Parser:
             return False
         self.unreader.expect_rest()
         try:
-            for _ in range(MAX_REST // BLOCK):
+            for _ in range(self._body.max_rest // BLOCK):
                 if not self._body.read(BLOCK):
                     return True
         except Problem:

@@ -11,8 +11,10 @@ from typing import Any
 
 from gunicorn import util
 
+from shared.event_loop import yield_if_due
 from shared.problems import Problem
 from shared.request_id import WsgiApp, with_request_id
+from shared.sockets import ConnectionOver
 from shared.workers.answering import Response, answer, environment
 from shared.workers.reading import AT_ONCE, BLOCK, MAX_REST, Patience, Request
 
@@ -31,15 +33,17 @@ def refuse(sock: socket.socket, environ: dict[str, Any], app: WsgiApp) -> None:
     """Send what the application makes of the problem as the last answer of the connection."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
     answer = app(environ, lambda status, headers, exc_info=None: started.append((status, headers)))
-    body = b"".join(answer)
+    try:
+        body = b"".join(answer)
+    finally:
+        if close := getattr(answer, "close", None):
+            close()
     status, headers = started[-1]
     headers += [("Date", util.http_date()), ("Connection", "close")]
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     with suppress(OSError):
         sock.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1"))
         sock.sendall(b"" if environ["REQUEST_METHOD"] == "HEAD" else body)
-    if close := getattr(answer, "close", None):
-        close()
 
 
 def environ_of(request: Request | None, peer: Any) -> dict[str, Any]:
@@ -58,7 +62,11 @@ def linger(sock: socket.socket, seconds: float) -> None:
     with suppress(OSError):
         sock.shutdown(socket.SHUT_WR)
         for _ in range(MAX_REST // BLOCK):
-            sock.settimeout(max(deadline - time.monotonic(), AT_ONCE))
+            yield_if_due()
+            left = deadline - time.monotonic()
+            if left < 0:
+                return
+            sock.settimeout(max(left, AT_ONCE))
             if not sock.recv(BLOCK):
                 return
 
@@ -86,13 +94,13 @@ class Refusing:
         response.must_close = last
         try:
             answer(response, self.wsgi, environment(request, sock, client, server))
-        except OSError:
+        except ConnectionOver:
             raise
         except Exception as error:
             if not response.begun:
                 raise
             _logger.error("an answer broke off", exc_info=error)
-            raise ConnectionAbortedError from error
+            raise ConnectionOver from error
         return not response.should_close()
 
     def end_streams(self) -> None:
@@ -108,16 +116,19 @@ class Refusing:
 
         An application may put on such answers, too, what all of its own have.
         """
-        if isinstance(error, StopIteration | ConnectionError | TimeoutError):
-            return False
-        if isinstance(error, OSError):  # part of an answer may be sent already
-            _logger.error("the connection failed", exc_info=error)
+        if isinstance(error, StopIteration | ConnectionOver):
             return False
         problem = error if isinstance(error, Problem) else Problem("INTERNAL_ERROR")
-        app = with_request_id(tell)
-        if problem.status == 500:
-            _logger.error("the request failed", exc_info=error)
-        else:
-            app = getattr(self.wsgi, "extensions", {}).get("postern.refuse", app)
-        refuse(sock, environ_of(request, peer) | {PROBLEM: problem}, app)
+        plain = with_request_id(tell)
+        environ = environ_of(request, peer)
+        try:
+            if problem.status == 500:
+                _logger.error("the request failed", exc_info=error)
+                refuse(sock, environ | {PROBLEM: problem}, plain)
+            else:
+                app = getattr(self.wsgi, "extensions", {}).get("postern.refuse", plain)
+                refuse(sock, environ | {PROBLEM: problem}, app)
+        except Exception as broken:
+            _logger.error("the application failed at a refusal", exc_info=broken)
+            refuse(sock, environ | {PROBLEM: Problem("INTERNAL_ERROR")}, plain)
         return True

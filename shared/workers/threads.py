@@ -1,10 +1,12 @@
 """A worker with a pool of threads, none of which waits for the head of a request."""
 
+import logging
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
 from typing import Any
@@ -15,6 +17,9 @@ from shared.problems import Problem
 from shared.workers.heads import end_of_head
 from shared.workers.reading import BLOCK, MAX_REST, Parser, Patience
 from shared.workers.refusing import Refusing
+
+NO_ROOM = 0.05  # seconds after which a connection is accepted again when no descriptor was left
+_logger = logging.getLogger("postern.server")
 
 
 class Connection(gthread.TConn):
@@ -36,6 +41,7 @@ class Connection(gthread.TConn):
             return True
         except OSError:
             return False
+        self.parser.pipelined = 0
         self.head += data
         return bool(data)
 
@@ -73,6 +79,10 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             sock, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
+        except OSError as error:  # no descriptor is left; the client waits in the backlog
+            _logger.error("a connection could not be accepted", exc_info=error)
+            time.sleep(NO_ROOM)
+            return
         self.nr_conns += 1
         self._await_head(Connection(self.cfg, sock, address, listener.getsockname(), self.patience))
 
@@ -85,7 +95,20 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
         conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + seconds
         queue.append(conn)
-        self.poller.register(conn.sock, EVENT_READ, partial(react, conn))
+        self.poller.register(conn.sock, EVENT_READ, partial(self._guarded, react, conn))
+
+    def _guarded(self, react: Callable[[Connection, Any], None], conn: Connection, client: Any) -> None:
+        """Let a fault in what one connection needs end this connection, and not the worker."""
+        try:
+            react(conn, client)
+        except Exception as error:
+            _logger.error("a connection failed", exc_info=error)
+            for queue in (self.pending_conns, self.keepalived_conns, self.lingering_conns):
+                with suppress(ValueError):
+                    queue.remove(conn)
+            with suppress(KeyError, ValueError):
+                self.poller.unregister(conn.sock)
+            self._discard(conn)
 
     def _leave(self, conn: Connection, queue: "deque[Connection]") -> None:
         self.poller.unregister(conn.sock)
@@ -155,8 +178,8 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             conn.lingers = self.settle(Problem("REQUEST_TIMEOUT"), conn.sock, None, conn.client)
             return False
         try:
-            last = not self.alive or len(self.keepalived_conns) >= self.max_keepalived
             request = next(conn.requests())
+            last = not self.alive or conn.parser.is_rushed or len(self.keepalived_conns) >= self.max_keepalived
             if self.respond(request, conn.sock, conn.client, conn.server, last=last) and conn.parser.finish_body():
                 return True
             conn.lingers = conn.parser.unread
@@ -166,6 +189,9 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
 
     def finish_request(self, conn: Connection, future: "Future[bool]") -> None:
         """Keep the connection, end it, or let the client finish sending first."""
+        self._guarded(partial(self._go_on, future), conn, None)
+
+    def _go_on(self, future: "Future[bool]", conn: Connection, _client: Any) -> None:
         if not future.cancelled() and future.result():
             conn.head += conn.parser.unreader.take_buffered()
             if not conn.head:

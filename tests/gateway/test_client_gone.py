@@ -9,7 +9,7 @@ import pytest
 
 from services.gateway import pool as pool_module
 from services.gateway.breaker import THRESHOLD, Breaker, forward_through
-from services.gateway.pool import ClientGone
+from shared.sockets import ClientGone
 from tests.gateway.conftest import Connected, StartGateway
 from tests.gateway.forwarding import PoolTo, a_request
 from tests.gateway.test_measures import told

@@ -6,7 +6,7 @@ import pytest
 
 from services.gateway import pool as pool_module
 from services.gateway.forward import forward
-from services.gateway.pool import ClientGone
+from shared.sockets import ClientGone
 from tests.gateway.conftest import Connected
 from tests.gateway.forwarding import Pools, PoolTo, Start, a_request, body_of, code_of, read
 from tests.gateway.upstreams import Line, echo, hold, response

@@ -37,12 +37,13 @@ class Answer:
 class Served:
     """The toy service on a socket that the test holds, as the supervisor does."""
 
-    def __init__(self, kind: str, folder: Path, files: int = 4096) -> None:
+    def __init__(self, kind: str, folder: Path, files: int = 4096, **settings: str) -> None:
         self.kind = kind
         self.log = folder / f"{kind}.log"
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self.port = self.listener.getsockname()[1]
         environment = os.environ | {"APP_ENV": "test", "DATA_DIR": str(folder), "FORWARDED_ALLOW_IPS": "*"}
+        environment |= settings
         if kind == "events" and (measured := os.environ.get("COVERAGE_PROCESS_CONFIG")):
             # To follow greenlets is dear, so only processes that have some do.
             environment["COVERAGE_PROCESS_CONFIG"] = measured.replace('["thread"]', '["thread", "gevent"]')

@@ -9,14 +9,28 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from shared import errors
+from shared import errors, gunicorn
 from shared.env import BaseConfig
+from shared.event_loop import yield_if_due
 from shared.gunicorn import serve
 from shared.request_id import with_request_id
 from shared.workers.reading import Patience
+from shared.workers.refusing import tell
 
 SHORT = Patience(head=0.5, body=0.5, write=1.0, linger=0.5)
-LENGTHS = {"/too-short": "5", "/too-long": "2"}  # of an answer of three bytes
+FAULTS = {
+    "/raise": RuntimeError("the secret of the toy"),
+    "/time-out": TimeoutError(),
+    "/unreachable": ConnectionRefusedError(),
+    "/io": OSError("the secret of the toy"),
+}
+ANSWERS = {
+    "/bad-header": ("200 OK", [("X-Secret", "a\r\nb: c")], b""),
+    "/hop-by-hop": ("200 OK", [("Keep-Alive", "secret"), ("content-length", "2"), ("X-Kept", " kept ")], b"ok"),
+    "/no-content": ("204 No Content", [("Content-Length", "5"), ("X-Kept", "kept")], b"abcde"),
+    "/too-short": ("200 OK", [("Content-Length", "5")], b"abc"),
+    "/too-long": ("200 OK", [("Content-Length", "2")], b"abc"),
+}
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -28,6 +42,7 @@ def load() -> Flask:  # noqa: C901 (one small view after the other)
     app = Flask("toy")
     errors.init_app(app)
     app.wsgi_app = with_request_id(_broken(app.wsgi_app))  # type: ignore[assignment, method-assign]
+    app.extensions["postern.refuse"] = _refuse
     app.extensions["postern.background"] = [lambda: started.append(os.getpid())]
     app.extensions["postern.shutdown"] = [lambda: 1 / 0, lambda: print("toy: stopped", flush=True)]
 
@@ -47,6 +62,21 @@ def load() -> Flask:  # noqa: C901 (one small view after the other)
     def sleep(seconds: float) -> str:
         time.sleep(seconds)
         return "slept"
+
+    @app.get("/turning/<float:seconds>")
+    def turning(seconds: float) -> str:
+        """Compute in steps, and give way to others between them."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            _compute(0.005)
+            yield_if_due()
+        return "turned"
+
+    @app.get("/blocked/<float:seconds>")
+    def blocked(seconds: float) -> str:
+        """Compute without a look at anybody else."""
+        _compute(seconds)
+        return "blocked"
 
     @app.get("/stream")
     def stream() -> Response:
@@ -91,32 +121,41 @@ def _broken(app: Any) -> Any:
     """Add what a Flask view cannot do: break in front of every error handler."""
 
     def wrapped(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/bad-header":
-            start_response("200 OK", [("X-Secret", "a\r\nb: c")])
-            return [b""]
-        if environ["PATH_INFO"] == "/hop-by-hop":
-            start_response("200 OK", [("Keep-Alive", "secret"), ("content-length", "2"), ("X-Kept", " kept ")])
-            return [b"ok"]
-        if environ["PATH_INFO"] == "/head-first":
+        path = environ["PATH_INFO"]
+        if path in FAULTS:
+            raise FAULTS[path]
+        if path in ANSWERS:
+            status, headers, body = ANSWERS[path]
+            start_response(status, headers)
+            return [body]
+        if path == "/head-first":
             start_response("200 OK", [("Content-Type", "text/plain")])
             return _slowly(b"", b"", b"late")
-        if environ["PATH_INFO"] in LENGTHS:
-            start_response("200 OK", [("Content-Length", LENGTHS[environ["PATH_INFO"]])])
-            return [b"abc"]
-        if environ["PATH_INFO"] == "/breaks-off":
+        if path == "/breaks-off":
             start_response("200 OK", [])
             return _breaking()
-        if environ["PATH_INFO"] == "/raise":
-            raise RuntimeError("the secret of the toy")
         answer: Iterable[bytes] = app(environ, start_response)
         return answer
 
     return wrapped
 
 
+def _refuse(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Refuse as applications with headers of their own do, and break for one path."""
+    if environ["PATH_INFO"] == "/breaks-the-refusal":
+        raise RuntimeError("the secret of the toy")
+    return with_request_id(tell)(environ, start_response)
+
+
 def _breaking() -> Iterator[bytes]:
     yield b"begun"
     raise RuntimeError("the secret of the toy")
+
+
+def _compute(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
 
 
 def _slowly(*pieces: bytes) -> Iterator[bytes]:
@@ -130,6 +169,7 @@ def main() -> None:
     os.dup2(descriptor, 3)
     os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     config = BaseConfig.from_environment()
+    gunicorn.BLOCKED = int(os.environ.get("TOY_BLOCKED", gunicorn.BLOCKED))
     serve("toy", load, config, port=1, events=kind == "events", patience=SHORT)
 
 

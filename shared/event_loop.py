@@ -1,0 +1,50 @@
+"""Let a long computation on an event loop give way to the other clients; where threads serve them this does nothing."""
+
+import time
+from collections.abc import Callable
+
+SLICE = 0.01  # seconds that the loop may stand still
+HEARTBEAT = 1.0  # seconds between two signs of life to the master
+# A sleep of zero seconds would not do: gevent then runs what is ready again, before it looks at any socket.
+_NEXT_TURN = 1e-9
+
+
+class _Loop:
+    """The event loop of this process, if there is one."""
+
+    def __init__(self) -> None:
+        self.is_watched = False
+        self.turned = self.notified = 0.0
+        self.notify: Callable[[], None] = lambda: None
+
+    def note_turn(self) -> None:
+        self.turned = time.monotonic()
+
+
+_loop = _Loop()
+
+
+def watch(notify: Callable[[], None]) -> None:
+    """Note each turn of the loop of this thread; `notify` is the sign of life that `yield_if_due` gives."""
+    from gevent import get_hub  # here, since gevent patches after the fork, and only in workers that use it
+
+    _loop.is_watched, _loop.notify = True, notify
+    _loop.note_turn()
+    get_hub().loop.check(ref=False).start(_loop.note_turn)
+
+
+def yield_if_due() -> None:
+    """Let the loop turn once when it stands still for too long: call this in every loop over input from outside."""
+    if _loop.is_watched and time.monotonic() - _loop.turned > SLICE:
+        take_turn()
+
+
+def take_turn() -> None:
+    """Let the loop turn once: look at all sockets and timers, and run what is ready."""
+    if not _loop.is_watched:
+        return
+    # With thousands of clients that all compute, one turn of the loop may take longer than the master waits.
+    if time.monotonic() - _loop.notified > HEARTBEAT:
+        _loop.notified = time.monotonic()
+        _loop.notify()
+    time.sleep(_NEXT_TURN)

@@ -1,0 +1,39 @@
+"""How a long computation gives way on an event loop, counted in turns, which a busy machine does not change."""
+
+import subprocess
+import sys
+
+TURNS = """
+from gevent import monkey
+monkey.patch_all()
+import socket, time
+import gevent
+from shared import event_loop
+
+notified = []
+event_loop.watch(lambda: notified.append(1))
+ours, theirs = socket.socketpair()
+reader = gevent.spawn(theirs.recv, 1)
+gevent.sleep(0.01)
+ours.send(b"x")
+turns = 0
+while not reader.ready() and turns < 1000:
+    until = time.monotonic() + 2 * event_loop.SLICE
+    while time.monotonic() < until:
+        pass
+    event_loop.yield_if_due()
+    turns += 1
+print(turns, len(notified))
+"""
+
+
+def test_a_socket_that_has_become_ready_is_looked_at_in_the_next_turn() -> None:
+    answer = subprocess.run([sys.executable, "-c", TURNS], capture_output=True, text=True, check=True)
+    turns, notified = map(int, answer.stdout.split())
+    assert turns <= 3  # with sleeps of zero seconds it takes 50
+    assert notified == 1
+
+
+def test_without_an_event_loop_nothing_waits() -> None:
+    code = "import time; from shared import event_loop; time.sleep = None; event_loop.take_turn()"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -86,7 +86,7 @@ def test_bad_fields_are_named(client: Client, ann: Headers, changes: dict[str, A
         {"content": "line\r\n\ttwo and more"},
         {"excerpt": "a" * 300, "tags": [f"{n}" * 50 for n in range(10)]},
         {"title": "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 200},
-        {"title": "\N{COMBINING ACUTE ACCENT}" * 200},
+        {"title": "a" + "\N{COMBINING ACUTE ACCENT}" * 199},
     ],
 )
 def test_the_limits_themselves_are_allowed(write: Write, changes: dict[str, Any]) -> None:

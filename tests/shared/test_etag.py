@@ -65,9 +65,37 @@ def test_if_none_match_compares_the_whole_tag(
         assert "Content-Type" not in response.headers
 
 
-@pytest.mark.parametrize("header", ['"other"', "*"])
-def test_if_match_means_nothing_for_a_read(client: FlaskClient, toy: Place, header: str) -> None:
-    assert client.get(toy[0], headers={"If-Match": header}).status_code == 200
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"9.0", {tag}'}, 200),
+        ({"If-Match": '"2.0"'}, 412),
+        ({"If-Match": '"2.0"', "If-None-Match": "{tag}"}, 412),
+        ({"If-Match": "{tag}", "If-None-Match": "{tag}"}, 304),
+        ({"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}, 200),  # it has no Last-Modified
+        ({"If-Modified-Since": "Thu, 31 Dec 2099 00:00:00 GMT"}, 200),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_conditions_of_a_read_are_taken_in_their_order(
+    client: FlaskClient, toy: Place, method: str, headers: dict[str, str], status: int
+) -> None:
+    path, tag = toy
+    response = client.open(path, method=method, headers={name: text.format(tag=tag) for name, text in headers.items()})
+    assert (response.status_code, response.headers["ETag"]) == (status, tag)
+
+
+@pytest.mark.parametrize("header, status", [("*", 412), ("{tag}", 412), ("W/{tag}", 412), ('"1.0"', 200)])
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_a_write_may_want_another_state_than_one(
+    client: FlaskClient, toy: Place, as_user: AsUser, method: str, header: str, status: int
+) -> None:
+    path, tag = toy
+    headers = as_user(role="admin") | {"If-None-Match": header.format(tag=tag)}
+    body: dict[str, Any] = {"json": {"price": 2}} if method == "PATCH" else {}
+    response = client.open(path, method=method, headers=headers, **body)
+    assert response.status_code == (204 if status == 200 and method == "DELETE" else status)
 
 
 @pytest.mark.parametrize(

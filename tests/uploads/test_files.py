@@ -114,6 +114,33 @@ def test_a_client_that_has_it_gets_nothing_again(client: Client, image: dict[str
         assert client.get(image["path"], headers=header).status_code == 200, header
 
 
+@pytest.mark.parametrize("query", ["", "?w=10"])
+@pytest.mark.parametrize("more", [{}, {"Range": "bytes=0-1"}])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_read_may_want_the_state_that_it_knows(
+    client: Client, upload: UploadFile, query: str, more: Headers, method: str
+) -> None:
+    path = upload()["path"] + query
+    early, late = "Mon, 01 Jan 2001 00:00:00 GMT", "Thu, 31 Dec 2099 00:00:00 GMT"
+    tag = client.get(path).headers["ETag"]
+    for header in (
+        {"If-Match": '"9.0"'},
+        {"If-Match": f"W/{tag}"},
+        {"If-Unmodified-Since": early},
+        {"If-Match": '"9.0"', "If-None-Match": tag},
+    ):
+        refused = client.open(path, method=method, headers=header | more)
+        assert (refused.status_code, refused.headers["ETag"]) == (412, tag)
+    for header in (
+        {"If-Match": "*"},
+        {"If-Match": f'"9.0", {tag}'},
+        {"If-Unmodified-Since": late},
+        {"If-Match": tag, "If-Unmodified-Since": early},
+        {"If-Unmodified-Since": "yesterday"},
+    ):
+        assert client.open(path, method=method, headers=header | more).status_code in (200, 206)
+
+
 def parts(size: int) -> dict[str, tuple[int, int]]:
     return {
         "bytes=0-0": (0, 1),

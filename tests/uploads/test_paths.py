@@ -135,6 +135,18 @@ def test_put_minds_if_match(client: Client, ann: Headers) -> None:
     assert client.put(path("new"), data=PNG, headers=ann | {"If-None-Match": "*"}).status_code == 201
 
 
+def test_put_and_delete_mind_the_date_and_the_tag(client: Client, ann: Headers) -> None:
+    client.post(path(), data=PNG, headers=ann)
+    early, late = "Mon, 01 Jan 2001 00:00:00 GMT", "Thu, 31 Dec 2099 00:00:00 GMT"
+    tag = client.get(path()).headers["ETag"]
+    for header in ({"If-Unmodified-Since": early}, {"If-None-Match": tag}, {"If-Match": tag, "If-None-Match": "*"}):
+        assert_problem(client.put(path(), data=OTHER, headers=ann | header), 412, "PRECONDITION_FAILED")
+        assert_problem(client.delete(path(), headers=ann | header), 412, "PRECONDITION_FAILED")
+    header = {"If-Match": tag, "If-None-Match": '"9.0"', "If-Modified-Since": late, "If-Unmodified-Since": early}
+    assert client.put(path(), data=OTHER, headers=ann | header).status_code == 200
+    assert client.delete(path(), headers=ann | {"If-Unmodified-Since": late}).status_code == 204
+
+
 def test_one_of_many_replacements_of_a_version_is_made(app: Flask, client: Client, ann: Headers) -> None:
     client.post(path(), data=PNG, headers=ann)
     headers = ann | {"If-Match": client.get(path()).headers["ETag"]}

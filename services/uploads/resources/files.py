@@ -23,7 +23,7 @@ from services.uploads.storage import full_disk_is_told
 from shared.api import Blueprint, no_content
 from shared.auth import require_user, signed_in
 from shared.credentials import has_credentials
-from shared.etag import require_match, tagged
+from shared.etag import is_known, require_match, tagged
 from shared.ids import is_id
 from shared.problems import Problem
 
@@ -110,7 +110,7 @@ def delete(user_id: str, path: str) -> Response:
     _check_owner(user_id)
     with database.atomic():
         upload = access.locked(Upload.named(user_id, normal(path)))
-        require_match(upload.version, {}, {}, lambda: described(upload))
+        require_match(upload.version, {}, {}, etag=upload.etag, modified_at=upload.modified_at)
         keeping.erase(upload)
     access.current_keeper().drop_bytes(upload.key)
     return no_content()
@@ -135,9 +135,7 @@ def _current(user_id: str, name: str) -> Upload | None:
         if "If-Match" in request.headers:
             raise Problem("PRECONDITION_FAILED", "There is nothing at this path.")
         return None
-    require_match(upload.version, {}, {}, lambda: described(upload))
-    if request.if_none_match.contains_weak(upload.etag.strip('"')):
-        raise Problem("PRECONDITION_FAILED", headers={"ETag": upload.etag})
+    require_match(upload.version, {}, {}, etag=upload.etag, modified_at=upload.modified_at)
     return upload
 
 
@@ -167,7 +165,7 @@ def _give_out(query: Query, args: dict[str, Any]) -> Response:
 def _answer(upload: Upload, args: dict[str, Any]) -> Response:
     variant = shown.wanted_variant(upload, args)
     headers = _headers(upload, variant, "download" in args)
-    if _is_known(upload, headers["ETag"]):
+    if is_known(upload.version, headers["ETag"], upload.modified_at):
         response = Response(status=304, headers=headers)
         del response.headers["Content-Type"]
         return response
@@ -210,14 +208,6 @@ def _headers(upload: Upload, variant: Variant | None, wants_attachment: bool) ->
         "X-Content-Type-Options": "nosniff",
         "Accept-Ranges": "bytes",
     }
-
-
-def _is_known(upload: Upload, etag: str) -> bool:
-    """Tell whether the client has the file as it is (RFC 9110, 13.1.2 and 13.1.3)."""
-    if "If-None-Match" in request.headers:
-        return request.if_none_match.contains_weak(etag.strip('"'))
-    since = request.if_modified_since
-    return since is not None and upload.modified_at.replace(microsecond=0) <= since
 
 
 def _wanted_parts(upload: Upload, size: int, headers: dict[str, str]) -> list[Part]:

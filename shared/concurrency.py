@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
 from time import monotonic
+from typing import Protocol
 
 from shared.problems import Problem
 
 _SMOOTHING = 0.2  # weight of the newest sample in the average time that a place is held
+
+
+class Signal(Protocol):
+    """The part of `threading.Event` that tells a waiting request of its place."""
+
+    def set(self) -> None: ...
+
+    def is_set(self) -> bool: ...
 
 
 class Bulkhead:
@@ -32,14 +41,14 @@ class Bulkhead:
         code: str = "SERVICE_UNAVAILABLE",
     ) -> None:
         self._places = places
-        self._patience = patience
+        self.patience = patience
         self._detail = detail
         self._per_client = per_client
         self._max_waiting = max_waiting
         self._code = code
         self._lock = Lock()
         self._held: Counter[str] = Counter()  # places by client
-        self._queues: OrderedDict[str, deque[Event]] = OrderedDict()  # waiting requests by client, next client first
+        self._queues: OrderedDict[str, deque[Signal]] = OrderedDict()  # waiting requests by client, next client first
         self._waiting = 0
         self._average_hold = 0.0  # seconds
 
@@ -55,16 +64,19 @@ class Bulkhead:
 
     def acquire(self, client: str = "") -> None:
         """Take a place that `release` gives back, perhaps in another thread; raise like `place`."""
-        granted = self._enter(client)
-        if granted is None:
+        with self._lock:
+            if self._take(client):
+                return
+        granted = Event()
+        if self.join(client, granted):
             return
         try:
-            granted.wait(self._patience)
+            granted.wait(self.patience)
         except BaseException:  # of gevent, which ends a greenlet with an exception where it waits
-            if not self._withdraw(client, granted):
+            if not self.leave(client, granted):
                 self.release(client)
             raise
-        if refusal := self._withdraw(client, granted):
+        if refusal := self.leave(client, granted):
             raise refusal
 
     def release(self, client: str = "", held: float | None = None) -> None:
@@ -82,18 +94,30 @@ class Bulkhead:
         """Return how many requests wait for a place."""
         return self._waiting
 
-    def _enter(self, client: str) -> Event | None:
-        """Take a free place, or join the queue and return what is set when the place is granted."""
+    def join(self, client: str, granted: Signal) -> bool:
+        """Take a free place and return True, or join the queue: `granted` is set when the place is granted."""
         with self._lock:
-            if self._has_place(client):  # nobody who could take this place waits: `release` would have granted it
-                self._held[client] += 1
-                return None
-            if self._patience <= 0 or (self._max_waiting is not None and self._waiting >= self._max_waiting):
+            if self._take(client):
+                return True
+            if self.patience <= 0 or (self._max_waiting is not None and self._waiting >= self._max_waiting):
                 raise self._refusal()
-            granted = Event()
             self._queues.setdefault(client, deque()).append(granted)
             self._waiting += 1
-            return granted
+            return False
+
+    def leave(self, client: str, granted: Signal) -> Problem | None:
+        """Leave the queue and return the refusal; None when the place was granted, perhaps after the time-out."""
+        with self._lock:
+            if granted.is_set():
+                return None
+            self._dequeue(client, granted)
+            return self._refusal()
+
+    def _take(self, client: str) -> bool:
+        if not self._has_place(client):  # otherwise nobody waits who could take it: `release` would have granted it
+            return False
+        self._held[client] += 1
+        return True
 
     def _has_place(self, client: str) -> bool:
         if self._per_client is not None and self._held[client] >= self._per_client:
@@ -111,15 +135,7 @@ class Bulkhead:
                 granted.set()
                 return
 
-    def _withdraw(self, client: str, granted: Event) -> Problem | None:
-        """Leave the queue and return the refusal; None when the place was granted, perhaps after the time-out."""
-        with self._lock:
-            if granted.is_set():
-                return None
-            self._dequeue(client, granted)
-            return self._refusal()
-
-    def _dequeue(self, client: str, granted: Event) -> None:
+    def _dequeue(self, client: str, granted: Signal) -> None:
         queue = self._queues[client]
         queue.remove(granted)
         self._waiting -= 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from services.auth import accounts, keyring, sessions, tokens
+from services.auth import accounts, keyring, passwords, sessions, tokens
 from services.auth.config import Config
 from services.auth.mail import Mails
 from services.auth.models import database, feed, outbox
@@ -16,6 +16,7 @@ from shared.background import Repeated
 from shared.internal import table_blueprint
 from shared.mail import MailWorker
 from shared.mail_transport import transport_of
+from shared.workers.admission import Admission
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LINKS_PAUSE = 0.5  # seconds
@@ -35,6 +36,7 @@ def create_app(config: Config | None = None) -> Flask:
         fetch_keys=signing.jwks,
     )
     app.register_blueprint(table_blueprint("users", accounts.profiles_after))
+    app.extensions["postern.admission"] = Admission(app, passwords.hashing_places())
     app.config["COUNT_FAILURES"] = config.ratelimit_enabled
     tokens.init_app(app, signing)
     db.init_app(app, database, config.database_url, MIGRATIONS)

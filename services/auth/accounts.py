@@ -86,7 +86,7 @@ def set_password(user_id: str, password_hash: str) -> None:
 
 def renew_hash(user: User, password: str) -> None:
     """Hash the password anew when the parameters have changed, unless it was changed in the meantime."""
-    if passwords.is_outdated(user.password_hash):
+    if passwords.is_outdated(user.password_hash, password):
         renewed = passwords.hash_password(password)
         if User.update(password_hash=renewed).where(_unchanged(user)).execute():
             user.password_hash = renewed

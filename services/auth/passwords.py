@@ -3,6 +3,7 @@
 import os
 import secrets
 import threading
+import unicodedata
 from base64 import b64encode
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from services.auth.models import NO_PASSWORD
+from shared.concurrency import Bulkhead
 from shared.gunicorn import THREADS
 from shared.problems import Problem
 from shared.processes import return_freed_memory
@@ -19,44 +21,41 @@ COMMON = Path(__file__).parent / "common_passwords.txt"
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # A hash takes a core for 15 ms: more at once than there are cores would only make everybody wait longer.
 PLACES = min(os.cpu_count() or 1, THREADS // 2)
-MAX_WAITING = THREADS - 3 - PLACES  # three threads are left to those who need no hash
-RETRY_AFTER = 1
+PLACES_OF_ADDRESS = 2
+PATIENCE = 7.0  # seconds that a request waits for a place; the gateway gives up after 10
 KEEP_MEMORY = 5.0  # seconds after a hash: another one is cheaper in the memory of the last than in new pages
 
 
-class Queue:
-    """Let so many in at once and so many wait; refuse the rest."""
+def hashing_places() -> Bulkhead:
+    """Return the places of the requests that hash a password."""
+    detail = "Too many sign in at once."
+    return Bulkhead(PLACES, per_client=PLACES_OF_ADDRESS, patience=PATIENCE, detail=detail)
 
-    def __init__(self, places: int, max_waiting: int) -> None:
-        self._places = threading.BoundedSemaphore(places)
-        self._tickets = threading.BoundedSemaphore(places + max_waiting)
-        self._keeping = threading.Lock()
 
-    def __enter__(self) -> None:
-        if not self._tickets.acquire(blocking=False):
-            raise Problem("SERVICE_UNAVAILABLE", "Too many sign in at once.", retryAfter=RETRY_AFTER)
-        self._places.acquire()
+class FreedMemory:
+    """Return the memory of hashes to the system some time after one of them."""
 
-    def __exit__(self, *_error: object) -> None:
-        self._places.release()
-        self._tickets.release()
-        if self._keeping.acquire(blocking=False):
-            timer = threading.Timer(KEEP_MEMORY, self._give_back)
+    def __init__(self) -> None:
+        self._waiting = threading.Lock()
+
+    def return_later(self) -> None:
+        if self._waiting.acquire(blocking=False):
+            timer = threading.Timer(KEEP_MEMORY, self._return)
             timer.daemon = True
             timer.start()
 
-    def _give_back(self) -> None:
+    def _return(self) -> None:
         return_freed_memory()
-        self._keeping.release()
+        self._waiting.release()
 
 
-_places = Queue(PLACES, MAX_WAITING)
+_memory = FreedMemory()
 
 
 def check_new(password: str, name: str, email: str, field: str = "password") -> None:
     """Raise VALIDATION_ERROR for one of the commonest passwords, or one that the account itself gives away."""
-    folded = password.casefold()
-    own = {text.casefold() for text in (name, email, email.rpartition("@")[0])}
+    folded = normal(password).casefold()
+    own = {normal(text).casefold() for text in (name, email, email.rpartition("@")[0])}
     if folded.strip() in own:
         raise _refusal(field, "Must not be the name or the address of the account.")
     if folded in _common():
@@ -73,25 +72,39 @@ def _common() -> frozenset[str]:
     return frozenset(line for line in lines if line and not line.startswith("# "))
 
 
+def normal(password: str) -> str:
+    """Return the one form of a password that all keyboards type (NFC; RFC 8265, section 4.2)."""
+    return unicodedata.normalize("NFC", password)
+
+
 def hash_password(password: str) -> str:
-    with _places:
-        return hasher.hash(password)
+    _memory.return_later()
+    return hasher.hash(normal(password))
 
 
 def matches(password_hash: str | None, password: str) -> bool:
-    """Tell whether the password is the one that was hashed; without a hash, say no after the same work."""
+    """Tell whether the password is the one that was hashed; without a hash, say no after the same work.
+
+    Hashes of version 0.1 were made of the password as typed, so that form is tried too.
+    """
     known = password_hash if password_hash != NO_PASSWORD else None
-    with _places:
-        try:
-            hasher.verify(known or nobodys_hash(), password)
-        except (VerificationError, InvalidHashError):
-            return False
-    return known is not None
+    forms = dict.fromkeys((normal(password), password))
+    return any(_verify(known or nobodys_hash(), form) for form in forms) and known is not None
 
 
-def is_outdated(password_hash: str) -> bool:
-    """Tell whether the hash was made with other parameters than today's."""
-    return hasher.check_needs_rehash(password_hash)
+def _verify(password_hash: str, password: str) -> bool:
+    _memory.return_later()
+    try:
+        return hasher.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def is_outdated(password_hash: str, password: str) -> bool:
+    """Tell whether the hash was made with other parameters than today's, or of another form of the password."""
+    if hasher.check_needs_rehash(password_hash):
+        return True
+    return password != normal(password) and not _verify(password_hash, normal(password))
 
 
 def nobodys_hash() -> str:

@@ -6,6 +6,7 @@ import marshmallow as ma
 import orjson
 
 from services.auth.models import ACTIVE, PENDING, SUSPENDED, User
+from services.auth.passwords import normal
 from shared.api import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp
 from shared.emails import Email
 from shared.ids import is_id
@@ -18,12 +19,22 @@ def _is_upload_id(text: str) -> None:
         raise ma.ValidationError("Must be the id of an upload.")
 
 
+class NewPassword(Text):
+    """A password to be set: any text of 8 to 128 characters, in the one form that all keyboards type."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(low=8, high=128, verbatim=True, lines=True, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return normal(super()._deserialize(value, attr, data, **kwargs))
+
+
 class RegisterSchema(Schema):
-    """What makes an account; a password is any text of 8 to 128 characters, taken as it is."""
+    """What makes an account."""
 
     name = Text(low=2, high=50, required=True)
     email = Email(required=True)
-    password = Text(low=8, high=128, verbatim=True, lines=True, required=True)
+    password = NewPassword(required=True)
 
 
 class LoginSchema(Schema):
@@ -49,7 +60,7 @@ class TokenSchema(Schema):
 class ResetSchema(TokenSchema):
     """The token of a mailed link, and the password to set."""
 
-    password = Text(low=8, high=128, verbatim=True, lines=True, required=True)
+    password = NewPassword(required=True)
 
 
 class UserReplaceSchema(Schema):
@@ -57,7 +68,7 @@ class UserReplaceSchema(Schema):
 
     name = Text(low=2, high=50, required=True)
     email = Email(required=True)
-    password = Text(low=8, high=128, verbatim=True, lines=True)
+    password = NewPassword()
     role = ma.fields.String(validate=ma.validate.OneOf(ROLES), load_default="user")
 
 
@@ -121,7 +132,7 @@ class PasswordChangeSchema(Schema):
     """The password that one has, and the one to have."""
 
     old_password = Text(high=1000, verbatim=True, lines=True, required=True)
-    new_password = Text(low=8, high=128, verbatim=True, lines=True, required=True)
+    new_password = NewPassword(required=True)
 
 
 class SessionSchema(AnswerSchema):

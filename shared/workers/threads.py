@@ -7,13 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from selectors import EVENT_READ
 from typing import Any
 
 from gunicorn.workers import gthread
 
 from shared.problems import Problem
+from shared.workers.admission import Admission, Turn
 from shared.workers.heads import end_of_head
 from shared.workers.reading import BLOCK, MAX_REST, Parser, Patience
 from shared.workers.refusing import Refusing
@@ -30,6 +31,7 @@ class Connection(gthread.TConn):
         self.parser = Parser(sock, patience, cfg.keepalive)
         self.head = bytearray()
         self.is_late = False
+        self.turn: Turn | None = None
         self.lingers = False
         self.dropped = 0
 
@@ -85,6 +87,20 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             return
         self.nr_conns += 1
         self._await_head(Connection(self.cfg, sock, address, listener.getsockname(), self.patience))
+
+    @cached_property
+    def admission(self) -> Admission | None:
+        """Return the admission control of the application's expensive routes, if it has any."""
+        admission: Admission | None = getattr(self.wsgi, "extensions", {}).get("postern.admission")
+        return admission
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Give the request to a thread; a request to an expensive route waits for a place first."""
+        start = partial(super().enqueue_req, conn)
+        if self.admission and not conn.is_late and self.admission.concerns(conn.head):
+            conn.turn = self.admission.enter(conn.head, conn.client, start)
+        else:
+            start()
 
     def _await_head(self, conn: Connection) -> None:
         self._watch(conn, self.pending_conns, self.patience.head, self.on_pending_socket_readable)
@@ -156,6 +172,8 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
                 self._discard(conn)
         for conn in self._expired(self.lingering_conns):
             self._discard(conn)
+        if self.admission:
+            self.admission.refuse_late()
 
     def _expired(self, queue: "deque[Connection]") -> Iterator[Connection]:
         now = time.monotonic()
@@ -179,6 +197,8 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             return False
         try:
             request = next(conn.requests())
+            if conn.turn and conn.turn.refusal:
+                raise conn.turn.refusal
             last = not self.alive or conn.parser.is_rushed or len(self.keepalived_conns) >= self.max_keepalived
             if self.respond(request, conn.sock, conn.client, conn.server, last=last) and conn.parser.finish_body():
                 return True
@@ -189,6 +209,9 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
 
     def finish_request(self, conn: Connection, future: "Future[bool]") -> None:
         """Keep the connection, end it, or let the client finish sending first."""
+        if self.admission and conn.turn:
+            self.admission.leave(conn.turn)
+            conn.turn = None
         self._guarded(partial(self._go_on, future), conn, None)
 
     def _go_on(self, future: "Future[bool]", conn: Connection, _client: Any) -> None:

@@ -26,7 +26,6 @@ def migrations() -> Path:
 @pytest.fixture(autouse=True)
 def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    monkeypatch.setattr(passwords, "_places", passwords.Queue(places=2, max_waiting=1000))
 
 
 @pytest.fixture

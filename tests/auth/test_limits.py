@@ -1,4 +1,3 @@
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +7,7 @@ from flask import Flask
 from services.auth import create_app, limits, passwords
 from services.auth.config import Config
 from services.auth.models import AuditEvent, FailedLogin, User, database
-from services.auth.passwords import Queue
 from shared.env import SettingsError
-from shared.problems import Problem
 from tests.auth.conftest import PASSWORD, Client, Register, bearer, log_in, run_at_once
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
@@ -144,40 +141,3 @@ def test_counting_can_be_switched_off_but_not_in_production(uncounted: Client) -
     with pytest.raises(SettingsError) as caught:
         Config.load({"APP_ENV": "production", "RATELIMIT_ENABLED": "false", "INTERNAL_TOKEN": "x"})
     assert "RATELIMIT_ENABLED cannot be false in production" in caught.value.mistakes
-
-
-def test_a_storm_of_logins_is_refused_and_not_counted(
-    client: Client, register: Register, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    signin = register()
-    full = Queue(places=1, max_waiting=0)
-    monkeypatch.setattr(passwords, "_places", full)
-    with full:
-        assert assert_problem(log_in(client), 503, "SERVICE_UNAVAILABLE")["retryAfter"] == 1
-        assert client.get("/api/auth/me", headers=bearer(signin)).status_code == 200
-    assert log_in(client).status_code == 200
-    assert FailedLogin.select().count() == AuditEvent.select().where(AuditEvent.kind == "login_failed").count() == 0
-
-
-def test_so_many_wait_and_no_more() -> None:
-    queue = Queue(places=1, max_waiting=2)
-    entered: list[int] = []
-
-    def enter() -> None:
-        with queue:
-            entered.append(1)
-
-    waiting = [threading.Thread(target=enter) for _ in range(2)]
-    with queue:
-        for thread in waiting:
-            thread.start()
-        while queue._tickets._value:
-            pass
-        with pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
-            queue.__enter__()
-        assert entered == []
-    for thread in waiting:
-        thread.join()
-    assert entered == [1, 1]
-    with queue:
-        pass

@@ -5,9 +5,11 @@ import time
 import pytest
 
 from services.auth import passwords
+from services.auth.models import User
 from shared.problems import Problem
-from tests.auth.conftest import Client, account
+from tests.auth.conftest import Client, Register, account, log_in
 from tests.helpers import assert_problem
+from tests.waiting import wait_until
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -56,26 +58,65 @@ def test_registration_refuses_them(client: Client, password: str) -> None:
 
 
 def test_some_time_after_hashing_its_memory_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    given_back: list[float] = []
     freed: list[None] = []
-    monkeypatch.setattr(passwords, "KEEP_MEMORY", 0.3)
+    monkeypatch.setattr(passwords, "KEEP_MEMORY", 0.1)
     monkeypatch.setattr(passwords, "return_freed_memory", lambda: freed.append(None))
-    queue = passwords.Queue(2, 2)
-    give_back = queue._give_back
+    memory = passwords.FreedMemory()
+    returned: list[None] = []
+    give_back = memory._return
 
-    def note() -> None:  # of this queue: the one that all share may have a timer of an earlier test
-        given_back.append(time.monotonic())
+    def note() -> None:  # of this one: that of the service may have a timer of an earlier test
         give_back()
+        returned.append(None)
 
-    monkeypatch.setattr(queue, "_give_back", note)
+    monkeypatch.setattr(memory, "_return", note)
     for number in (1, 2):
-        began = time.monotonic()
         for _ in range(3):
-            with queue:
-                pass
-        while len(given_back) < number:
-            assert time.monotonic() < began + 5
-            time.sleep(0.01)
-        assert given_back[-1] - began >= 0.3
-        time.sleep(0.5)
-        assert len(given_back) == number <= len(freed)
+            memory.return_later()
+        wait_until(lambda count=number: len(returned) == count)
+        time.sleep(0.3)
+        assert len(returned) == number <= len(freed)
+
+
+def test_a_password_is_one_however_a_keyboard_composes_it(client: Client) -> None:
+    composed, decomposed = "Gr\u00fc\u00dfe aus K\u00f6ln", "Gru\u0308\u00dfe aus Ko\u0308ln"
+    for number, (made, typed) in enumerate([(composed, decomposed), (decomposed, composed)]):
+        email = f"n{number}@example.org"
+        assert client.post("/api/auth/register", json=account(email=email, password=made)).status_code == 201
+        assert log_in(client, email, typed).status_code == 200
+        assert log_in(client, email, made).status_code == 200
+
+
+def test_a_password_is_measured_in_its_one_form(client: Client) -> None:
+    answer = client.post("/api/auth/register", json=account(password="u\u0308" * 128))
+    assert answer.status_code == 201
+    answer = client.post("/api/auth/register", json=account(email="b@example.org", password="u\u0308" * 7))
+    assert list(assert_problem(answer, 400, "VALIDATION_ERROR")["errors"]) == ["password"]
+
+
+def test_a_hash_of_the_form_as_typed_is_renewed(client: Client, register: Register) -> None:
+    typed = "Gru\u0308\u00dfe aus Ko\u0308ln"
+    register()
+    User.update(password_hash=passwords.hasher.hash(typed)).execute()
+    assert_problem(log_in(client, password=passwords.normal(typed)), 401, "INVALID_CREDENTIALS")
+    assert log_in(client, password=typed).status_code == 200
+    assert log_in(client, password=passwords.normal(typed)).status_code == 200
+
+
+@pytest.mark.parametrize("password", ["plain secret", "decomposed u\u0308"])
+def test_an_unknown_address_costs_as_many_hashes_as_a_wrong_password(
+    client: Client, register: Register, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    register()
+    verified: list[str] = []
+    verify = passwords._verify
+
+    def note(password_hash: str, password: str) -> bool:
+        verified.append(password)
+        return verify(password_hash, password)
+
+    monkeypatch.setattr(passwords, "_verify", note)
+    log_in(client, password=password)
+    known, verified[:] = list(verified), []
+    log_in(client, "nobody@example.org", password)
+    assert known == verified

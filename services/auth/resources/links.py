@@ -13,6 +13,7 @@ from services.auth.revoking import end_sessions_here
 from services.auth.schemas import AddressSchema, MessageSchema, ResetSchema, TokenSchema, VerifiedSchema
 from shared import clock
 from shared.api import Blueprint, no_content, respond
+from shared.workers.admission import expensive
 
 blp = Blueprint("links", __name__, url_prefix="/api/auth", description="Verify an address, set a forgotten password")
 
@@ -49,6 +50,7 @@ def forgot_password(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/reset-password", methods=["POST"])
+@expensive
 @blp.arguments(ResetSchema)
 @blp.response(204)
 def reset_password(data: dict[str, Any]) -> Response:

@@ -13,6 +13,7 @@ from shared.api import Blueprint, no_content
 from shared.auth import require_user, signed_in
 from shared.etag import require_match, tagged
 from shared.problems import Problem
+from shared.workers.admission import expensive
 
 blp = Blueprint("me", __name__, url_prefix="/api/auth/me", description="One's own account")
 
@@ -41,6 +42,7 @@ def update(changes: dict[str, Any]) -> Response:
 
 
 @blp.route("", methods=["DELETE"])
+@expensive
 @signed_in()
 @blp.arguments(PasswordSchema)
 @blp.response(204)
@@ -55,6 +57,7 @@ def delete(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/password", methods=["PUT"])
+@expensive
 @signed_in()
 @blp.arguments(PasswordChangeSchema)
 @blp.response(204)

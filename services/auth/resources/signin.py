@@ -9,7 +9,7 @@ from services.auth.auditing import audit
 from services.auth.config import Config
 from services.auth.cookies import REFRESH_COOKIE
 from services.auth.mail import Mails
-from services.auth.models import Session, database
+from services.auth.models import Session, User, database
 from services.auth.revoking import end_sessions_here
 from services.auth.schemas import LoginSchema, RefreshSchema, RegisterSchema, SigninSchema, user_item
 from services.auth.sessions import Signin
@@ -22,11 +22,13 @@ from shared.credentials import cookie_value, csrf_cookie
 from shared.csrf import Csrf
 from shared.problems import Problem
 from shared.tokens import LIFETIME
+from shared.workers.admission import expensive
 
 blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Register, log in, refresh, log out")
 
 
 @blp.route("/register", methods=["POST"])
+@expensive
 @blp.arguments(RegisterSchema, location="json_or_form")
 @blp.response(201, SigninSchema)
 def register(data: dict[str, Any]) -> Response:
@@ -34,6 +36,8 @@ def register(data: dict[str, Any]) -> Response:
     config: Config = current_app.extensions["postern.config"]
     mails: Mails = current_app.extensions["postern.mails"]
     passwords.check_new(data["password"], data["name"], data["email"])
+    if User.by_email(data["email"]):  # before the hash is worked for; two at once are told apart by the database
+        raise Problem("EMAIL_TAKEN")
     password_hash = passwords.hash_password(data["password"])
     with database.atomic():
         user = accounts.register(data["name"], data["email"], password_hash)
@@ -44,6 +48,7 @@ def register(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/login", methods=["POST"])
+@expensive
 @blp.arguments(LoginSchema, location="json_or_form")
 @blp.response(200, SigninSchema)
 def login(data: dict[str, Any]) -> Response:

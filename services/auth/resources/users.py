@@ -26,6 +26,7 @@ from shared.auth import require_user, signed_in
 from shared.etag import require_match, tagged
 from shared.ids import is_id
 from shared.problems import Problem
+from shared.workers.admission import expensive
 
 blp = Blueprint("users", __name__, url_prefix="/api/users", description="Public profiles, and accounts for admins")
 
@@ -53,6 +54,7 @@ def index(args: dict[str, Any]) -> Response:
 
 
 @blp.route("", methods=["POST"])
+@expensive
 @signed_in("admin")
 @blp.arguments(UserReplaceSchema)
 @hashed
@@ -74,6 +76,7 @@ def show(user_id: str) -> Response:
 
 
 @blp.route("/<user_id>", methods=["PUT"])
+@expensive
 @signed_in("admin")
 @blp.arguments(UserReplaceSchema)
 @hashed
@@ -84,6 +87,7 @@ def replace(data: dict[str, Any], user_id: str) -> Response:
 
 
 @blp.route("/<user_id>", methods=["PATCH"])
+@expensive
 @signed_in("admin")
 @blp.arguments(UserChangeSchema)
 @hashed

@@ -10,14 +10,17 @@ from typing import Any
 from flask import Flask, Response, request
 
 from shared import errors, gunicorn
+from shared.concurrency import Bulkhead
 from shared.env import BaseConfig
 from shared.event_loop import yield_if_due
 from shared.gunicorn import serve
 from shared.request_id import with_request_id
+from shared.workers.admission import Admission, expensive
 from shared.workers.reading import Patience
 from shared.workers.refusing import tell
 
 SHORT = Patience(head=0.5, body=0.5, write=1.0, linger=0.5)
+PATIENCE = 2.0  # seconds that an expensive request waits for a place
 FAULTS = {
     "/raise": RuntimeError("the secret of the toy"),
     "/time-out": TimeoutError(),
@@ -106,6 +109,28 @@ def load() -> Flask:  # noqa: C901 (one small view after the other)
     @app.get("/processes")
     def processes() -> dict[str, Any]:
         return {"worker": os.getpid(), "master": os.getppid(), "started": started}
+
+    gate, under_way = threading.Event(), list[str]()
+
+    @app.post("/expensive/<path:name>")
+    @expensive
+    def work(name: str) -> str:
+        """Work until the gate is opened."""
+        under_way.append(request.headers["X-Forwarded-For"])
+        gate.wait(60)
+        under_way.remove(request.headers["X-Forwarded-For"])
+        return "worked"
+
+    @app.route("/gate", methods=["GET", "POST", "DELETE"])
+    def look() -> dict[str, Any]:
+        """Return the addresses of the expensive requests under way; POST opens the gate, DELETE closes it."""
+        if request.method == "POST":
+            gate.set()
+        if request.method == "DELETE":
+            gate.clear()
+        return {"underWay": sorted(under_way)}
+
+    app.extensions["postern.admission"] = Admission(app, Bulkhead(3, per_client=2, patience=PATIENCE, detail="Busy."))
 
     @app.get("/tls/<int:port>")
     def tls(port: int) -> str:

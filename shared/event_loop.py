@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 SLICE = 0.01  # seconds that the loop may stand still
+MAX_TURNS = 50  # that somebody waits for a slice, even if none comes
 HEARTBEAT = 1.0  # seconds between two signs of life to the master
 # A sleep of zero seconds would not do: gevent then runs what is ready again, before it looks at any socket.
 _NEXT_TURN = 1e-9
@@ -35,8 +36,23 @@ def watch(notify: Callable[[], None]) -> None:
 
 def yield_if_due() -> None:
     """Let the loop turn once when it stands still for too long: call this in every loop over input from outside."""
-    if _loop.is_watched and time.monotonic() - _loop.turned > SLICE:
+    if _is_due():
         take_turn()
+
+
+def wait_for_slice() -> None:
+    """Wait for a turn of the loop in which nobody else has computed: call this before what cannot be interrupted.
+
+    Example: four clients send JSON that takes 40 ms to parse. Without this a turn of the loop may take 160 ms.
+    """
+    for _ in range(MAX_TURNS):
+        if not _is_due():
+            return
+        take_turn()
+
+
+def _is_due() -> bool:
+    return _loop.is_watched and time.monotonic() - _loop.turned > SLICE
 
 
 def take_turn() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from shared.event_loop import yield_if_due
+from shared.event_loop import wait_for_slice, yield_if_due
 from shared.problems import Problem
 
 MAX_DEPTH = 32
@@ -22,10 +22,12 @@ def loads(document: bytes) -> Any:
     Refused besides bad syntax: NaN and infinities, lone surrogates, integers beyond 64 bits, numbers that
     overflow a double, and more than `MAX_DEPTH` objects and arrays inside each other.
     """
+    wait_for_slice()
     try:
         value = orjson.loads(document)
     except (ValueError, RecursionError) as error:
         raise _invalid() from error
+    yield_if_due()
     if _long_number.search(document) and not _fit_integers(document):
         raise _invalid()
     if document.count(b"[") + document.count(b"{") > MAX_DEPTH and not _is_shallow(document):

@@ -8,6 +8,7 @@ from services.gateway.headers import Headers
 from shared.problems import reason
 
 MAX_HEAD = 64 * 1024
+MAX_FRAMING = 64 * 1024  # bytes of the chunked coding, besides 8 for each byte of the body
 
 
 class Garbled(Exception):
@@ -32,7 +33,7 @@ class AnswerParser:
         self.endless = False
         self._ends_by_close = False
         self._bodiless = method == "HEAD"
-        self._head_size = 0
+        self._head_size = self._coded_size = self._body_size = 0
         self._parser = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -46,6 +47,10 @@ class AnswerParser:
             raise Garbled(str(error)) from error
         if not self.started and self._head_size > MAX_HEAD:
             raise Garbled("the head is too large")
+        if self.started:
+            self._coded_size += len(data)
+            if self._coded_size > MAX_FRAMING + 9 * self._body_size:
+                raise Garbled("the framing is much larger than the body")
 
     def end(self) -> None:
         """Take the end of the connection; raise Garbled when the answer is not complete by that."""
@@ -94,6 +99,7 @@ class AnswerParser:
     def on_body(self, data: bytes) -> None:
         if self._bodiless:
             raise Garbled("a body where none may be")
+        self._body_size += len(data)
         self.body.append(data)
 
     def on_message_complete(self) -> None:

@@ -164,7 +164,8 @@ class Exchange:
             self._receive(deadline - time.monotonic())
 
     def _receive(self, timeout: float) -> None:
-        yield_if_due()
+        if self._parser.heard:
+            yield_if_due()
         if data := self._connection.receive(timeout, self._request.client):
             self._parser.feed(data)
         else:

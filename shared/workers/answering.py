@@ -104,8 +104,9 @@ class Response:
         return self.must_close or not is_framed or self._request.should_close()
 
     def _send(self, data: bytes) -> None:
-        yield_if_due()
-        if not self.begun:
+        if self.begun:
+            yield_if_due()
+        else:
             self.begun = True
             data = self._head() + data
         if not data:

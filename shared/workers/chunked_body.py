@@ -1,6 +1,7 @@
 """Read a body in chunks (RFC 9112, section 7.1), and bound what their framing may cost."""
 
 import re
+import time
 from collections.abc import Callable
 
 from gunicorn.http.unreader import Unreader
@@ -12,6 +13,8 @@ MAX_LINE = 4096  # bytes of the line before a chunk
 MAX_FRAMING = 16 * 1024  # bytes that are no data, besides twice as many as the data
 MAX_CHUNKS = 8192  # besides one for each MIN_CHUNK bytes of data
 MIN_CHUNK = 32
+MANY_CHUNKS = 500  # after so many, which take about half a millisecond,
+PAUSE = 0.002  # the client waits for so many seconds, so that it takes a part of the processor only
 CRLF = b"\r\n"
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
@@ -74,6 +77,8 @@ class ChunkedReader:
         self._framing += framing
         if self._framing > MAX_FRAMING + 2 * self._data or self._chunks > MAX_CHUNKS + self._data // MIN_CHUNK:
             raise Problem("BAD_REQUEST", "The chunks of the body are too small for their number.")
+        if not self._chunks % MANY_CHUNKS:
+            time.sleep(PAUSE)
 
     def _expect_more_of_line(self) -> None:
         """Receive more, if a line that is not complete may become one."""

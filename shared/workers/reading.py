@@ -86,7 +86,8 @@ class Unreader(SocketUnreader):
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Return the next bytes, none at the end; raise REQUEST_TIMEOUT, or ClientGone."""
-        yield_if_due()
+        if not self.in_head:  # which is short: to wait would only delay those who cost nothing
+            yield_if_due()
         if self._small_pieces >= FEW_PIECES:
             time.sleep(NAP)
         started = time.monotonic()

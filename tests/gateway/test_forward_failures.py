@@ -2,6 +2,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -50,6 +51,23 @@ def test_an_answer_that_is_short_long_or_garbled_is_a_bad_gateway(pool_to: PoolT
 def test_a_head_without_end_is_not_collected_for_ever(pool_to: PoolTo) -> None:
     endless = hold(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 200_000)
     assert code_of(pool_to(endless), a_request()) == "BAD_GATEWAY"
+
+
+@pytest.mark.parametrize("endless", [b"a: b\r\n" * 20_000, (b"1;" + b"a" * 7000 + b"\r\nx\r\n") * 20])
+def test_framing_without_end_is_not_waited_for(pool_to: PoolTo, endless: bytes) -> None:
+    sent: list[int] = []
+
+    def behave(line: Line) -> None:
+        line.read()
+        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0\r\n" * endless.startswith(b"a"))
+        with suppress(OSError):
+            for _ in range(400):
+                line.send(endless)
+                sent.append(len(endless))
+
+    with pytest.raises(ConnectionResetError):
+        read(forward(pool_to(behave), a_request()))
+    assert sum(sent) < 20_000_000  # what fits in the buffers of two sockets; all would be twice as much
 
 
 def test_a_body_after_an_answer_to_head_is_a_bad_gateway(pool_to: PoolTo) -> None:

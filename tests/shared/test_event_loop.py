@@ -37,3 +37,34 @@ def test_a_socket_that_has_become_ready_is_looked_at_in_the_next_turn() -> None:
 def test_without_an_event_loop_nothing_waits() -> None:
     code = "import time; from shared import event_loop; time.sleep = None; event_loop.take_turn()"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+SLICES = """
+from gevent import monkey
+monkey.patch_all()
+import time
+import gevent
+from shared import event_loop
+
+event_loop.watch(lambda: None)
+turn, computed = [0], []
+gevent.get_hub().loop.check(ref=False).start(lambda: turn.__setitem__(0, turn[0] + 1))
+
+def compute():
+    for _ in range(3):
+        event_loop.wait_for_slice()
+        computed.append(turn[0])
+        until = time.monotonic() + 2 * event_loop.SLICE
+        while time.monotonic() < until:
+            pass
+
+gevent.joinall([gevent.spawn(compute) for _ in range(4)])
+print(*computed)
+"""
+
+
+def test_what_cannot_be_interrupted_happens_once_in_a_turn() -> None:
+    answer = subprocess.run([sys.executable, "-c", SLICES], capture_output=True, text=True, check=True)
+    turns = answer.stdout.split()
+    assert len(turns) == 12
+    assert len(set(turns)) == 12

@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from shared.workers.reading import Patience
 THREADS = 8
 GRACE = 5  # seconds that requests under way have at a stop
 BLOCKED = 20  # seconds after which a worker whose loop stands still is killed
+LOADING = 40  # seconds more while it loads its application, which on a busy machine takes a while
 MAX_FILES = 16_384  # open files of a process
 _logger = logging.getLogger("postern.server")
 
@@ -147,6 +149,8 @@ def _before_fork(master: Arbiter, worker: Any) -> None:
 def _after_fork(_master: Arbiter, worker: Any) -> None:
     """Stop the worker when its master is killed; gunicorn's own look comes once a second."""
     end_with_parent(worker.ppid)
+    loaded = time.monotonic() + LOADING
+    os.utime(worker.tmp.fileno(), (loaded, loaded))  # the next sign of life sets it right
     metrics.take_part(worker.metrics_part)
 
 

@@ -7,11 +7,12 @@ from gunicorn.util import http_date
 
 from services.messages.streams import Stream, Streams
 from shared.request_id import WsgiApp
+from shared.sockets import ConnectionOver
 
 KEY = "postern.stream"
 
 
-class HandedOver(ConnectionError):
+class HandedOver(ConnectionOver):
     """The connection is served by somebody else: the server closes its descriptor, as if the client had gone."""
 
 

@@ -178,6 +178,15 @@ def test_a_blocked_loop_is_killed(impatient: Served) -> None:
     assert (BLOCKED, SLICE) == (20, 0.01)
 
 
+def test_an_application_may_take_longer_to_load_than_a_loop_may_stand_still(tmp_path: Path) -> None:
+    server = Served("events", tmp_path, TOY_BLOCKED="1", TOY_LOADING="4")
+    try:
+        assert server.get("/").status == 200
+        assert "TIMEOUT" not in server.log.read_text()
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("path", ["/time-out", "/unreachable", "/io"])
 def test_an_error_of_the_application_that_looks_like_one_of_the_connection_is_a_500(server: Served, path: str) -> None:
     count = len(server.lines())

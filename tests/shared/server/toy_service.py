@@ -38,6 +38,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def load() -> Flask:  # noqa: C901 (one small view after the other)
+    time.sleep(float(os.environ.get("TOY_LOADING", "0")))
     import urllib3  # where an application imports it: before gevent's patches if it is loaded before them
 
     context = urllib3.util.create_urllib3_context()

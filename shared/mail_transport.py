@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import smtplib
-import ssl
 from contextlib import suppress
 from datetime import datetime
 from email.headerregistry import Address
@@ -18,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from shared.domains import ascii_domain
 from shared.mail_settings import MailConfig
+from shared.tls import client_context
 
 TIMEOUT = 30.0  # seconds that each step of the exchange may take
 PORTS = {"smtp": 587, "smtps": 465}
@@ -110,7 +110,7 @@ class SmtpTransport:
 
     def _connect(self, own_name: str) -> smtplib.SMTP:
         if self._implicit_tls:
-            context = ssl.create_default_context()
+            context = client_context()
             return smtplib.SMTP_SSL(self._host, self._port, own_name, timeout=self._timeout, context=context)
         return smtplib.SMTP(self._host, self._port, own_name, timeout=self._timeout)
 
@@ -118,7 +118,7 @@ class SmtpTransport:
         smtp.ehlo_or_helo_if_needed()
         encrypted = self._implicit_tls
         if not encrypted and smtp.has_extn("starttls"):
-            smtp.starttls(context=ssl.create_default_context())
+            smtp.starttls(context=client_context())
             encrypted = True
         if self._user:
             if not encrypted and not _is_this_machine(self._host):

@@ -1,26 +1,34 @@
-"""Look up and connect within a time, of which the system's resolver knows nothing."""
+"""Connect within a time, to addresses that are known or looked up within the same time."""
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
-from typing import Any
 
-from shared.addresses import Address, parse
+from shared.addresses import Address
+from shared.name_lookup import NameLookup
 
 Dial = Callable[[Address, float], socket.socket]
+# Upstreams have threads of their own: an outside host whose name server is silent keeps none of them.
+_upstreams = NameLookup(threads=16)
 
 
 def connect(host: str, port: int, seconds: float) -> socket.socket:
     """Connect to the first address of the host that answers; raise OSError, or TimeoutError after so many seconds."""
     deadline = time.monotonic() + seconds
-    return try_each(look_up(host, seconds), lambda address, left: dial(address, port, left), deadline)
+    addresses = _upstreams.addresses(host, seconds)
+    return try_each(addresses, lambda address, left: dial(address, port, left), deadline)
 
 
 def dial(address: Address, port: int, seconds: float) -> socket.socket:
-    """Connect to the address itself; no name is looked up here."""
-    return socket.create_connection((str(address), port), seconds)
+    """Connect to the address; `socket.create_connection` would ask the resolver even for a literal address."""
+    sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(seconds)
+        sock.connect((str(address), port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def try_each(addresses: Iterable[Address], dial: Dial, deadline: float, longest: float = 60.0) -> socket.socket:
@@ -32,28 +40,6 @@ def try_each(addresses: Iterable[Address], dial: Dial, deadline: float, longest:
         except OSError as error:
             failure = error
     raise failure
-
-
-def look_up(host: str, seconds: float) -> list[Address]:
-    """Return the addresses of a host; raise OSError, or TimeoutError when nobody knows them in time."""
-    if literal := parse(host):
-        return [literal]
-    results: list[list[Any] | OSError] = []
-
-    def ask() -> None:
-        try:
-            results.append(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
-        except OSError as error:
-            results.append(error)
-
-    asker = threading.Thread(target=ask, daemon=True)
-    asker.start()
-    asker.join(seconds)
-    if not results:
-        raise TimeoutError
-    if isinstance(results[0], OSError):
-        raise results[0]
-    return [ip_address(found[4][0]) for found in results[0]]
 
 
 def seconds_left(deadline: float) -> float:

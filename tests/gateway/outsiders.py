@@ -11,11 +11,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from services.gateway.addresses import Address
 from services.gateway.external import Outside
+from shared.addresses import Address
 from shared.clock import now
+from shared.tls import client_context
 from tests.gateway.upstreams import Line, Upstream
 
 PUBLIC = "93.184.215.14"
@@ -33,14 +34,20 @@ class Authority:
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def client_context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.file)
+        context = client_context()
+        context.load_verify_locations(self.file)
+        return context
 
-    def server_context(self, *hosts: str) -> ssl.SSLContext:
-        """Return the context of a server with a certificate for the hosts."""
+    def server_context(self, *hosts: str, common_name: str = "") -> ssl.SSLContext:
+        """Return the context of a server with a certificate for the hosts, or with a common name alone."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
-        certificate = self._sign(x509.Name([]), key, names)
-        target = self._folder / f"{hosts[0]}.pem"
+        if common_name:
+            subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+            certificate = self._sign(subject, key, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))
+        else:
+            names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+            certificate = self._sign(x509.Name([]), key, names)
+        target = self._folder / f"{'-'.join(hosts) or 'common-name'}.pem"
         target.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -102,7 +109,7 @@ class FalseInternet:
     dialled: list[str] = field(default_factory=list)
     dead: Sequence[str] = ()
 
-    def resolve(self, host: str, seconds: float) -> list[Address]:
+    def resolve(self, host: str, seconds: float, user: str) -> list[Address]:
         self.resolved.append(host)
         return [ip_address(text) for text in self.addresses]
 

@@ -37,6 +37,13 @@ BAD_ANSWERS: dict[str, list[bytes]] = {
     "an announced giant": [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (MAX_ANSWER + 1)],
     "a giant": [CHUNKED, *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 100, b"0\r\n\r\n"],
     "an endless head": [b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"x" * 8000 + b"\r\n"] * 20],
+    "tiny chunks": [CHUNKED, b"1\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n"],
+    "endless trailers": [CHUNKED + b"1\r\nx\r\n0\r\n", b"a: b\r\n" * 100_000 + b"\r\n"],
+    "endless interim answers": [b"HTTP/1.1 103 Early Hints\r\n\r\n" * 10_000 + response(b"x")],
+    "a control character": [response(b"x", "200 OK", "ETag: a\x00b")],
+    "two codings": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"],
+    "a signed length": [b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\nx"],
+    "two lengths": [b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"],
     "a compressed body": [response(gzip.compress(b"x" * 100), "200 OK", "Content-Encoding: gzip")],
     "a switch of protocols": [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"],
 }
@@ -74,7 +81,15 @@ def drip(line: Any) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("behaviour", [drip, hold()])
+def drip_a_head(line: Any) -> None:
+    line.read()
+    line.send(b"HTTP/1.1 200 OK\r\n")
+    for _ in range(100):
+        line.send(b"x")
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("behaviour", [drip, drip_a_head, hold()])
 def test_the_time_is_a_total(host: Serve, internet: FalseInternet, authority: Authority, behaviour: Behaviour) -> None:
     host(behaviour)
     outside = internet.outside(authority.client_context(), HOST, total=0.3)
@@ -105,6 +120,25 @@ def test_a_certificate_of_another_host_or_an_unknown_authority_is_refused(
         assert (answer.status, answer.code, outsider.received) == (502, "BAD_GATEWAY", [])
 
 
+def test_a_common_name_proves_no_host(gateway: WsgiClient, internet: FalseInternet, authority: Authority) -> None:
+    outsider = Outsider(echo, context=authority.server_context(common_name=HOST))
+    internet.port = outsider.port
+    answer = ask(gateway, f"{HOST}/x")
+    outsider.close()
+    assert (answer.status, answer.code, outsider.received) == (502, "BAD_GATEWAY", [])
+
+
+def test_an_interim_answer_is_passed_over(gateway: WsgiClient, host: Serve) -> None:
+    host(say(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + response(b"all", "201 Created")))
+    answer = ask(gateway, f"{HOST}/x")
+    assert (answer.status, answer.body) == (201, b"all")
+
+
+def test_honest_chunks_are_read(gateway: WsgiClient, host: Serve) -> None:
+    host(say(CHUNKED, *[b"2000\r\n" + b"x" * 8192 + b"\r\n"] * 300, b"0\r\n\r\n"))
+    assert len(ask(gateway, f"{HOST}/x").body) == 300 * 8192
+
+
 def test_a_host_that_cannot_be_reached_is_a_bad_gateway(gateway: WsgiClient, internet: FalseInternet) -> None:
     internet.dead = [PUBLIC]
     assert ask(gateway, f"{HOST}/x").code == "BAD_GATEWAY"
@@ -119,7 +153,12 @@ def test_a_body_that_is_too_large_is_refused(gateway: WsgiClient, internet: Fals
 
 
 @pytest.mark.parametrize(
-    "bound, others", [("MAX_AT_ONCE", ["SERVICE_UNAVAILABLE"] * 2), ("MAX_OF_ONE", ["SERVICE_UNAVAILABLE", "200 OK"])]
+    "bound, others",
+    [
+        ("MAX_AT_ONCE", ["SERVICE_UNAVAILABLE"] * 2),
+        ("MAX_OF_HOST", ["SERVICE_UNAVAILABLE"] * 2),
+        ("MAX_OF_ONE", ["SERVICE_UNAVAILABLE", "200 OK"]),
+    ],
 )
 def test_too_many_requests_at_once_are_told_to_come_back(
     host: Serve,

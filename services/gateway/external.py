@@ -1,29 +1,24 @@
 """Ask an outside host over HTTPS: the address that was checked is the one that is dialled."""
 
-import io
 import logging
 import re
-import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from http.client import HTTPException, HTTPResponse, responses
-from threading import Timer
-from typing import Any
+from http.client import HTTPException, responses
 
 from urllib3 import BaseHTTPResponse
-from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TimedOut
 
 from services.gateway.addresses import is_public
-from services.gateway.dialing import Dial, dial, seconds_left, try_each
+from services.gateway.dialing import Dial, dial, seconds_left
+from services.gateway.pinned_connection import PORT, InvalidAnswer, PinnedConnection
 from shared.addresses import Address
 from shared.concurrency import Bulkhead
-from shared.event_loop import yield_if_due
 from shared.name_lookup import NameLookup
 from shared.problems import Problem, reason
 from shared.tls import client_context
@@ -31,17 +26,12 @@ from shared.tls import client_context
 Headers = list[tuple[str, str]]
 TOTAL = 10.0  # seconds for everything, from the name to the last byte
 LOOKUP_TIMEOUT = 5.0  # seconds for the name
-CONNECT_TIMEOUT = 3.0  # seconds for one of several addresses
-MAX_ANSWER = 5 * 1024 * 1024
-MAX_HEAD = 64 * 1024
 MAX_AT_ONCE = 32
 MAX_OF_ONE = 8  # so that a user who asks slow hosts leaves places to the others
 MAX_OF_HOST = 16  # so that a slow host leaves places to the others
 LOOKUP_THREADS = 16
 LOOKUPS_OF_ONE = 4
 MAX_ADDRESSES = 4
-BLOCK = 64 * 1024
-PORT = 443
 USER_AGENT = "Postern (outside proxy)"
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 # All that an outside host learns of a request; never who asks.
@@ -58,10 +48,6 @@ _is_header_value = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
 _logger = logging.getLogger("postern.outside")
 
 Resolve = Callable[[str, float, str], Sequence[Address]]
-
-
-class InvalidAnswer(Exception):
-    """The host's bytes are no answer that may be passed back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,113 +147,6 @@ class Outside:
 
     def _refusal(self, detail: str) -> Problem:
         return Problem("DOMAIN_NOT_ALLOWED", detail, allowedDomains=list(self.hosts))
-
-
-class PinnedConnection(HTTPSConnection):
-    """One exchange with a host at addresses chosen before; one timer ends all of it, however it drips."""
-
-    def __init__(
-        self, host: str, addresses: Sequence[Address], connect: Dial, context: ssl.SSLContext, deadline: float
-    ) -> None:
-        super().__init__(host, PORT, ssl_context=context, timeout=seconds_left(deadline))
-        self._addresses = addresses
-        self._connect = connect
-        self._deadline = deadline
-        self._wire: socket.socket | None = None
-        self._meter = _Meter()
-        self.response_class = partial(_MeteredResponse, self._meter)  # type: ignore[assignment]
-
-    @contextmanager
-    def opened(self) -> Iterator[None]:
-        """Connect, and hang up at the end of the block or when the time is over."""
-        timer = Timer(seconds_left(self._deadline), self._hang_up)
-        timer.daemon = True
-        timer.start()
-        try:
-            self.connect()
-            # A body that ends with the connection is whole only when TLS says so.
-            self.sock.suppress_ragged_eofs = False  # type: ignore[union-attr]
-            yield
-        finally:
-            timer.cancel()
-            self.close()
-            if self._wire:
-                self._wire.close()
-
-    def _new_conn(self) -> socket.socket:
-        """Dial the addresses that were checked: urllib3 itself would look the name up again."""
-        sock = try_each(self._addresses, self._connect, self._deadline, CONNECT_TIMEOUT)
-        self._wire = sock.dup()  # TLS takes the socket over; this one stays ours during the handshake
-        sock.settimeout(TOTAL)  # the timer is what ends it
-        return sock
-
-    def _hang_up(self) -> None:
-        with suppress(OSError):
-            if self._wire:
-                self._wire.shutdown(socket.SHUT_RDWR)
-
-    def read_body(self, response: BaseHTTPResponse) -> bytes:
-        """Return the whole body; raise InvalidAnswer when it is too large."""
-        body = bytearray()
-        while block := response.read(BLOCK, decode_content=False):
-            body += block
-            self._meter.allow(len(body))
-        return bytes(body)
-
-
-class _Meter:
-    """How many bytes of TLS a body may take: framing and trailers are bounded by the body that they carry."""
-
-    def __init__(self) -> None:
-        self._left = MAX_HEAD + BLOCK
-        self._body = 0
-
-    def count(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise InvalidAnswer("the head or the framing of the answer is too large")
-        yield_if_due()
-
-    def allow(self, body: int) -> None:
-        """Allow for the body as far as it has come, and for chunks that are half framing."""
-        if body > MAX_ANSWER:
-            raise InvalidAnswer("the answer is too large")
-        self._left += 2 * (body - self._body)
-        self._body = body
-
-
-class _MeteredBytes(io.RawIOBase):
-    """What arrives from the host, counted."""
-
-    def __init__(self, raw: Any, meter: _Meter) -> None:
-        self._raw = raw
-        self._meter = meter
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        size: int | None = self._raw.readinto(buffer)
-        self._meter.count(size or 0)
-        return size
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _MeteredResponse(HTTPResponse):
-    """A response whose bytes are counted, and whose interim answers are passed over."""
-
-    def __init__(self, meter: _Meter, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_MeteredBytes(self.fp.detach(), meter), io.DEFAULT_BUFFER_SIZE)
-
-    def begin(self) -> None:
-        super().begin()
-        while 101 < self.status < 200:  # RFC 9110, section 15.2; `http.client` knows 100 only
-            self.headers = self.msg = None  # type: ignore[assignment]
-            super().begin()
 
 
 def _headers_to_send(host: str, headers: Headers) -> dict[str, str]:

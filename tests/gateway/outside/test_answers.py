@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.gateway import external
-from services.gateway.external import MAX_ANSWER
+from services.gateway.pinned_connection import MAX_ANSWER
 from shared.problems import Problem
 from tests.gateway.outside.asking import HOST, Serve, ask
 from tests.gateway.outsiders import PUBLIC, Authority, FalseInternet, Outsider

@@ -31,9 +31,7 @@ def create(name: str) -> Category:
 
 def locked(key: str) -> Category:
     """Return the category of an id or slug for a change, or raise NOT_FOUND."""
-    if not slugs.may_be_slug(key):
-        raise Problem("NOT_FOUND")
-    query = Category.known().where(Category.id == key if is_id(key) else Category.slug == key)
+    query = Category.known().where(Category.id == (key if is_id(key) else Category.id_of(key)))
     category: Category | None = (query.for_update() if is_postgres(database) else query).first()
     if category is None:
         raise Problem("NOT_FOUND")

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import peewee
 
-from services.posts import search, slugs, text
+from services.posts import search, slugs, text, words
 from services.posts.counting import Place, count, count_tags, names, place
 from services.posts.models import (
     DRAFT,
@@ -168,7 +168,7 @@ def lock_posts(condition: Any) -> None:
 
 def title_key(title: str) -> str:
     """Return what of a title decides its place in a list."""
-    return text.fold(title)[:KEY_LENGTH]
+    return words.sort_key(title)[:KEY_LENGTH]
 
 
 _COLUMNS = [field for field in Post._meta.sorted_fields if field is not Post.number]

@@ -11,6 +11,7 @@ from typing import Any
 from services.posts import lists
 from services.posts.lists import COLUMNS, Row
 from services.posts.models import Counter, database
+from services.posts.slugs import spellings
 from shared.db import execute
 from shared.ids import is_id
 from shared.pagination import Order, set_place
@@ -69,18 +70,26 @@ def _columns(order: Order) -> list[str]:
 
 def found(publications: list[int]) -> list[Row]:
     """Return those of the posts that everybody may see, in the same order."""
-    places = ", ".join("?" * len(publications)) or "NULL"
-    rows = _run(_Item, f"{_ITEMS} AND post.publication IN ({places})", publications)
+    rows = _run(_Item, f"{_ITEMS} AND post.publication IN ({_places(publications)})", publications)
     known = {row.publication: row for row in rows}
     return [known[publication] for publication in publications if publication in known]
 
 
 def one_post(key: str) -> Row:
     """Return a post by its id or slug, with its content, or raise NOT_FOUND."""
-    rows = _run(_Whole, f"{_ONE} AND post.{'id' if is_id(key) else 'slug'} = ?", (key,))
+    if is_id(key):
+        rows = _run(_Whole, f"{_ONE} AND post.id = ?", (key,))
+    else:
+        slugs = spellings(key)
+        rows = _run(_Whole, f"{_ONE} AND post.slug IN ({_places(slugs)})", slugs)
+        rows.sort(key=lambda row: slugs.index(row.slug))
     if not rows:
         raise Problem("NOT_FOUND")
     return rows[0]
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values)) or "NULL"
 
 
 def _run(row: Any, sql: str, values: Sequence[Any]) -> list[Row]:

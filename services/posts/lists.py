@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import peewee
 
-from services.posts import search, text
+from services.posts import search, text, words
 from services.posts.models import Author, Category, Comment, Post, PostContent, PostTag, Tag, database
 from shared.db import is_postgres
 from shared.ids import is_id
@@ -201,7 +201,8 @@ def _is_author(column: Any, author: str) -> Any:
 
 
 def _named(part: str) -> Query:
-    return Author.select(Author.id).where(Author.folded.contains(text.fold(part)), ~Author.deleted)
+    folded = words.fold(part)
+    return Author.select(Author.id).where(Author.folded.contains(folded), ~Author.deleted, bool(folded))
 
 
 def _with_author(query: Query) -> Query:

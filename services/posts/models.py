@@ -10,7 +10,7 @@ from typing import Any
 
 import peewee
 
-from services.posts import slugs, text
+from services.posts import slugs, words
 from shared.db import Database, IdField, TimestampField, execute
 from shared.feed import FactColumns, Feed, PositionColumns
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
@@ -94,14 +94,14 @@ class Author(Model):
         """Lock an author; add one of whom auth's feed has not told yet, and raise TOKEN_REVOKED for a deleted one."""
         insert = """INSERT INTO author (id, name, folded, deleted) VALUES (?, ?, ?, false)
             ON CONFLICT (id) DO UPDATE SET deleted = author.deleted WHERE author.deleted RETURNING deleted"""
-        row = execute(database, insert, (user_id, name, text.fold(name))).fetchone()
+        row = execute(database, insert, (user_id, name, words.fold(name))).fetchone()
         if row and row[0]:
             raise Problem("TOKEN_REVOKED")
 
     @classmethod
     def remember(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:
         """Keep what auth said at that moment, unless it has said something newer."""
-        known = {"name": name, "folded": text.fold(name), "avatar": avatar, "told_at": moment}
+        known = {"name": name, "folded": words.fold(name), "avatar": avatar, "told_at": moment}
         is_news = cls.told_at.is_null() | (cls.told_at <= moment)
         cls.insert(id=user_id, **known).on_conflict(
             conflict_target=[cls.id], update=known, where=is_news & ~cls.deleted
@@ -137,8 +137,8 @@ class Category(Model):
 
     @classmethod
     def id_of(cls, slug: str) -> "peewee.ModelSelect[Category]":
-        """Select the id of the category of that slug."""
-        return cls.select(cls.id).where(cls.slug == slug, cls.deleted_at.is_null())
+        """Select the id of the category of that slug, in any spelling: all are stored in the last one."""
+        return cls.select(cls.id).where(cls.slug.in_(slugs.spellings(slug)[-1:]), cls.deleted_at.is_null())
 
     @classmethod
     def count(cls, category_id: str, change: int) -> None:

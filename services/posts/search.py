@@ -17,6 +17,7 @@ PART = 16_384  # publications
 MAX_FOUND = 10_000  # matches that are ranked and counted
 WORD, TITLE, TAG, AUTHOR, LABEL, CATEGORY = "w", "t", "g", "a", "l", "c"  # kinds of lexemes
 END = 2**62  # after all publications
+_SIGNS = str.maketrans("+#", "\uff0b\uff03")  # FTS5 cuts words at ASCII signs; no folded text has these forms
 
 # The sums keep the planner from walking the primary key and testing each row. With its limit as a value, the statement
 # would be planned anew each time.
@@ -76,7 +77,8 @@ def columns() -> tuple[str, str]:
 
 def stored(found_by: list[str]) -> str:
     """Return lexemes, which have neither spaces nor quotes, as the database takes them."""
-    return " ".join(f"'{lexeme}'" for lexeme in found_by) if is_postgres(database) else " ".join(found_by)
+    written = " ".join(f"'{lexeme}'" for lexeme in found_by) if is_postgres(database) else " ".join(found_by)
+    return written.translate(_SIGNS) if "+" in written or "#" in written else written
 
 
 def put(publication: int, found_by: list[str]) -> None:
@@ -140,7 +142,7 @@ class Question:
 
 def lexeme(kind: str, term: Term) -> Term:
     """Return what a word of that kind is in the index; the number of the part is to be put in."""
-    return Term(f"{kind}@x{term.word}", term.is_prefix)
+    return Term(f"{kind}@x{term.word.translate(_SIGNS)}", term.is_prefix)
 
 
 def _publications(asked: str, parts: Sequence[int], behind: int, before: int, limit: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Make the readable part of a post's address from its title, in any script."""
+"""Make the readable part of a post's address from its title, in any script, and read it in any spelling."""
 
 import secrets
 import unicodedata
@@ -9,16 +9,22 @@ from services.posts.text import cut_at, fold
 from shared.ids import is_id
 
 MAX_LENGTH = 120  # of a stored slug
+MAX_SPELLING = 4 * MAX_LENGTH  # decomposed letters are up to four code points
 FREED = "~"  # then the number: what a deleted post's slug ends in; no title makes one
 _LENGTH = 80  # of what comes from the title
 _ATTEMPTS = 5
-_IGNORED = frozenset("'\u2019\u02bc")  # apostrophes, as in don't
+_IGNORED = frozenset("'\u2018\u2019\u02bb\u02bc")  # apostrophes, as in don't
 
 
 def slugify(title: str) -> str:
     """Return the title's letters, digits and marks in lower case, with hyphens between the words."""
-    words = ["".join(dropwhile(_is_mark, word)) for word in "".join(map(_keep, fold(title))).split()]
-    return cut_at("-".join(filter(None, words)), _LENGTH, "-") or "post"
+    words = ["".join(dropwhile(_is_mark, word)) for word in "".join(map(_keep, _folded(title))).split()]
+    return cut_at(_folded("-".join(filter(None, words))), _LENGTH, "-") or "post"
+
+
+def _folded(text: str) -> str:
+    """Return the one form of a slug; the capital of the Turkish i leaves no dot on it."""
+    return fold(text).replace("i\u0307", "i")
 
 
 def _keep(char: str) -> str:
@@ -43,6 +49,12 @@ def candidates(title: str) -> Iterator[str]:
         yield f"{slug}-{secrets.token_hex(3)}"
 
 
-def may_be_slug(text: str) -> bool:
-    """Tell whether it is worth asking a database for; not every text can be asked for."""
-    return len(text) <= MAX_LENGTH and text.isprintable()
+def spellings(text: str) -> list[str]:
+    """Return what a slug may be stored as, the text as it is first: any Unicode form and case of a slug names it.
+
+    Those of earlier versions may have a dot on an i. Not every text can be asked a database for.
+    """
+    if len(text) > MAX_SPELLING:
+        return []
+    possible = dict.fromkeys((text, fold(text), _folded(text)))
+    return [slug for slug in possible if len(slug) <= MAX_LENGTH and slug.isprintable()]

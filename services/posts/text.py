@@ -2,8 +2,10 @@
 
 import unicodedata
 
+import regex
+
 EXCERPT = 200  # characters
-_JOINER = "\u200d"
+clusters = regex.compile(r"\X").finditer  # what a reader sees as one character (UAX 29)
 
 
 def fold(text: str) -> str:
@@ -14,11 +16,11 @@ def fold(text: str) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """Return at most so many characters, without taking a letter's marks or half of a joined emoji."""
-    end = length
-    while 0 < end < len(text) and (unicodedata.category(text[end])[0] == "M" or _JOINER in text[end - 1 : end + 1]):
-        end -= 1
-    return text[: end or length]
+    """Return at most so many characters, without a part of a grapheme cluster unless the first is longer."""
+    if len(text) <= length:
+        return text
+    ends = [cluster.end() for cluster in clusters(text[: length + 1])]  # the last one may go on behind
+    return text[: ends[-2] if len(ends) > 1 else length]
 
 
 def cut_at(text: str, length: int, boundary: str) -> str:
@@ -32,5 +34,5 @@ def cut_at(text: str, length: int, boundary: str) -> str:
 
 def excerpt(content: str) -> str:
     """Return the beginning of the content on one line, cut at a word."""
-    beginning = " ".join(content.lstrip()[: 5 * EXCERPT].split())
+    beginning = " ".join(cut(content.lstrip(), 5 * EXCERPT).split())
     return cut_at(beginning, EXCERPT, " ")

@@ -5,8 +5,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
+from services.posts import slugs
 from services.posts.models import Post, PostView, database
 from shared import clock
 from shared.background import Repeated
@@ -81,7 +83,12 @@ def _numbers(posts: set[int | str]) -> dict[int | str, int]:
     for start in range(0, len(wanted), _BATCH):
         some = wanted[start : start + _BATCH]
         numbers, names = [key for key in some if isinstance(key, int)], [key for key in some if isinstance(key, str)]
-        is_one = Post.number.in_(numbers) | Post.id.in_([key for key in names if is_id(key)]) | Post.slug.in_(names)
+        spelled = {name: slugs.spellings(name) for name in names}
+        is_one = Post.number.in_(numbers) | Post.id.in_([key for key in names if is_id(key)])
+        is_one |= Post.slug.in_(list(chain.from_iterable(spelled.values())))
         for post in Post.select(Post.number, Post.id, Post.slug).where(is_one, Post.listed_at.is_null(False)):
             found |= {post.number: post.number, post.id: post.number, post.slug: post.number}
+        for name, possible in spelled.items():
+            if known := [found[slug] for slug in possible if slug in found]:
+                found[name] = known[0]
     return found

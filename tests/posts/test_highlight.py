@@ -1,8 +1,9 @@
 import re
+import time
 
 import pytest
 
-from services.posts.highlight import Highlighter
+from services.posts.highlight import LENGTH, Highlighter
 from services.posts.words import terms
 
 
@@ -20,6 +21,18 @@ from services.posts.words import terms
         ("mark", "<mark> & \"mark'", "&lt;<mark>mark</mark>&gt; &amp; &quot;<mark>mark</mark>&#x27;"),
         ("amp lt", "a & b < c amp", "a &amp; b &lt; c <mark>amp</mark>"),
         ("nothing", "Text", "Text"),
+        ("bonjour", "«bonjour», dit-il", "«<mark>bonjour</mark>», dit-il"),
+        ("น้ำ", "ดื่มน้ำเย็น", "ดื่ม<mark>น้ำ</mark>เย็น"),
+        ("c++", "C and C++ are", "C and <mark>C++</mark> are"),
+        ("c x", "x C++", "<mark>x</mark> <mark>C</mark>++"),
+        ("dont", "I don\u2019t", "I <mark>don\u2019t</mark>"),
+        ("amour", "l\u2019amour", "l\u2019<mark>amour</mark>"),
+        ("کتاب", "هذا كتاب", "هذا <mark>كتاب</mark>"),
+        ("snake", "snake_case", "<mark>snake</mark>_case"),
+        ("صلى", "x ﷺ y", "x <mark>ﷺ</mark> y"),
+        ("👨", "x 👨\u200d👩\u200d👧 y", "x <mark>👨\u200d👩\u200d👧</mark> y"),
+        ("école", "E\u0301cole, e\u0301cole", "<mark>E\u0301cole</mark>, <mark>e\u0301cole</mark>"),
+        ("한국", "\u1112\u1161\u11ab국", "<mark>\u1112\u1161\u11ab국</mark>"),
         ("?", "Text?", "Text?"),
     ],
 )
@@ -34,6 +47,39 @@ def test_a_snippet_stands_around_the_first_match() -> None:
     assert (snippet[:5], snippet[-1]) == ("…word", "…")
     assert len(snippet) < 300
     assert Highlighter(terms("none")).snippet("Short <b>") == "Short &lt;b&gt;"
+
+
+@pytest.mark.parametrize(
+    "question, text",
+    [("lantern", "word " * 19_000 + "the lantern"), ("水", "日本。" * 30_000 + "水"), ("水", "日" * 50_000 + "水")],
+)
+def test_a_snippet_holds_the_match_wherever_it_stands(question: str, text: str) -> None:
+    assert f"<mark>{question}</mark>" in Highlighter(terms(question)).snippet(text)
+
+
+def test_a_snippet_cuts_no_grapheme_cluster() -> None:
+    family = "👨\u200d👩\u200d👧"
+    snippet = Highlighter(terms("lantern")).snippet(family * 60 + "lantern" + family * 60)
+    before, _, after = snippet.strip("…").partition("<mark>lantern</mark>")
+    assert set(before.split(family)) == set(after.split(family)) == {""}
+
+
+def test_a_long_match_is_cut_with_the_snippet() -> None:
+    shown = Highlighter(terms("a" * 70)).snippet("a" * 1_000)
+    assert shown == f"<mark>{'a' * LENGTH}</mark>…"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ﷺ" * 100_000, "🇫🇷" * 50_000, "a'" * 50_000, "\u0315\u0300" * 50_000, "日" * 100_000],
+    ids=["ligatures", "flags", "apostrophes", "marks", "dense"],
+)
+def test_one_answer_costs_the_same_whatever_its_texts_and_question(text: str) -> None:
+    highlighter = Highlighter(terms(" ".join(map(chr, range(0x4E00, 0x4E64)))))
+    start = time.thread_time()
+    for _ in range(100):
+        highlighter.snippet(text)
+    assert time.thread_time() - start < 5  # seconds; about 0.3, or 10 to 100 where every text is read to its end
 
 
 @pytest.mark.parametrize("question", ["b", "script lt gt amp quot", "x27", "mark"])

@@ -121,6 +121,18 @@ def test_an_author_is_found_by_a_part_of_the_name(
     assert titles(client, f"?author={author}" if author != "%" else "?author=%25") == found
 
 
+@pytest.mark.parametrize(
+    "author, found", [("jose", True), ("JOSÉ", True), ("Jose\u0301", True), ("nunez", True), ("\u0301", False)]
+)
+def test_an_author_is_found_without_accents(
+    client: Client, as_user: AsUser, write: Write, author: str, found: bool
+) -> None:
+    write(as_user("José Núñez"), title="His", content="A lantern.")
+    for query in ({}, {"q": "lantern"}, {"sort": "title"}):
+        answer = client.get("/api/posts", query_string={"author": author} | query)
+        assert len(answer.json["data"]) == int(found), query
+
+
 def test_an_author_is_found_by_id(client: Client, bob: Headers, write: Write) -> None:
     post = write(bob, title="By Bob")
     write(title="By Ann")

@@ -54,6 +54,45 @@ def test_every_word_must_be_there(client: Client, write: Write, q: str, found: b
 
 
 @pytest.mark.parametrize(
+    "text, question",
+    [
+        ("C++17 is here", "C++"),
+        ("In C#.", "c#"),
+        ("An A+ grade", "A+"),
+        ("An A+ grade", "a grade"),
+        ("комп\u02bcютер", "комп\u2019ютер"),
+        ("комп'ютер", "комп\u02bcютер"),
+        ("Hawai\u02bbi", "Hawaii"),
+        ("Hawai'i", "hawai\u02bbi"),
+        ("l\u2019amour", "amour"),
+        ("l\u2019amour", "L'Amour"),
+        ("کتاب های", "كتاب هاي"),
+        ("مدرسة", "مدرسه"),
+        ("سال ۱۴۰۳", "1403"),
+        ("سال 1403", "١٤٠٣"),
+        ("Shine ⭐", "⭐"),
+        ("Wake up ⏰⭐", "⏰"),
+        ("ดื่มน้ำเย็น", "น้ำ"),
+    ],
+)
+def test_what_is_typed_in_another_way_is_found_and_marked(
+    client: Client, write: Write, text: str, question: str
+) -> None:
+    write(title="Other", content="Of C, a b, kept elsewhere.")
+    write(title=text, content=f"Before {text} after.")
+    (found,) = ask(client, question, highlight="true")["data"]
+    assert found["title"] == text
+    assert "<mark>" in found["highlight"]["title"]
+    assert "<mark>" in found["highlight"]["content"]
+
+
+@pytest.mark.parametrize("question", ["C++", "c# ", "A+", "b+"])
+def test_signs_at_a_word_are_asked_for(client: Client, write: Write, question: str) -> None:
+    write(title="C a b", content="c, a and b; a+b, c#d")
+    assert titles(client, question) == []
+
+
+@pytest.mark.parametrize(
     "q",
     [
         '"', "'", "*", "lantern*", '"lantern', "lantern'", "lantern AND", "lantern OR", "NOT lantern", "NEAR(lantern)",

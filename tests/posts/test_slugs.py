@@ -1,3 +1,4 @@
+import unicodedata
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -5,7 +6,8 @@ from urllib.parse import quote
 import pytest
 from flask import Flask
 
-from services.posts.slugs import MAX_LENGTH, candidates, may_be_slug, slugify
+from services.posts.models import Post
+from services.posts.slugs import MAX_LENGTH, candidates, slugify, spellings
 from shared.ids import is_id, new_id
 from tests.posts.conftest import Client, Headers, Write, at_once, body, refused
 
@@ -26,6 +28,8 @@ from tests.posts.conftest import Client, Headers, Write, at_once, body, refused
         ("Ｆｕｌｌ ｗｉｄｔｈ ①", "full-width-1"),
         ("🌊🏮", "post"),
         ("❄\ufe0f snow 👨\u200d👩\u200d👧", "snow"),
+        ("İzmir'de SICAK", "izmirde-sicak"),
+        ("e\u200d\u0301tude", "étude"),
         ("../../etc/passwd", "etc-passwd"),
         ("<script>alert(1)</script>", "script-alert-1-script"),
         ("\u0301\u0301\u0301", "post"),
@@ -35,7 +39,7 @@ from tests.posts.conftest import Client, Headers, Write, at_once, body, refused
 )
 def test_a_slug_is_made_of_letters_of_any_script(title: str, slug: str) -> None:
     assert slugify(title) == slug
-    assert may_be_slug(slug)
+    assert spellings(slug) == [slug]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,33 @@ def test_a_title_that_looks_like_an_id_makes_no_slug_that_does() -> None:
 def test_a_post_is_found_by_its_slug(client: Client, write: Write, title: str) -> None:
     post = write(title=title)
     assert client.get(f"/api/posts/{quote(post['slug'])}").json["data"]["id"] == post["id"]
+
+
+@pytest.mark.parametrize(
+    "title, spelling",
+    [
+        ("Élan vital", "e\u0301lan-vital"),
+        ("Élan vital", "ÉLAN-VITAL"),
+        ("İzmir", "İZMİR"),
+        ("Привет", "ПРИВЕТ"),
+        ("한국어", unicodedata.normalize("NFD", "한국어" * 26)),
+    ],
+)
+def test_a_slug_is_found_in_any_spelling(client: Client, write: Write, title: str, spelling: str) -> None:
+    post = write(title=title * 26 if title == "한국어" else title)
+    assert client.get(f"/api/posts/{quote(spelling)}").json["data"]["id"] == post["id"]
+
+
+def test_a_slug_of_an_earlier_version_is_found_first_as_it_is_spelled(client: Client, write: Write) -> None:
+    new, old = write(title="İzmir"), write(title="Old")
+    Post.update(slug="i\u0307zmir").where(Post.id == old["id"]).execute()
+    assert client.get("/api/posts/izmir").json["data"]["id"] == new["id"]
+    assert client.get(f"/api/posts/{quote('i̇zmir')}").json["data"]["id"] == old["id"]
+
+
+@pytest.mark.parametrize("key", ["x" * 121, "a%00b", "%E2%80%AE", "%F0%9F%98%80" * 500])
+def test_what_can_be_no_slug_is_not_found(client: Client, key: str) -> None:
+    refused(client.get(f"/api/posts/{key}"), 404, "NOT_FOUND")
 
 
 def test_racing_posts_of_one_title_get_slugs_of_their_own(app: Flask, client: Client, ann: Headers) -> None:

@@ -70,6 +70,14 @@ def test_sorts_hide_what_is_hidden(client: Client, ann: Headers, write: Write, s
     assert client.get(f"{URL}?sort={sort}").json["pagination"]["total"] == 1
 
 
+def test_titles_are_sorted_alike_on_every_database(client: Client, write: Write) -> None:
+    wanted = ["„Alpha“", "École", "eclair", "Zebra", "¿Zorro?", "Ωmega", "Ärger und Wut", "Äther"]
+    for title in wanted:
+        write(title=title)
+    expected = ["„Alpha“", "Ärger und Wut", "Äther", "eclair", "École", "Zebra", "¿Zorro?", "Ωmega"]
+    assert titles(client, "sort=title") == expected
+
+
 @on_sqlite
 def test_a_changed_title_moves_the_post(client: Client, ann: Headers, write: Write) -> None:
     post = write(title="Zulu")

@@ -1,4 +1,5 @@
 import time
+import unicodedata
 from typing import Any
 
 import pytest
@@ -82,6 +83,17 @@ def test_the_gateway_hands_over_views(client: Client, write: Write, counted: Vie
     assert client.post(INTERNAL, json=views, headers=internal).status_code == 204
     client.get(f"/api/posts/{post['id']}", headers={"X-Forwarded-For": "a"})
     assert seen(client, counted, post) == 2
+
+
+def test_a_view_counts_for_any_spelling_of_the_slug(
+    client: Client, write: Write, counted: Views, internal: Headers
+) -> None:
+    post = write(title="Élan " + "한국어" * 26)
+    decomposed = unicodedata.normalize("NFD", post["slug"])
+    assert len(decomposed) > 120
+    views = [{"post": key, "viewer": "a"} for key in (decomposed, post["slug"].upper(), post["slug"])]
+    assert client.post(INTERNAL, json=views, headers=internal).status_code == 204
+    assert seen(client, counted, post) == 1
 
 
 @on_sqlite

@@ -5,7 +5,7 @@ from typing import Any
 import marshmallow as ma
 from flask import Response, current_app
 
-from services.posts.slugs import may_be_slug
+from services.posts.slugs import MAX_SPELLING, spellings
 from shared.api import Blueprint, Schema, Text, no_content
 from shared.internal import require_internal
 
@@ -16,7 +16,7 @@ blp = Blueprint("internal", __name__, url_prefix="/internal", description="For o
 class ViewSchema(Schema):
     """Somebody looked at a post; the viewer is a user's id or a client's address, which is kept as a hash only."""
 
-    post = Text(low=1, high=120, required=True)
+    post = Text(low=1, high=MAX_SPELLING, required=True)
     viewer = Text(low=1, high=200, required=True)
 
 
@@ -34,6 +34,6 @@ def add_views(views: list[dict[str, Any]]) -> Response:
         raise ma.ValidationError(f"At most {MAX_VIEWS} views at once.")
     counted = current_app.extensions["postern.views"]
     for view in views:
-        if may_be_slug(view["post"]):
+        if spellings(view["post"]):
             counted.note(view["post"], view["viewer"])
     return no_content()

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, current_app, request
 
-from services.posts import editing, finding, hot, lists, slugs
+from services.posts import editing, finding, hot, lists
 from services.posts.highlight import Highlighter
 from services.posts.items import post_item, whole_post
 from services.posts.lists import Row
@@ -173,8 +173,6 @@ def restore(post_id: str) -> Response:
 
 def visible_post(key: str) -> Row:
     """Return the post of an id or slug when the caller may see it; raise NOT_FOUND."""
-    if not slugs.may_be_slug(key):
-        raise Problem("NOT_FOUND")
     row = hot.one_post(key)
     _check_visible(row.status, row.author_id)
     return row

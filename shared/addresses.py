@@ -1,11 +1,13 @@
 """Where a request comes from, and which addresses are one customer's."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 Address = IPv4Address | IPv6Address
+_with_port = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?|([0-9.]{7,15}):[0-9]{1,5}").fullmatch
 
 
 def client_address(environ: Mapping[str, Any]) -> str:
@@ -15,9 +17,9 @@ def client_address(environ: Mapping[str, Any]) -> str:
     machine nor in a private network the header says nothing.
     """
     peer, said = str(environ.get("REMOTE_ADDR", "")), str(environ.get("HTTP_X_FORWARDED_FOR", ""))
-    forwarded = said.rpartition(",")[2].strip()[:64]
     near = parse(peer)
-    return forwarded if near and near.is_private and parse(forwarded) else peer[:64]
+    forwarded = parse_hop(said.rpartition(",")[2]) if near and near.is_private else None
+    return str(forwarded) if forwarded else peer[:64]
 
 
 @lru_cache(maxsize=4096)
@@ -27,6 +29,15 @@ def limiter_key(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
     return str(parsed or address)
+
+
+@lru_cache(maxsize=4096)
+def parse_hop(text: str) -> Address | None:
+    """Return the address of an element of X-Forwarded-For, with or without port, brackets and quotes."""
+    text = text.strip(' \t"')
+    if match := _with_port(text):
+        text = match[1] or match[2]
+    return parse(text)
 
 
 @lru_cache(maxsize=4096)

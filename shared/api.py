@@ -92,6 +92,19 @@ class Text(ma.fields.String):
         return text if self._verbatim else text.strip()
 
 
+class List(ma.fields.List[Any]):
+    """An array of at most so many items, counted before any of them is looked at."""
+
+    def __init__(self, item: ma.fields.Field[Any], *, high: int, **options: Any):
+        super().__init__(item, validate=ma.validate.Length(max=high), **options)
+        self._high = high
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list) and len(value) > self._high:
+            raise ma.ValidationError(f"Longer than maximum length {self._high}.")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Integer(ma.fields.Integer):
     """A whole number of at most 64 bits, in JSON without quotes: marshmallow alone takes 1.5, "1_0" and true."""
 

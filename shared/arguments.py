@@ -65,11 +65,13 @@ class Parser(FlaskParser):
 
 
 def _json(req: Request, schema: ma.Schema, allowed: list[str]) -> Any:
-    if not getattr(schema, "body_required", True) and not req.get_data(cache=True):
+    body, is_optional = req.get_data(cache=True), not getattr(schema, "body_required", True)
+    if is_optional and not body:
         return {}
     if req.mimetype != JSON:
         raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=allowed)
-    return strict_json.loads(req.get_data(cache=True))
+    value = strict_json.loads(body)
+    return {} if is_optional and value is None else value
 
 
 def _texts(
@@ -77,8 +79,16 @@ def _texts(
 ) -> dict[str, Any]:
     """Return one text for a key, or all where the schema has a list; refuse any other key given twice."""
     lists = {field.data_key for field in schema.fields.values() if isinstance(field, ma.fields.List)}
-    twice = [key for key, texts in given.lists() if len(texts) > 1 and key not in lists]
-    if twice:
-        raise Problem("VALIDATION_ERROR", errors={key: ["Must be given once."] for key in twice})
+    known = {field.data_key for field in schema.fields.values()}
+    errors = {key: [message] for key, texts in given.lists() if (message := _mistake(key, texts, known, lists))}
+    if errors:
+        raise Problem("VALIDATION_ERROR", errors=errors)
     present = {key: [kind(text) for text in texts] for key, texts in values.items() if texts}
     return {key: texts if key in lists else texts[0] for key, texts in present.items()}
+
+
+def _mistake(key: str, texts: list[str], known: set[str | None], lists: set[str | None]) -> str:
+    """Return what is wrong with how a key is given, or nothing; the schema refuses other unknown keys."""
+    if key not in known and key.removesuffix("[]") in lists:
+        return f"Unknown field: repeat {key.removesuffix('[]')} instead."
+    return "Must be given once." if len(texts) > 1 and key in known - lists else ""

@@ -62,12 +62,12 @@ class RevocationReader(MemoryReader):
 
 
 def current_user() -> Claims | None:
-    """Return the claims of the caller, None for a stranger; a bad token is refused, not ignored."""
+    """Return the claims of the caller, None for a stranger; raise UNAUTHORIZED for a bad bearer token."""
     if "postern_claims" not in g:
         verifier: Verifier = current_app.extensions["postern.verifier"]
         csrf: Csrf = current_app.extensions["postern.csrf"]
         field = forms.csrf_field if forms.takes_form() else None
-        g.postern_claims = identify(request.environ, verifier.verify, csrf, field)
+        g.postern_claims, g.postern_refusal = identify(request.environ, verifier.verify, csrf, field)
         if g.postern_claims:
             request.environ["postern.user"] = g.postern_claims.user_id
     return cast(Claims | None, g.postern_claims)
@@ -77,7 +77,7 @@ def require_user(role: str = "user") -> Claims:
     """Return the caller's claims; raise UNAUTHORIZED for a stranger, FORBIDDEN below the role."""
     claims = current_user()
     if claims is None:
-        raise Problem("UNAUTHORIZED")
+        raise g.postern_refusal or Problem("UNAUTHORIZED")
     if not claims.has_role(role):
         raise Problem("FORBIDDEN", f"This needs the role {role}.")
     return claims

@@ -15,7 +15,7 @@ import peewee
 from shared import clock
 from shared.background import Repeated
 from shared.db import Database, TimestampField, id_field
-from shared.mail_transport import RefusedError, Transport, body_text, compose, header_text, mail_address
+from shared.mail_transport import RefusedError, Transport, answer_to, body_text, compose, header_text, mail_address
 
 PAUSE = 1.0  # seconds between two looks at the table
 LEASE = timedelta(minutes=10)  # longer than a try takes whose every step runs into its time limit
@@ -38,6 +38,7 @@ class MailColumns(peewee.Model):
     id = id_field()
     kind = peewee.CharField(max_length=32)
     recipient = peewee.CharField(max_length=254)
+    reply_to = peewee.CharField(max_length=254, null=True)
     subject = peewee.CharField(max_length=200)
     body = peewee.TextField()
     created_at = TimestampField(default=clock.now)
@@ -55,7 +56,16 @@ class Outbox:
         self.model = model
         self.database = database
 
-    def write(self, kind: str, recipient: str, subject: str, body: str, *, worth_sending: timedelta = PATIENCE) -> None:
+    def write(
+        self,
+        kind: str,
+        recipient: str,
+        subject: str,
+        body: str,
+        *,
+        reply_to: str | None = None,
+        worth_sending: timedelta = PATIENCE,
+    ) -> None:
         """Have a mail sent; call it inside the transaction that causes it.
 
         It is tried for as long as it is worth sending. Raise ValueError for control characters.
@@ -63,9 +73,12 @@ class Outbox:
         if not self.database.in_transaction():
             raise RuntimeError("a mail is written inside the transaction that causes it")
         mail_address(recipient)
+        if reply_to is not None:
+            mail_address(reply_to)
         self.model.create(
             kind=kind,
             recipient=recipient,
+            reply_to=reply_to,
             subject=header_text(subject),
             body=body_text(body),
             expires_at=clock.now() + worth_sending,
@@ -133,7 +146,9 @@ class MailWorker(Repeated):
         return True
 
     def _compose(self, row: MailColumns) -> EmailMessage:
-        return compose(self._sender, row.recipient, row.subject, row.body, name=row.id, written_at=row.created_at)
+        message = compose(self._sender, row.recipient, row.subject, row.body, name=row.id, written_at=row.created_at)
+        answer_to(message, row.reply_to)
+        return message
 
     def _put_off(self, row: MailColumns, error: Exception) -> None:
         next_attempt_at = clock.now() + retry_pause(row.attempts)

@@ -77,6 +77,13 @@ def compose(
     return message
 
 
+def answer_to(message: EmailMessage, reply_to: str | None) -> None:
+    """Name who gets the answer, if any server can read the address: one beyond ASCII would need SMTPUTF8 (RFC 6531)."""
+    address = mail_address(reply_to) if reply_to else None
+    if address and address.addr_spec.isascii():
+        message["Reply-To"] = address
+
+
 def _policy(message: EmailMessage) -> "EmailPolicy[EmailMessage]":
     """Return how to write the mail: in ASCII, unless an address has none (RFC 6531)."""
     return SMTP if all(address.isascii() for address in _recipients(message)) else SMTPUTF8

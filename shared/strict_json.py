@@ -1,6 +1,7 @@
 """Parse JSON from outside: what no database, no language and no later reader can choke on."""
 
 import re
+from codecs import BOM_UTF8
 from typing import Any
 
 import orjson
@@ -17,12 +18,13 @@ _long_integer = re.compile(rb"(?<![\d.eE+-])-?\d{19,}+(?![.eE])")
 
 
 def loads(document: bytes) -> Any:
-    """Parse one document (RFC 8259, UTF-8); raise INVALID_JSON.
+    """Parse one document (RFC 8259, UTF-8), which may begin with a byte order mark; raise INVALID_JSON.
 
     Refused besides bad syntax: NaN and infinities, lone surrogates, integers beyond 64 bits, numbers that
     overflow a double, and more than `MAX_DEPTH` objects and arrays inside each other.
     """
     wait_for_slice()
+    document = document.removeprefix(BOM_UTF8)
     try:
         value = orjson.loads(document)
     except (ValueError, RecursionError) as error:

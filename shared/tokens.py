@@ -23,7 +23,12 @@ ALGORITHM = "EdDSA"
 ISSUER = "postern"
 AUDIENCE = "postern"
 TYPE = "at+jwt"
-LIFETIME = 15 * 60
+LIFETIME = 15 * 60  # seconds
+LEEWAY = 60  # seconds that the clocks of two machines may differ
+REMEMBERED = LIFETIME + 2 * LEEWAY  # seconds after its end for which a session's tokens may still seem to live
+MAX_CLAIM = 1000  # characters
+MAX_TIME = 2**43  # seconds since 1970, as far as doubles count milliseconds
+WARN_EVERY = 60.0  # seconds between two warnings about clocks
 PAUSE = 5.0  # seconds between two questions for keys
 ROLES = ("user", "moderator", "admin")
 _REQUIRED = ["sub", "email", "name", "role", "sid", "jti", "iat", "exp", "iss", "aud"]
@@ -47,7 +52,8 @@ class Claims:
     session_id: str
     token_id: str
     issued_at: float
-    expires_at: int
+    expires_at: float
+    not_before: float = 0.0
 
     def has_role(self, role: str) -> bool:
         """Tell whether the role suffices; higher ones include lower ones."""
@@ -131,7 +137,7 @@ def _verifies(key: dict[str, Any]) -> bool:
 class Revocations:
     """What ended before its token did: sessions, and all tokens of a user made before a moment.
 
-    Kept for the life of a token; filled from auth's feed and, in auth itself, by a logout. From `expect_past` to
+    Kept for `REMEMBERED` seconds; filled from auth's feed and, in auth itself, by a logout. From `expect_past` to
     `past_is_known` the process is too young to know what ended before its start: nobody is let in then, which lasts
     milliseconds unless auth is away, and is waited for `patience` seconds at most.
     """
@@ -177,7 +183,7 @@ class Revocations:
 def _remember(entries: dict[str, tuple[float, float]], key: str, moment: float, now: float) -> None:
     """Put an entry last, and forget from the first on those that no living token can need."""
     entries.pop(key, None)
-    entries[key] = (moment, now + LIFETIME)
+    entries[key] = (moment, now + REMEMBERED)
     while entries and next(iter(entries.values()))[1] <= now:
         del entries[next(iter(entries))]
 
@@ -191,20 +197,33 @@ class Verifier:
         self._capacity = capacity
         self._verified: OrderedDict[str, Claims] = OrderedDict()
         self._lock = threading.Lock()
+        self._warn_at = float("-inf")
 
     def verify(self, token: str) -> Claims:
-        """Return the claims; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED or SERVICE_UNAVAILABLE."""
+        """Return the claims; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED or SERVICE_UNAVAILABLE.
+
+        Times are compared with a leeway of `LEEWAY` seconds.
+        """
         with self._lock:
             claims = self._verified.get(token)
             if claims:
                 self._verified.move_to_end(token)
         claims = claims or self._check(token)
-        if claims.expires_at <= clock.now().timestamp():
+        now = clock.now().timestamp()
+        if claims.expires_at + LEEWAY <= now:
             raise Problem("TOKEN_EXPIRED")
+        if max(claims.issued_at, claims.not_before) > now + LEEWAY:
+            self._warn_of_clocks(max(claims.issued_at, claims.not_before) - now)
+            raise Problem("UNAUTHORIZED", "The access token is not valid yet.")
         self.revocations.await_past()
         if self.revocations.covers(claims):
             raise Problem("TOKEN_REVOKED")
         return claims
+
+    def _warn_of_clocks(self, seconds: float) -> None:
+        if time.monotonic() >= self._warn_at:
+            self._warn_at = time.monotonic() + WARN_EVERY
+            _logger.warning("tokens are refused that auth signed %.0f s in the future: compare the clocks", seconds)
 
     def _check(self, token: str) -> Claims:
         """Check everything that does not change with time, and remember the token."""
@@ -231,10 +250,15 @@ class Verifier:
 
 
 def _claims(payload: dict[str, Any]) -> Claims:
-    names = ("sub", "email", "name", "role", "sid", "jti")
-    if not all(isinstance(payload[name], str) for name in names) or payload["role"] not in ROLES:
+    """Check type and range of every claim, as if the key were somebody else's; raise ValueError."""
+    texts = [payload[name] for name in ("sub", "email", "name", "role", "sid", "jti")]
+    if not all(isinstance(text, str) and len(text) <= MAX_CLAIM for text in texts) or payload["role"] not in ROLES:
         raise ValueError("a claim has the wrong type")
-    if not all(type(payload[name]) in (int, float) for name in ("iat", "exp")):
-        raise ValueError("a time has the wrong type")
-    user_id, email, name, role, session_id, token_id = (payload[name] for name in names)
-    return Claims(user_id, email, name, role, session_id, token_id, float(payload["iat"]), int(payload["exp"]))
+    times = [payload["iat"], payload["exp"], payload.get("nbf", 0)]
+    if not all(type(moment) in (int, float) and 0 <= moment < MAX_TIME for moment in times):  # NaN is not in range
+        raise ValueError("a time has the wrong type or is out of range")
+    issued_at, expires_at, not_before = map(float, times)
+    if not 0 < expires_at - issued_at <= LIFETIME + LEEWAY:
+        raise ValueError("a token of another lifetime than ours")
+    user_id, email, name, role, session_id, token_id = texts
+    return Claims(user_id, email, name, role, session_id, token_id, issued_at, expires_at, not_before)

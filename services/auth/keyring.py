@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from shared import clock
 from shared.env import SettingsError, private_file
-from shared.tokens import ALGORITHM, LIFETIME, Jwks
+from shared.tokens import ALGORITHM, REMEMBERED, Jwks
 
 PUBLISHED_FOR = 10.0  # seconds; a verifier that has just asked waits 5 before it asks again
-KEPT_FOR = LIFETIME + 60.0  # seconds after its last token was signed
+KEPT_FOR = float(REMEMBERED)  # seconds after its last token was signed
 LOOK_EVERY = 1.0  # seconds
 _logger = logging.getLogger("postern.keys")
 

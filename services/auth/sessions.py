@@ -12,7 +12,7 @@ from services.auth.auditing import audit
 from services.auth.models import SUSPENDED, RefreshToken, Session, User, database
 from shared import clock
 from shared.problems import Problem
-from shared.tokens import LIFETIME, Revocations
+from shared.tokens import REMEMBERED, Revocations
 
 TOKEN_BYTES = 32
 GRACE = timedelta(seconds=10)  # for two tabs that refresh at once, or an answer that got lost
@@ -71,7 +71,7 @@ def continue_session(refresh_token: str) -> Signin:
 def restore_revocations(revocations: Revocations) -> None:
     """Refuse from the first request on what ended before a restart; the feed tells it moments later."""
     now = clock.now()
-    for session_id in Session.ended_since(now - timedelta(seconds=LIFETIME)):
+    for session_id in Session.ended_since(now - timedelta(seconds=REMEMBERED)):
         revocations.end_session(session_id, now.timestamp())
 
 

@@ -1,15 +1,17 @@
 """Find out which address a request comes from, and what the client asked for."""
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from shared.addresses import parse
+from shared.addresses import parse, parse_hop
 
 Network = IPv4Network | IPv6Network
 IsProxy = Callable[[str], bool]
+_logger = logging.getLogger("postern.gateway")
 _host = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}").fullmatch
 
 
@@ -28,18 +30,28 @@ def proxies(networks: Iterable[Network]) -> IsProxy:
 def client_address(peer: str, forwarded_for: str, is_proxy: IsProxy) -> str:
     """Return the nearest address that is no trusted proxy, from the right of X-Forwarded-For.
 
-    The header counts only when the peer itself is trusted; a hop that is no address ends the walk.
+    The header counts only when the peer itself is trusted; a hop that is no address ends the walk, and the log says
+    so once.
     """
+    nearest = _canonical(peer)
     if not (forwarded_for and is_proxy(peer)):
-        return _canonical(peer)
-    nearest = peer
-    for hop in map(str.strip, reversed(forwarded_for.split(","))):
-        if parse(hop) is None:
+        return nearest
+    for hop in reversed(forwarded_for.split(",")):
+        if not hop.strip():
+            continue
+        address = parse_hop(hop)
+        if address is None:
+            _warn_of_hops()
             break
-        nearest = hop
-        if not is_proxy(hop):
+        nearest = str(address)
+        if not is_proxy(nearest):
             break
-    return _canonical(nearest)
+    return nearest
+
+
+@cache
+def _warn_of_hops() -> None:
+    _logger.warning("an element of X-Forwarded-For is no address: all clients behind it share the limits of its proxy")
 
 
 def scheme_and_host(environ: Mapping[str, Any], is_proxy: IsProxy) -> tuple[str, str]:

@@ -137,7 +137,7 @@ def answer_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
 
 
 def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: Csrf) -> WsgiApp:
-    """Find out who is asking; a bad token is refused later, when it has counted against the address.
+    """Find out who is asking; a bad bearer token is refused later, when it has counted against the address.
 
     The token in a form's body is left for the service to check, as nothing is read of it here; the cookie, which
     the field has to equal, and the origin are checked.
@@ -149,7 +149,7 @@ def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: 
             form = visit.route and visit.route.form and is_form(environ)
             field = partial(credentials.csrf_cookie, environ) if form else None
             try:
-                visit.somebody = credentials.identify(environ, verify, csrf, field)
+                visit.somebody, visit.cookie_refusal = credentials.identify(environ, verify, csrf, field)
             except Problem as problem:
                 visit.refuse(problem)
             if visit.somebody:
@@ -187,7 +187,7 @@ def check_rights(app: WsgiApp) -> WsgiApp:
         visit: Visit = environ[KEY]
         if visit.refusal or visit.route is None:
             raise visit.refusal or Problem("NOT_FOUND")
-        policy.check_rights(visit.route.who, visit.somebody)
+        policy.check_rights(visit.route.who, visit.somebody, visit.cookie_refusal)
         return app(environ, start_response)
 
     return layer

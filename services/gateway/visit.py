@@ -24,6 +24,7 @@ KEY = "postern.visit"
 class Visit:
     """What is known about a request; `refusal` is why it will be refused, `extra` goes on its answer.
 
+    `cookie_refusal` is why the cookie of a stranger proves nobody, for routes that need a user.
     `waited` are the seconds until an upstream's answer began; `verdict` is what the cache did.
     """
 
@@ -36,6 +37,7 @@ class Visit:
     route: Route | None = None
     somebody: Identity | None = None
     refusal: Problem | None = None
+    cookie_refusal: Problem | None = None
     waited: float = 0.0
     verdict: str = ""
 

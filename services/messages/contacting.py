@@ -25,7 +25,8 @@ def receive(data: dict[str, Any], source: str | None, user_agent: str, owner: Ad
         return new_id()
     with database.atomic():
         message = ContactMessage.create(**data, source=source, user_agent=_printable(user_agent))
-        outbox.write("contact", owner.addr_spec, f"Contact: {message.subject}", _text(message))
+        sender = plain_email(message.email)
+        outbox.write("contact", owner.addr_spec, f"Contact: {message.subject}", _text(message), reply_to=sender)
     return str(message.id)
 
 

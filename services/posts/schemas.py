@@ -6,7 +6,7 @@ import marshmallow as ma
 
 from services.posts import text
 from services.posts.models import DELETED, DRAFT, HIDDEN, PUBLISHED, STATUSES, VISIBLE
-from shared.api import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp, Wire
+from shared.api import SOMETIMES, AnswerSchema, Boolean, List, Schema, Text, Timestamp, Wire
 from shared.ids import is_id
 from shared.pagination import PageQuerySchema
 
@@ -51,7 +51,7 @@ class _PostInputSchema(Schema):
     title = Text(low=3, high=200, required=True)
     content = Content(low=10, high=100_000, required=True)
     excerpt = Text(high=300, lines=True, allow_none=True, load_default=None)
-    tags = ma.fields.List(Text(low=1, high=MAX_TAG), validate=ma.validate.Length(max=MAX_TAGS), load_default=list)
+    tags = List(Text(low=1, high=MAX_TAG), high=MAX_TAGS, load_default=list)
     category = Text(high=120, allow_none=True, load_default=None, metadata={"description": "A slug."})
     cover_image = Id(allow_none=True, load_default=None)
 
@@ -91,7 +91,7 @@ class PostQuerySchema(PageQuerySchema):
 
     status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), load_default=PUBLISHED)
     author = Text(high=50)
-    tag = ma.fields.List(Text(low=1, high=MAX_TAG), validate=ma.validate.Length(max=MAX_TAGS), load_default=list)
+    tag = List(Text(low=1, high=MAX_TAG), high=MAX_TAGS, load_default=list)
     category = Text(high=120)
     q = Text(high=200)
     sort = ma.fields.String(validate=ma.validate.OneOf(SORTS))

@@ -88,7 +88,7 @@ def parse_fields(block: str) -> Fields:
         if key not in fields:
             fields[key] = value
         elif key not in _SINGLE:
-            fields[key] += "," + value
+            fields[key] += ("; " if key == "HTTP_COOKIE" else ",") + value  # RFC 9113, section 8.2.3
         else:
             raise Problem("BAD_REQUEST", "A header that may be there once is there twice.")
     fields.pop("", None)

@@ -141,7 +141,7 @@ def test_the_command_says_what_happens_next(
     assert rotate_keys.main([]) == 0
     assert capsys.readouterr().out == (
         f"{tmp_path}/auth/0001.pem is public within a second and signs in 10 seconds."
-        " Older keys are removed 16 minutes after that.\n"
+        " Older keys are removed 17 minutes after that.\n"
     )
     monkeypatch.setenv("APP_ENV", "nonsense")
     assert rotate_keys.main([]) == 2

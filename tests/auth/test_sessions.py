@@ -170,9 +170,11 @@ def test_a_refresh_loses_against_a_deletion_in_between(
     assert_problem(refresh(client, token), 401, "TOKEN_REVOKED")
 
 
-def test_logout_ends_the_session_at_once(client: Client, register: Register) -> None:
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b"\xef\xbb\xbf{}", b"\xef\xbb\xbfnull"])
+def test_logout_ends_the_session_at_once(client: Client, register: Register, body: bytes) -> None:
     signin = register()
-    answer = client.post("/api/auth/logout", headers=bearer(signin))
+    kind = "application/json" if body else None
+    answer = client.post("/api/auth/logout", data=body, content_type=kind, headers=bearer(signin))
     assert (answer.status_code, answer.data) == (204, b"")
     assert_problem(client.get("/api/auth/me", headers=bearer(signin)), 401, "TOKEN_REVOKED")
     assert_problem(refresh(client, signin["refreshToken"]), 401, "TOKEN_REVOKED")

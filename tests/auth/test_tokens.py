@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from services.auth import create_app
 from services.auth.config import Config
 from services.auth.models import database
+from shared.tokens import LEEWAY, LIFETIME
 from tests.auth.conftest import Client, Register, bearer
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
@@ -76,11 +77,11 @@ def test_a_refresh_token_is_no_access_token_nor_the_other_way_round(client: Clie
 
 
 @on_sqlite
-def test_an_access_token_lives_for_fifteen_minutes(
+def test_an_access_token_lives_for_fifteen_minutes_and_the_leeway(
     client: Client, register: Register, frozen_clock: FrozenClock
 ) -> None:
     headers = bearer(register())
-    frozen_clock.advance(seconds=899)
+    frozen_clock.advance(seconds=LIFETIME + LEEWAY - 1)
     assert client.get("/api/auth/me", headers=headers).status_code == 200
     frozen_clock.advance(seconds=1)
     assert_problem(client.get("/api/auth/me", headers=headers), 401, "TOKEN_EXPIRED")

@@ -12,6 +12,7 @@ from services.gateway.config import Config
 from services.gateway.pool import Pool
 from services.gateway.routes import SERVICES
 from shared.ids import new_id
+from shared.tokens import LEEWAY, LIFETIME
 from tests.gateway.forwarding import Pools, PoolTo, Start
 from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, json_response
 from tests.gateway.wsgi_client import WsgiClient
@@ -21,10 +22,10 @@ JWKS = {"keys": [jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=Tr
 
 
 def make_token(
-    user_id: str = "", role: str = "user", lifetime: int = 86_400, key: Ed25519PrivateKey = KEY, session_id: str = ""
+    user_id: str = "", role: str = "user", age: int = 0, key: Ed25519PrivateKey = KEY, session_id: str = ""
 ) -> str:
-    """Return a token that outlives the run, since some are made when the tests are collected."""
-    now = int(time.time())
+    """Return a token that was made `age` seconds ago, as long-lived as may be: some are made at the collection."""
+    now = int(time.time()) - age
     claims = {
         "sub": user_id or new_id(),
         "email": "ann@example.org",
@@ -33,7 +34,7 @@ def make_token(
         "sid": session_id or new_id(),
         "jti": new_id(),
         "iat": now,
-        "exp": now + lifetime,
+        "exp": now + LIFETIME + LEEWAY,
         "iss": "postern",
         "aud": "postern",
     }

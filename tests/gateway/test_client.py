@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.client import client_address, proxies, scheme_and_host
+from services.gateway.client import _warn_of_hops, client_address, proxies, scheme_and_host
 from shared.addresses import limiter_key
 
 PROXIES = proxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
@@ -20,19 +20,33 @@ PROXIES = proxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
         ("10.0.0.1", "1.2.3.4,203.0.113.9, 10.9.9.9", "203.0.113.9"),
         ("10.0.0.1", "10.1.1.1, 10.2.2.2", "10.1.1.1"),
         ("10.0.0.1", "203.0.113.9, nonsense", "10.0.0.1"),
-        ("10.0.0.1", "203.0.113.9, , 10.2.2.2", "10.2.2.2"),
+        ("10.0.0.1", "203.0.113.9, , 10.2.2.2,", "203.0.113.9"),
         ("10.0.0.1", "fe80::1%eth0", "10.0.0.1"),
         ("10.0.0.1", "2001:db8::1", "2001:db8::1"),
         ("10.0.0.1", "2001:DB8:0::1", "2001:db8::1"),
         ("fd00::1", "203.0.113.9", "203.0.113.9"),
         ("::ffff:10.0.0.1", "203.0.113.9", "203.0.113.9"),
         ("10.0.0.1", "::ffff:203.0.113.9", "203.0.113.9"),
-        ("10.0.0.1", "203.0.113.9:1234", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.9:1234", "203.0.113.9"),
+        ("10.0.0.1", "198.51.100.1:1, 203.0.113.9:50011, 10.2.2.2:80", "203.0.113.9"),
+        ("10.0.0.1", "[2001:db8::1]:443", "2001:db8::1"),
+        ("10.0.0.1", '"[2001:db8::1]"', "2001:db8::1"),
+        ("10.0.0.1", '"203.0.113.9"', "203.0.113.9"),
+        ("10.0.0.1", "203.0.113.9, unknown", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.9, 1.2.3.4:x", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.9, [1.2.3.4", "10.0.0.1"),
         ("", "203.0.113.9", ""),
     ],
 )
 def test_the_client_is_the_nearest_hop_that_is_no_proxy_of_ours(peer: str, forwarded_for: str, address: str) -> None:
     assert client_address(peer, forwarded_for, PROXIES) == address
+
+
+def test_the_log_says_once_that_a_hop_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    _warn_of_hops.cache_clear()
+    for hop in ("unknown", "_hidden", "nonsense"):
+        client_address("10.0.0.1", hop, PROXIES)
+    assert [record.message[:31] for record in caplog.records] == ["an element of X-Forwarded-For i"]
 
 
 def test_without_trusted_proxies_the_header_means_nothing() -> None:

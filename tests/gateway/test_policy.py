@@ -35,8 +35,8 @@ class Somebody:
 def test_higher_roles_include_lower_ones(who: Who, role: str | None, code: str | None) -> None:
     somebody = Somebody(role) if role else None
     if code is None:
-        check_rights(who, somebody)
+        check_rights(who, somebody, None)
     else:
         with pytest.raises(Problem) as caught:
-            check_rights(who, somebody)
+            check_rights(who, somebody, None)
         assert caught.value.code == code

@@ -53,6 +53,7 @@ def test_a_message_is_kept_and_mailed_with_where_it_came_from(client: Client, ap
     server.close()
     (mail,) = server.mails
     assert (mail.recipient, mail.message["Subject"]) == ("owner@localhost", "Contact: A question")
+    assert mail.message["Reply-To"] == "zoe@example.org"
     for said in ("Zoë <zoe@example.org>", "How do I begin?\nThank you!", "pricing", "Browser/1", message.id):
         assert said in mail.text
 

@@ -79,9 +79,13 @@ def test_drafts_have_no_views(client: Client, ann: Headers, write: Write, counte
 
 def test_the_gateway_hands_over_views(client: Client, write: Write, counted: Views, internal: Headers) -> None:
     post = write()
-    views = [{"post": key, "viewer": viewer} for key in (post["id"], post["slug"], "nothing") for viewer in ("a", "b")]
+    views = [
+        {"post": key, "viewer": viewer}
+        for key in (post["id"], post["slug"], "nothing")
+        for viewer in ("192.0.2.1", "b")
+    ]
     assert client.post(INTERNAL, json=views, headers=internal).status_code == 204
-    client.get(f"/api/posts/{post['id']}", headers={"X-Forwarded-For": "a"})
+    client.get(f"/api/posts/{post['id']}", headers={"X-Forwarded-For": "192.0.2.1"})
     assert seen(client, counted, post) == 2
 
 

@@ -3,11 +3,12 @@
 import warnings
 from typing import Any
 
+import marshmallow as ma
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from shared.api import camel, init_app
+from shared.api import List, camel, init_app
 from shared.document import describing
 from tests.helpers import assert_problem
 from tests.shared.conftest import AsUser
@@ -59,7 +60,7 @@ def test_a_view_that_takes_no_query_refuses_every_key(client: FlaskClient, ann: 
         (b" {} ", "application/json", 204),
         (b'{"force": true}', "application/json", 400),
         (b"[]", "application/json", 400),
-        (b"null", "application/json", 400),
+        (b"null", "application/json", 204),
         (b"{", "application/json", 400),
         (b"{}", "", 415),
         (b"force=true", "application/x-www-form-urlencoded", 415),
@@ -173,6 +174,34 @@ def test_a_query_is_read_leniently_where_it_is_empty(client: FlaskClient, query:
 def test_a_query_is_read_strictly_where_it_is_wrong(client: FlaskClient, query: str, key: str) -> None:
     response = client.get(f"/api/odd/query?{query}")
     assert set(assert_problem(response, 400, "VALIDATION_ERROR")["errors"]) == {key}
+
+
+def test_a_key_with_brackets_is_told_the_name_without(client: FlaskClient) -> None:
+    """PHP and Rails write lists so, and libraries of theirs in JavaScript."""
+    form = {"name": "train", "price": "5", "tags[]": ["a", "b"]}
+    problem = assert_problem(client.post("/api/odd/form", data=form), 400, "VALIDATION_ERROR")
+    assert problem["errors"] == {"tags[]": ["Unknown field: repeat tags instead."]}
+
+
+def test_no_more_than_a_hundred_mistakes_are_told(client: FlaskClient, ann: dict[str, str]) -> None:
+    body = TOY | {f"k{number:03}": 1 for number in reversed(range(300))}
+    problem = assert_problem(client.post("/api/toys", json=body, headers=ann), 400, "VALIDATION_ERROR")
+    assert list(problem["errors"]) == [f"k{number:03}" for number in range(100)]
+
+
+def test_a_list_is_counted_before_its_items_are_looked_at() -> None:
+    looked_at = []
+
+    class Item(ma.fields.Raw):
+        def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+            looked_at.append(value)
+            return value
+
+    field = List(Item(), high=2)
+    assert field.deserialize([1, 2]) == [1, 2]
+    with pytest.raises(ma.ValidationError, match="Longer than maximum length 2"):
+        field.deserialize([3, 4, 5])
+    assert looked_at == [1, 2]
 
 
 def test_a_form_is_read_like_json_but_for_its_texts(client: FlaskClient) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
+from typing import Any
 
 import peewee
 import pytest
@@ -50,7 +51,7 @@ def worker(server: SmtpServer) -> MailWorker:
     return MailWorker(outbox, SmtpTransport(server.url, timeout=2), SENDER)
 
 
-def write(recipient: str = "ann@example.org", **options: timedelta) -> None:
+def write(recipient: str = "ann@example.org", **options: Any) -> None:
     with database.atomic():
         outbox.write("test", recipient, "A subject", "Some words.\n", **options)
 

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from shared import mail_transport
 from shared.mail_settings import mailbox
-from shared.mail_transport import FolderTransport, RefusedError, SmtpTransport, compose
+from shared.mail_transport import FolderTransport, RefusedError, SmtpTransport, answer_to, compose
 from tests.smtp_server import STALL, SmtpServer
 
 SENDER = Address("Pförtner, Postern", "postern", "example.org")
@@ -208,3 +208,14 @@ def test_a_sender_is_one_address(value: str, name: str, address: str) -> None:
 def test_what_is_no_sender_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="must be an address"):
         mailbox(value)
+
+
+@pytest.mark.parametrize(
+    "reply_to, header",
+    [(None, None), ("Zoe@bücher.example", "Zoe@xn--bcher-kva.example"), ("zoë@example.org", None)],
+)
+def test_an_answer_goes_to_an_address_that_every_server_can_read(reply_to: str | None, header: str | None) -> None:
+    message = compose(SENDER, "ann@example.org", "Hello", "Hello\n", name="1", written_at=NOW)
+    answer_to(message, reply_to)
+    assert message["Reply-To"] == header
+    assert b"Reply-To: =?" not in bytes(message)

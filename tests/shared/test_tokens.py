@@ -67,9 +67,11 @@ def sign(key: Any, algorithm: str = "EdDSA", headers: dict[str, Any] | None = No
 
 def test_returns_the_claims(verifier: Verifier, make_token: MakeToken) -> None:
     user_id, session_id, token_id = new_id(), new_id(), new_id()
-    token = make_token(user_id, "moderator", sid=session_id, jti=token_id, iat=1.5, exp=4102444800)
+    now = int(time.time())
+    token = make_token(user_id, "moderator", sid=session_id, jti=token_id, iat=now + 0.5, exp=now + 900, nbf=now)
     claims = verifier.verify(token)
-    expected = Claims(user_id, "ann@example.org", "Ann", "moderator", session_id, token_id, 1.5, 4102444800)
+    times = (now + 0.5, now + 900, now)
+    expected = Claims(user_id, "ann@example.org", "Ann", "moderator", session_id, token_id, *times)
     assert claims == expected
     assert verifier.verify(token) is claims
 
@@ -84,6 +86,20 @@ def test_returns_the_claims(verifier: Verifier, make_token: MakeToken) -> None:
         {"exp": []},
         {"exp": float("inf")},
         {"exp": float("nan")},
+        {"exp": 1e308},
+        {"exp": 4102444800},
+        {"exp": -1},
+        {"exp": 10**400},
+        {"iat": float("nan")},
+        {"iat": float("-inf")},
+        {"iat": 0},
+        {"iat": 1e308},
+        {"iat": time.time() + 3600, "exp": time.time() + 3600 + 900},
+        {"nbf": time.time() + 3600},
+        {"nbf": float("nan")},
+        {"nbf": "0"},
+        {"nbf": True},
+        {"name": "x" * 1001},
         {"role": "root"},
         {"iss": "somebody"},
         {"aud": "others"},
@@ -237,17 +253,54 @@ def test_an_answer_that_has_no_keys_is_an_outage(
 
 
 def test_a_token_expires(verifier: Verifier, make_token: MakeToken, frozen_clock: FrozenClock) -> None:
-    fresh, old = make_token(), make_token(exp=frozen_clock.moment.timestamp())
+    fresh, old = (
+        make_token(),
+        make_token(
+            iat=frozen_clock.moment.timestamp() - tokens.REMEMBERED, exp=frozen_clock.moment.timestamp() - tokens.LEEWAY
+        ),
+    )
     assert refused(lambda: verifier.verify(old)) == "TOKEN_EXPIRED"
     verifier.verify(fresh)
-    frozen_clock.advance(seconds=tokens.LIFETIME)
+    frozen_clock.advance(seconds=tokens.LIFETIME + tokens.LEEWAY - 2)
+    verifier.verify(fresh)
+    frozen_clock.advance(seconds=2)
     assert refused(lambda: verifier.verify(fresh)) == "TOKEN_EXPIRED"
 
 
 def test_a_clock_that_is_a_little_behind_takes_a_fresh_token(
     verifier: Verifier, make_token: MakeToken, frozen_clock: FrozenClock
 ) -> None:
-    assert verifier.verify(make_token(iat=frozen_clock.moment.timestamp() + 2))
+    ahead = frozen_clock.moment.timestamp() + tokens.LEEWAY
+    assert verifier.verify(make_token(iat=ahead, nbf=ahead, exp=ahead + tokens.LIFETIME))
+
+
+def test_the_log_says_that_clocks_differ(
+    verifier: Verifier, make_token: MakeToken, frozen_clock: FrozenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ahead = frozen_clock.moment.timestamp() + 600
+    token = make_token(iat=ahead, exp=ahead + tokens.LIFETIME)
+    for _ in range(3):
+        assert refused(lambda: verifier.verify(token)) == "UNAUTHORIZED"
+    assert [record.message for record in caplog.records] == [
+        "tokens are refused that auth signed 600 s in the future: compare the clocks"
+    ]
+    frozen_clock.advance(seconds=600 - tokens.LEEWAY)
+    assert verifier.verify(token)
+
+
+def test_an_ended_session_stays_ended_where_the_clock_is_behind(
+    verifier: Verifier, make_token: MakeToken, frozen_clock: FrozenClock
+) -> None:
+    """Auth is as far ahead as may be: its token is good here for its lifetime and twice the leeway."""
+    ahead = frozen_clock.moment.timestamp() + tokens.LEEWAY
+    token = make_token(sid="s1", iat=ahead, exp=int(ahead) + tokens.LIFETIME)
+    verifier.revocations.end_session("s1", frozen_clock.moment.timestamp())
+    for _ in range(tokens.LIFETIME + 2 * tokens.LEEWAY - 1):
+        frozen_clock.advance(seconds=1)
+        verifier.revocations.end_session("another", frozen_clock.moment.timestamp())
+        assert refused(lambda: verifier.verify(token)) == "TOKEN_REVOKED"
+    frozen_clock.advance(seconds=2)
+    assert refused(lambda: verifier.verify(token)) == "TOKEN_EXPIRED"
 
 
 def test_remembers_a_bounded_number_of_tokens(
@@ -284,9 +337,9 @@ def test_a_revoked_session_ends_at_once_and_is_forgotten_with_its_tokens(
     verifier.revocations.end_session("s1", now)
     assert refused(lambda: verifier.verify(token)) == "TOKEN_REVOKED"
     assert verifier.verify(other)
-    verifier.revocations.end_session("s3", now + tokens.LIFETIME - 1)
+    verifier.revocations.end_session("s3", now + tokens.REMEMBERED - 1)
     assert refused(lambda: verifier.verify(token)) == "TOKEN_REVOKED"
-    verifier.revocations.end_session("s4", now + tokens.LIFETIME)
+    verifier.revocations.end_session("s4", now + tokens.REMEMBERED)
     assert set(verifier.revocations._ended) == {"s3", "s4"}
 
 
@@ -318,7 +371,7 @@ def test_many_revocations_cost_little_and_are_forgotten() -> None:
     for number in range(20_000):
         revocations.end_session(str(number), number)
         revocations.end_tokens_before(str(number), number, number)
-    assert len(revocations._ended) == len(revocations._before) == tokens.LIFETIME
+    assert len(revocations._ended) == len(revocations._before) == tokens.REMEMBERED
 
 
 @pytest.mark.parametrize(

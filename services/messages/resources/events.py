@@ -35,7 +35,7 @@ def listen(args: dict[str, Any]) -> Response:
         claims = _ticket_holder(args["ticket"], claims)
     topics = args.get("topics") or (TOPICS if claims is None else (*TOPICS, NOTIFICATION))
     if NOTIFICATION in topics and claims is None:
-        raise Problem("UNAUTHORIZED", "Notifications are for whoever is signed in.")
+        claims = require_user()
     position, missed = _position(request.headers.get("Last-Event-ID") or args.get("last_event_id"))
     key = claims.user_id if claims else limiter_key(client_address(request.environ))
     streams: Streams = current_app.extensions["postern.streams"]

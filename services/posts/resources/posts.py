@@ -20,6 +20,7 @@ from services.posts.schemas import (
 )
 from services.posts.sharing import ALL_LISTS, share, share_post, touch
 from services.posts.words import terms
+from shared.addresses import client_address
 from shared.api import Blueprint, no_content, respond
 from shared.auth import current_user, require_user, signed_in
 from shared.etag import require_match, tagged
@@ -50,10 +51,10 @@ def show_list(args: dict[str, Any]) -> Response:
 
 def _found(args: dict[str, Any]) -> list[dict[str, Any]]:
     filter = lists.Filter(args.get("author"), tuple(args["tag"]), args.get("category"))
-    caller = current_user()
+    current_user()  # a bad bearer token is refused
     if "q" in args:
         return _highlighted(args, finding.find(args, filter))
-    return _items(_listed(args, filter) if args["status"] == PUBLISHED else _kept(args, filter, caller))
+    return _items(_listed(args, filter) if args["status"] == PUBLISHED else _kept(args, filter))
 
 
 def _items(rows: list[Row]) -> list[dict[str, Any]]:
@@ -79,9 +80,8 @@ def _listed(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
     return paginate(*lists.chosen(filter, sort), args, lists.kept_total(filter))
 
 
-def _kept(args: dict[str, Any], filter: lists.Filter, caller: Claims | None) -> list[Row]:
-    if caller is None:
-        raise Problem("UNAUTHORIZED")
+def _kept(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
+    caller = require_user()
     query = filter.on(lists.kept(args["status"], list(filter.tags)))
     if not (filter.author and caller.has_role("moderator")):
         query = query.where(lists.written_by(caller.user_id))
@@ -118,7 +118,7 @@ def show(row: Row) -> Response:
 def _viewer() -> str:
     """Return who looks: the user, else the client's address, which the gateway tells."""
     caller = current_user()
-    return caller.user_id if caller else request.headers.get("X-Forwarded-For", request.remote_addr or "")
+    return caller.user_id if caller else client_address(request.environ)
 
 
 @blp.route("/<post_id>", methods=["PUT"])

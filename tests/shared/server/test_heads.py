@@ -100,7 +100,8 @@ def read_by_gunicorn(data: bytes, config: Config) -> tuple[Any, ...] | None:
     for name, value in request.headers:
         key = name.replace("-", "_")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-        fields[key] = f"{fields[key]},{value}" if key in fields else value
+        separator = "; " if key == "HTTP_COOKIE" else ","
+        fields[key] = f"{fields[key]}{separator}{value}" if key in fields else value
     reader = request.body.reader
     length = None if isinstance(reader, ChunkedReader) else reader.length
     about = (request.method, request.uri, request.path, request.query, request.version)

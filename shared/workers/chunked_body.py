@@ -11,7 +11,7 @@ from shared.workers import heads
 
 MAX_LINE = 4096  # bytes of the line before a chunk
 MAX_FRAMING = 16 * 1024  # bytes that are no data, besides twice as many as the data
-MAX_CHUNKS = 8192  # besides one for each MIN_CHUNK bytes of data
+MAX_CHUNKS = 65_536  # besides one for each MIN_CHUNK bytes of data
 MIN_CHUNK = 32
 MANY_CHUNKS = 500  # after so many, which take about half a millisecond,
 PAUSE = 0.002  # the client waits for so many seconds, so that it takes a part of the processor only

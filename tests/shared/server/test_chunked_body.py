@@ -90,14 +90,14 @@ def test_what_gunicorn_takes_is_read_in_the_same_way_however_it_arrives() -> Non
         (b"2;a=bcd\r\nxy\r\n", 4000),
         (b"0000000000000001\r\nx\r\n", 1200),
         (b'1;a="%b"\r\nx\r\n' % (b"b" * 3000), 7),
-        (b"%x\r\n%b\r\n" % (MIN_CHUNK - 1, b"x" * (MIN_CHUNK - 1)), 40 * MAX_CHUNKS),
+        (b"8\r\n12345678\r\n", MAX_CHUNKS * MIN_CHUNK // (MIN_CHUNK - 8) + 1),
     ],
 )
 def test_framing_that_costs_much_more_than_its_data_is_refused(chunk: bytes, count: int) -> None:
     assert read(chunk * count + b"0\r\n\r\n", random.Random(1)) is None
 
 
-@pytest.mark.parametrize("size, count", [(1, 4000), (8, MAX_CHUNKS - 1), (40, 20_000), (8192, 200)])
+@pytest.mark.parametrize("size, count", [(1, 4000), (4, MAX_CHUNKS - 1), (40, 80_000), (8192, 200)])
 def test_chunks_that_clients_send_are_taken(size: int, count: int) -> None:
     data = b"%x\r\n%b\r\n" % (size, b"x" * size) * count + b"0\r\n\r\n"
     assert read(data, random.Random(1)) == (b"x" * size * count, b"")

@@ -88,10 +88,10 @@ def test_a_pipeline_is_ended_and_the_others_are_served_between_its_answers(serve
 def test_others_are_answered_while_a_pipeline_is(tmp_path: Path) -> None:
     server = Served("events", tmp_path)
     try:
-        with sending(server, head("GET /turning/0.1 HTTP/1.1", "Host: x") * 50):
+        with sending(server, head("GET /turning/0.1 HTTP/1.1", "Host: x") * MAX_PIPELINED):
             for _ in range(3):
                 assert server.get("/").status == 200
-        assert sum(line.get("path") == "/turning/0.1" for line in server.lines()) < 50
+        assert sum(line.get("path") == "/turning/0.1" for line in server.lines()) < MAX_PIPELINED
     finally:
         server.stop()
 
@@ -130,12 +130,11 @@ def test_bytes_that_drip_are_gathered() -> None:
                 theirs.send(b"x")
             theirs.close()
 
-        thread = threading.Thread(target=drip)
+        thread, began = threading.Thread(target=drip), time.monotonic()
         thread.start()
         pieces = list(iter(unreader.chunk, b""))
         thread.join()
-    assert len(b"".join(pieces)) > 10 * len(pieces)
-    assert sum(len(piece) < 2 for piece in pieces) <= FEW_PIECES + 1
+    assert len(pieces) <= FEW_PIECES + 1 + (time.monotonic() - began) / NAP
 
 
 def test_a_deadline_holds_although_bytes_are_ready() -> None:

@@ -14,12 +14,15 @@ TUS = (
 )  # fmt: skip
 ALLOWED_HEADERS = (
     "Content-Type", "Authorization", "X-Requested-With", "If-Match", "If-None-Match", "Idempotency-Key",
-    "X-CSRF-Token", "X-Request-ID", "Last-Event-ID", "Range", "Upload-Checksum", *TUS,
+    "X-CSRF-Token", "X-Request-ID", "Last-Event-ID", "Range", "If-Range", "If-Modified-Since", "If-Unmodified-Since",
+    "Content-Digest", "Repr-Digest", "traceparent", "tracestate", "baggage", "sentry-trace", "Upload-Checksum", *TUS,
 )  # fmt: skip
 EXPOSED_HEADERS = (
-    "ETag", "Link", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit",
-    "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Request-ID", "X-Cache", "Idempotency-Replayed", "Tus-Version",
-    "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm", "Upload-Expires", *TUS,
+    "ETag", "Last-Modified", "Link", "Location", "Content-Location", "Content-Disposition", "Content-Range",
+    "Accept-Ranges", "Allow", "WWW-Authenticate", "Retry-After", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit",
+    "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Request-ID", "X-Cache", "Age", "Idempotency-Replayed",
+    "X-Contact-Processed", "Repr-Digest", "Server-Timing", "Tus-Version", "Tus-Extension", "Tus-Max-Size",
+    "Tus-Checksum-Algorithm", "Upload-Expires", *TUS,
 )  # fmt: skip
 
 

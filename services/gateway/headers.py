@@ -85,21 +85,24 @@ def with_policies(headers: Headers, ours: Iterable[tuple[str, str]], *, private:
     """Return an answer's headers with those that every answer has.
 
     `ours` are added as they are. An answer to credentials is nobody else's: `private` puts no-store in place of
-    whatever the upstream allows. HTML without a policy of its own may load and run nothing.
+    whatever the upstream allows, and keeps its no-transform. HTML without a policy of its own may load and run nothing.
     """
     kinds: dict[str, str] = {}
     answer: Headers = []
     said = ""
+    no_transform = False
     for header in headers:
         name = header[0].lower()
         kinds[name] = header[1]
         if name == "vary":
             said = f"{said},{header[1]}"
-        elif not (private and name == "cache-control"):
+        elif private and name == "cache-control":
+            no_transform = no_transform or "no-transform" in header[1].lower()
+        else:
             answer.append(header)
     answer += [*ours, ("Vary", _vary(said))]
     if private:
-        answer.append(("Cache-Control", "private, no-store"))
+        answer.append(("Cache-Control", "private, no-store" + ", no-transform" * no_transform))
     if "x-content-type-options" not in kinds:
         answer.append(("X-Content-Type-Options", "nosniff"))
     if "referrer-policy" not in kinds:

@@ -26,9 +26,11 @@ def test_a_known_origin_is_echoed_with_credentials(client: WsgiClient, origin: s
     assert response.header("Access-Control-Allow-Credentials") == "true"
     assert response.header("Vary") == "Origin"
     exposed = str(response.header("Access-Control-Expose-Headers")).split(", ")
-    assert {"ETag", "Link", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit",
-            "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Request-ID", "X-Cache", "Idempotency-Replayed",
-            "Upload-Offset", "Tus-Resumable"} <= set(exposed)  # fmt: skip
+    assert {"ETag", "Last-Modified", "Link", "Location", "Content-Location", "Content-Disposition", "Content-Range",
+            "Accept-Ranges", "Allow", "WWW-Authenticate", "Retry-After", "RateLimit", "RateLimit-Policy",
+            "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Request-ID", "X-Cache", "Age",
+            "Idempotency-Replayed", "X-Contact-Processed", "Repr-Digest", "Server-Timing", "Upload-Offset",
+            "Upload-Expires", "Tus-Resumable"} <= set(exposed)  # fmt: skip
 
 
 @pytest.mark.parametrize("target", ["/api/hello", "/api/openapi.json", "/api/proxy/a.example/"])
@@ -67,7 +69,9 @@ def test_a_preflight_says_what_the_path_takes(
     assert response.header("Access-Control-Max-Age") == "86400"
     allowed = str(response.header("Access-Control-Allow-Headers")).split(", ")
     assert {"Content-Type", "Authorization", "X-Requested-With", "If-Match", "If-None-Match", "Idempotency-Key",
-            "X-CSRF-Token", "X-Request-ID", "Last-Event-ID", "Range", "Upload-Offset"} <= set(allowed)  # fmt: skip
+            "X-CSRF-Token", "X-Request-ID", "Last-Event-ID", "Range", "If-Range", "If-Modified-Since",
+            "If-Unmodified-Since", "Content-Digest", "Repr-Digest", "traceparent", "tracestate", "baggage",
+            "sentry-trace", "Upload-Offset", "Upload-Checksum"} <= set(allowed)  # fmt: skip
     assert posts.received == auth.received == []
 
 

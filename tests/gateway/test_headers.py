@@ -103,6 +103,12 @@ def test_an_answer_to_credentials_may_be_stored_by_nobody() -> None:
     assert upstream[0] in headers.with_policies(upstream, [], private=False)
 
 
+def test_an_answer_that_no_proxy_may_change_stays_so_with_credentials() -> None:
+    upstream = [("Cache-Control", "no-store"), ("cache-control", "No-Transform")]
+    answer = headers.with_policies(upstream, [], private=True)
+    assert [value for name, value in answer if name == "Cache-Control"] == ["private, no-store, no-transform"]
+
+
 def test_html_gets_a_policy_unless_it_has_one() -> None:
     page = [("Content-Type", "Text/HTML; charset=utf-8")]
     assert ("Content-Security-Policy", headers.HTML_POLICY) in headers.with_policies(page, [], private=False)

@@ -70,7 +70,7 @@ def test_a_stream_begins_with_a_greeting_and_goes_on_with_what_happens(listen: L
     stream = listen(greeting=False)
     headers = stream.response.headers
     assert headers.get_all("Content-Type") == ["text/event-stream"]
-    assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store", "no")
+    assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store, no-transform", "no")
     assert headers["X-Request-ID"]
     assert stream.next() == Told("3", "connected", {"type": "connected"})
     assert stream.retry == [streams.RETRY]

@@ -18,6 +18,8 @@ from shared.tokens import Claims, Verifier
 
 blp = Blueprint("events", __name__, url_prefix="/api/events", description="Live events")
 STREAM = {"description": "Events as they happen", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+# A proxy that compresses (RFC 9110, section 7.7) or buffers would hold events back.
+UNBUFFERED = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 
 
@@ -27,7 +29,7 @@ _event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 @blp.doc(responses={"200": STREAM})
 def listen(args: dict[str, Any]) -> Response:
     """Listen to what happens, as Server-Sent Events; `Last-Event-ID` tells first what was missed."""
-    response = Response(content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    response = Response(content_type="text/event-stream", headers=UNBUFFERED)
     claims = current_user()
     if request.method == "HEAD":
         return response

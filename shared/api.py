@@ -11,7 +11,7 @@ from flask import Flask, Request, Response, current_app, g, request
 from flask.json.provider import JSONProvider
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared import strict_json
+from shared import content_coding, strict_json
 from shared.arguments import JSON as JSON
 from shared.arguments import FormWire, Parser
 from shared.arguments import Wire as Wire
@@ -268,13 +268,19 @@ def no_content() -> Response:
 
 
 def init_app(app: Flask, blueprints: Sequence[Blueprint]) -> None:
-    """Make the app's JSON strict, and give it these views."""
+    """Make the app's bodies strict, and give it these views."""
     app.request_class = _Request
     app.json = _OrjsonProvider(app)
     app.url_map.merge_slashes = False  # the gateway decides about a path as it is written
+    app.before_request(_refuse_compressed_body)
     app.after_request(_keep_private)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
+
+
+def _refuse_compressed_body() -> None:
+    if request.url_rule and (refusal := content_coding.refusal(request.environ)):
+        raise refusal
 
 
 def _keep_private(response: Response) -> Response:

@@ -19,7 +19,6 @@ from services.gateway.pool import Pool
 from services.gateway.purging import PurgingReader
 from services.gateway.resources import docs, errors, health, hello, links, proxy
 from services.gateway.routes import STREAMING, RouteTable
-from services.gateway.shares import Shares
 from services.gateway.store import Store
 from services.gateway.views import Views
 from shared.app import create_service, run_in_background
@@ -36,7 +35,7 @@ def create_app(config: Config | None = None) -> Flask:
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     blueprints = [hello.blp, health.blp, errors.blp, links.blp, docs.blp, proxy.blp]
     app = create_service("gateway", config, blueprints, own_cors=False)  # the chain has that
-    pools = {name: Pool(name, url, Shares() if name in STREAMING else None) for name, url in config.upstreams.items()}
+    pools = {name: Pool(name, url, bounded=name in STREAMING) for name, url in config.upstreams.items()}
     breakers = {name: Breaker(name) for name in pools}
     store = make_store(config)
     views = Views(config)
@@ -102,7 +101,7 @@ def chain(
     app = layers.count(app, window if config.ratelimit_enabled else None, observe=config.ratelimit_observe)
     app = layers.identify(app, verifier.verify, csrf)
     app = layers.answer_preflights(app, cors)
-    app = layers.limit_size(app)
+    app = layers.limit_body(app)
     app = layers.find_route(app, table)
     app = layers.answer(app, is_proxy, cors, HTTPS_ONLY if config.production else [])
     return with_request_id(app)

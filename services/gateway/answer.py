@@ -31,6 +31,7 @@ class AnswerParser:
         self.complete = False
         self.reusable = False
         self.endless = False
+        self.request_id = ""  # of the request that it answers, where the upstream says so
         self._ends_by_close = False
         self._bodiless = method == "HEAD"
         self._head_size = self._coded_size = self._body_size = 0
@@ -115,6 +116,8 @@ class AnswerParser:
                 self._ends_by_close = False
             elif lower == "content-type":
                 self.endless = value.lower().startswith("text/event-stream")
+            elif lower == "x-request-id":
+                self.request_id = value
             elif lower == "transfer-encoding":
                 if value.lower() != "chunked":
                     raise Garbled("an unknown transfer coding")

@@ -109,8 +109,13 @@ def forward_through(breaker: Breaker, pool: Pool, request: Request) -> Answer:
     try:
         answer = forward(pool, request)
     except BaseException as error:
-        blames_service = isinstance(error, Lost) or (isinstance(error, Problem) and error.code in FAILURES)
-        (breaker.fail if blames_service else breaker.abandon)(ticket)
+        (breaker.fail if _blames_service(error, request) else breaker.abandon)(ticket)
         raise
     breaker.succeed(ticket)
     return answer
+
+
+def _blames_service(error: BaseException, request: Request) -> bool:
+    if isinstance(error, Problem) and error.code == "GATEWAY_TIMEOUT" and request.hurried:
+        return False
+    return isinstance(error, Lost) or (isinstance(error, Problem) and error.code in FAILURES)

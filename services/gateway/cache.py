@@ -10,15 +10,17 @@ from services.gateway import freshness
 from services.gateway.fetching import BRIEF, Answer, collect, for_everybody, make_entry, renewed
 from services.gateway.freshness import OURS, Rules
 from services.gateway.headers import Headers
+from services.gateway.pool import CONNECT_TIMEOUT
 from services.gateway.store import Entry, Store, StoreUnavailable
 from services.gateway.target import join_target
 from services.gateway.visit import KEY, Environ, StartResponse, Visit
+from services.gateway.write_invalidation import all_of, write
 from shared.csrf import SAFE_METHODS
+from shared.prefetch import is_prefetch
 from shared.problems import Problem
 from shared.request_id import WsgiApp
 
-WAIT = 5.0  # seconds for which a request waits for the answer to an equal one
-TRIES = 2  # times that it does
+TRIES = 2  # times that a request waits for the answer to an equal one
 RETRY = 5.0  # seconds after a renewal that failed
 ERRORS = frozenset(("500", "502", "503", "504"))
 UNUSUAL = frozenset(
@@ -47,7 +49,7 @@ def reuse_answers(
 ) -> WsgiApp:
     """Put the cache before the proxy; without a store nothing is kept, and marks for caches still stay inside.
 
-    `note_view` gets the post and the client's address for each answer that counts as a view and was not asked for.
+    `note_view` gets the post and the client's address for each view that the service does not see.
     """
     reader = Reader(app, store, note_view, rules, clock) if store else None
 
@@ -72,35 +74,6 @@ def is_unusual(environ: Environ) -> bool:
     if environ.get("HTTP_CONNECTION", "").lower() not in ("", "keep-alive", "close"):
         return True
     return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or not UNUSUAL.isdisjoint(environ)
-
-
-def write(
-    app: WsgiApp, store: Store | None, rules: Rules, environ: Environ, start_response: StartResponse
-) -> Iterable[bytes]:
-    """Purge what the write touched before its answer goes out.
-
-    The service names it by Cache-Tag. A success that names nothing, and a failure that may have done something,
-    touches all that comes from the service.
-    """
-    everything = {all_of(environ[KEY].route.upstream)}
-
-    def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-        named = freshness.tags(headers)
-        if store and (named or status[0] in "235"):
-            store.purge(named or everything)
-        return start_response(status, rules.outward(headers), exc_info)
-
-    try:
-        return app(environ, start)
-    except Problem:
-        if store:
-            store.purge(everything)
-        raise
-
-
-def all_of(upstream: str) -> str:
-    """Return the tag of everything that a service has answered."""
-    return f"@{upstream}"
 
 
 def rewrite(start_response: StartResponse, visit: Visit, rules: Rules, verdict: str, status_line: str) -> StartResponse:
@@ -142,17 +115,22 @@ class Reader:
             if now < entry.grace_until or (now < entry.retry_at and now < entry.error_until):
                 self._renew_later(environ, target, entry, now)
                 return self._serve(entry, environ, start, now, "STALE", "hit")
-        if entry is None and environ["REQUEST_METHOD"] == "HEAD":
-            return self._app(environ, rewrite(start, environ[KEY], self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
         return self._fetch_once(environ, start, target)
 
     def _fetch_once(self, environ: Environ, start: StartResponse, target: str) -> Iterable[bytes]:
-        """Fetch, or wait for the one who fetches the same; what is not for all, everybody fetches."""
+        """Coalesce identical misses: one request fetches, the others wait for its entry.
+
+        If the answer is not to be shared, each request fetches its own, in what is left of the time for one.
+        """
+        visit: Visit = environ[KEY]
+        deadline = time.monotonic() + CONNECT_TIMEOUT + (visit.route.first_byte if visit.route else 0)
         for _ in range(TRIES):
             flight, is_first = self._join(target)
             if is_first:
                 return self._fetch(environ, start, target, flight)
-            if not flight.done.wait(WAIT) or not flight.shared:
+            if not flight.done.wait(deadline - time.monotonic()):
+                raise Problem("GATEWAY_TIMEOUT", "The service took too long to answer.")
+            if not flight.shared:
                 break
             entry, now = self._store.find(target, environ), self._clock()
             if entry and (now < entry.fresh_until or (flight.problem and now < entry.error_until)):
@@ -160,7 +138,8 @@ class Reader:
                 return self._serve(entry, environ, start, now, verdict, "fwd=uri-miss; collapsed")
             if flight.problem:
                 raise flight.problem
-        return self._app(environ, rewrite(start, environ[KEY], self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
+        visit.deadline = deadline
+        return self._app(environ, rewrite(start, visit, self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
 
     def _join(self, target: str) -> tuple[Flight, bool]:
         with self._lock:
@@ -195,7 +174,7 @@ class Reader:
             return self._serve(result, environ, start, self._clock(), "MISS", f"fwd={_why(old)}; stored")
         if old:
             self._store.discard(old)
-        return _pass_on(result, environ, rewrite(start, environ[KEY], self._rules, "MISS", f"{NAME}; fwd={_why(old)}"))
+        return self._pass_on(result, environ, start, _why(old))
 
     def _may_outlive(self, entry: Entry, now: float) -> bool:
         """Tell whether the entry may be used although it could not be renewed; a purged one may not."""
@@ -207,27 +186,38 @@ class Reader:
     def _ask(self, environ: Environ, target: str, old: Entry | None, flight: Flight) -> Entry | Answer:
         """Return what may be kept as an entry, anything else as it came; raise Problem for an error meanwhile."""
         since, now = self._store.epoch, self._clock()
-        answer = self._call(for_everybody(environ, old))
+        answer = self._call(environ, old)
+        if answer.status[:3] == "304":
+            answer = self._take_304(environ, old, answer)
         if old and answer.status[:3] in ERRORS and self._may_outlive(old, now):
             answer.close()
             raise Problem("BAD_GATEWAY", "The service failed.")
-        if old and answer.status[:3] == "304":
-            answer.close()
-            answer = Answer(old.status, renewed(old, answer.headers), [old.body])
-        terms = freshness.terms(answer.status, answer.headers, self._rules.needed)
+        terms = freshness.terms(answer.status, answer.headers, self._rules)
         body = collect(answer) if terms else None
         if terms is None or body is None:
             return answer
         tags = terms.tags | {all_of(environ[KEY].route.upstream)}
-        entry = make_entry(target, environ, answer, body, terms, tags, self._rules.outward, self._clock())
+        entry = make_entry(target, environ, answer, body, terms, tags, self._rules, self._clock())
         self._store.put(entry, since)
         flight.shared = True
         return entry
 
-    def _call(self, environ: Environ) -> Answer:
+    def _call(self, environ: Environ, old: Entry | None) -> Answer:
         started: list[tuple[str, Headers]] = []
-        body = self._app(environ, lambda status, headers, exc_info=None: started.append((status, headers)))
+        asked = for_everybody(environ, old, self._rules.selecting)
+        body = self._app(asked, lambda status, headers, exc_info=None: started.append((status, headers)))
         return Answer(*started[-1], body)
+
+    def _take_304(self, environ: Environ, old: Entry | None, answer: Answer) -> Answer:
+        """Return the entry's answer renewed; ask without its ETag when the 304 speaks of another one."""
+        answer.close()
+        if old and freshness.confirms(answer.headers, old.headers):
+            return Answer(old.status, renewed(old, answer.headers), [old.body])
+        answer = self._call(environ, None)
+        if answer.status[:3] == "304":
+            answer.close()
+            raise Problem("BAD_GATEWAY", "The service answered 304 to a request without a condition.")
+        return answer
 
     def _renew_later(self, environ: Environ, target: str, entry: Entry, now: float) -> None:
         """Renew the entry in the background, unless somebody does or it has just failed."""
@@ -237,6 +227,7 @@ class Reader:
         if is_first:
             alone = {key: value for key, value in environ.items() if key != "gunicorn.socket"}
             alone[KEY] = replace(environ[KEY])
+            alone["HTTP_SEC_PURPOSE"] = "prefetch"  # whoever gets the old answer has been counted
             threading.Thread(target=self._renew, args=(alone, target, flight), daemon=True).start()
 
     def _renew(self, environ: Environ, target: str, flight: Flight) -> None:
@@ -250,36 +241,45 @@ class Reader:
     def _serve(
         self, entry: Entry, environ: Environ, start: StartResponse, now: float, verdict: str, detail: str
     ) -> Iterable[bytes]:
-        """Answer with the entry, or say that the client has it already; what is no miss, only we know to be seen."""
-        if entry.viewed and verdict != "MISS":
-            self._note_view(entry.viewed, environ[KEY].address)
-        environ[KEY].verdict = verdict
+        """Answer with the entry, or say that the client has it already."""
+        visit: Visit = environ[KEY]
+        visit.verdict = verdict
         said = [
             ("Age", str(int(now - entry.born))),
             ("X-Cache", verdict),
             ("Cache-Status", f"{NAME}; {detail}; ttl={int(entry.fresh_until - now)}"),
         ]
-        condition = environ.get("HTTP_IF_NONE_MATCH")
-        if condition and entry.status[0] == "2" and freshness.matches(condition, entry.etag):
+        if _has_already(environ, entry.status, entry.headers):
             start("304 Not Modified", entry.brief_headers + said)
             return ()
+        self._count_view(environ, entry.viewed)
         start(entry.status, entry.headers + said)
         return (entry.body,) if environ["REQUEST_METHOD"] == "GET" else ()
 
+    def _pass_on(self, answer: Answer, environ: Environ, start: StartResponse, why: str) -> Iterable[bytes]:
+        """Answer with what is not kept; it was asked for without the client's condition, which is met here."""
+        start = rewrite(start, environ[KEY], self._rules, "MISS", f"{NAME}; fwd={why}")
+        if _has_already(environ, answer.status, answer.headers):
+            answer.close()
+            start("304 Not Modified", [item for item in answer.headers if item[0].lower() in BRIEF])
+            return ()
+        if answer.status[0] == "2":
+            self._count_view(environ, freshness.value_of(answer.headers, "view-of"))
+        start(answer.status, answer.headers)
+        if environ["REQUEST_METHOD"] == "HEAD":
+            answer.close()
+            return ()
+        return answer.body
 
-def _pass_on(answer: Answer, environ: Environ, start: StartResponse) -> Iterable[bytes]:
-    """Answer with what is not kept; it was asked for without the client's condition, which is met here."""
-    if answer.status[0] == "2" and freshness.matches(
-        environ.get("HTTP_IF_NONE_MATCH", ""), freshness.value_of(answer.headers, "etag")
-    ):
-        answer.close()
-        start("304 Not Modified", [item for item in answer.headers if item[0].lower() in BRIEF])
-        return ()
-    start(answer.status, answer.headers)
-    if environ["REQUEST_METHOD"] == "HEAD":
-        answer.close()
-        return ()
-    return answer.body
+    def _count_view(self, environ: Environ, post: str) -> None:
+        """Count a view of the post, unless nobody gets to see it."""
+        if post and environ["REQUEST_METHOD"] == "GET" and not is_prefetch(environ):
+            self._note_view(post, environ[KEY].address)
+
+
+def _has_already(environ: Environ, status: str, headers: Headers) -> bool:
+    condition, since = environ.get("HTTP_IF_NONE_MATCH", ""), environ.get("HTTP_IF_MODIFIED_SINCE", "")
+    return bool(condition or since) and status[0] == "2" and freshness.has_already(condition, since, headers)
 
 
 def _why(old: Entry | None) -> str:

@@ -1,23 +1,20 @@
 """Ask a service for an answer that suits everybody, and make the entry that is kept of it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from services.gateway import freshness
-from services.gateway.headers import Headers
+from services.gateway.headers import Headers, wire_name
 from services.gateway.store import MAX_OBJECT, Entry
 from services.gateway.visit import Environ
 from shared.problems import Problem
 
-# An answer for everybody may depend on nothing that one client alone sends, unless Vary says so.
-WITHHELD = (
-    "HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_ORIGIN", "HTTP_CONNECTION",
-    "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "CONTENT_LENGTH", "CONTENT_TYPE",
-)  # fmt: skip
 BRIEF = frozenset(("cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"))
 
+PATIENCE = 5.0  # seconds for which others wait for a long body; what takes longer each reads for itself
 MARKS = frozenset(("cache-control", "cache-tag", "cdn-cache-control", "view-of"))  # stay inside
 
 
@@ -34,10 +31,16 @@ class Answer:
             close()
 
 
-def for_everybody(environ: Environ, old: Entry | None) -> Environ:
-    """Return the request as it goes to the service: without what is one client's, with the ETag that we have."""
-    asked = {key: value for key, value in environ.items() if key not in WITHHELD}
+def for_everybody(environ: Environ, old: Entry | None, selecting: Container[str]) -> Environ:
+    """Return the request as it goes to the service: of one client's headers what may select, with the ETag we have.
+
+    It is marked as a prefetch, so that the service counts no view: the gateway knows which clients get the answer.
+    """
+    asked = {key: value for key, value in environ.items() if key[:5] != "HTTP_" or wire_name(key) in selecting}
+    asked.pop("CONTENT_LENGTH", None)
+    asked.pop("CONTENT_TYPE", None)
     asked["REQUEST_METHOD"] = "GET"
+    asked["HTTP_SEC_PURPOSE"] = "prefetch"
     asked["postern.shared"] = True  # others may wait for the answer, whoever asked first
     if old and old.etag:
         asked["HTTP_IF_NONE_MATCH"] = old.etag
@@ -47,18 +50,19 @@ def for_everybody(environ: Environ, old: Entry | None) -> Environ:
 
 
 def collect(answer: Answer) -> bytes | None:
-    """Return the whole body, None when it is too large; the answer's body then still begins at its beginning.
+    """Return the whole body; None when it is too large or too slow, and can still be read from its beginning.
 
     Raises BAD_GATEWAY for one that breaks off.
     """
     pieces: list[bytes] = []
     rest = iter(answer.body)
     size = 0
+    deadline = time.monotonic() + PATIENCE
     try:
         for piece in rest:
             pieces.append(piece)
             size += len(piece)
-            if size > MAX_OBJECT:
+            if size > MAX_OBJECT or time.monotonic() > deadline:
                 answer.body = _Rest(pieces, rest, answer.body)
                 return None
     except OSError as error:
@@ -85,16 +89,16 @@ def make_entry(
     body: bytes,
     terms: freshness.Terms,
     tags: frozenset[str],
-    outward: Callable[[Headers], Headers],
+    rules: freshness.Rules,
     now: float,
 ) -> Entry:
     """Make the entry of an answer that has just come."""
-    headers = [item for item in outward(answer.headers) if item[0].lower() not in ("content-length", "age")]
+    headers = [item for item in rules.outward(answer.headers) if item[0].lower() not in ("content-length", "age")]
     names = tuple("HTTP_" + name.upper().replace("-", "_") for name in terms.names)
     born = now - terms.age
     fresh_until = born + terms.lifetime
     return Entry(
-        key=(target, tuple(environ.get(name, "") for name in names)),
+        key=(target, tuple(environ.get(name) for name in names)),
         names=names,
         tags=tags,
         status=answer.status,

@@ -26,6 +26,8 @@ class Request:
     """What to send, and for how many seconds to wait for an answer; `cut` is called before a broken answer ends.
 
     When `client` ends its connection meanwhile, nobody goes on waiting for the upstream. It counts as one of `who`.
+    `note_sent` is called before the first byte is sent. One that is `hurried` has less than the usual time, so that
+    the service is not to blame when it is over.
     """
 
     method: str
@@ -36,6 +38,16 @@ class Request:
     cut: Callable[[], None]
     client: socket.socket | None = None
     who: str = ""
+    note_sent: Callable[[], None] = lambda: None
+    hurried: bool = False
+
+    @property
+    def id(self) -> str:
+        return next((value for name, value in self.headers if name == "x-request-id"), "")
+
+
+class Stray(Garbled):
+    """The answer is to an earlier request: the upstream sent one more than it was asked for."""
 
 
 class Answer(NamedTuple):
@@ -76,6 +88,7 @@ class Exchange:
         try:
             self._send()
             self._receive_start(time.monotonic() + self._request.first_byte)
+            self._refuse_stray()
             if self._parser.endless and not self._parser.complete:
                 self._pool.set_apart(self._connection)
         except ClientGone:
@@ -95,6 +108,12 @@ class Exchange:
         if self._parser.length is None and body:
             headers.append(("Content-Length", str(len(body))))
         return Answer(self._parser.status_line(), headers, [body])
+
+    def _refuse_stray(self) -> None:
+        """Refuse the answer to another request; one that ends the connection may be of a server that read no id."""
+        if self._parser.reusable and self._parser.request_id not in ("", self._request.id):
+            self._parser.reusable = False
+            raise Stray("an answer to another request")
 
     def receive_more(self) -> bytes:
         """Return the next piece of the body, nothing at its end.
@@ -130,6 +149,7 @@ class Exchange:
 
     def _send(self) -> None:
         body = self._request.body
+        self._request.note_sent()
         try:
             self._connection.send(head(self._pool.authority, self._request) + _framed_first(body), IDLE_TIMEOUT)
             self._sent = body is None or body.whole or self._send_rest(body)
@@ -175,7 +195,7 @@ class Exchange:
         name = self._pool.name
         if isinstance(error, TimeoutError):
             return Problem("GATEWAY_TIMEOUT", f"The {name} service took too long to answer.")
-        kind = Problem if self._parser.heard else Lost
+        kind = Problem if self._parser.heard and not isinstance(error, Stray) else Lost
         return kind("BAD_GATEWAY", f"The {name} service broke off or sent no valid answer.")
 
 

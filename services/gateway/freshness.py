@@ -1,11 +1,13 @@
 """Read what an answer says about being stored and shared (RFC 9111), as pure functions."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import lru_cache
 
-from services.gateway.headers import Headers, reaches_upstream
+from werkzeug.http import parse_date
+
+from services.gateway.headers import SELECTING, Headers
 
 STATUSES = frozenset(("200", "203", "204", "300", "301", "302", "307", "308", "404", "410"))
 STALE_IF_ERROR = 600  # seconds, where the service says nothing else
@@ -17,18 +19,22 @@ _structured = re.compile(
     r"[a-z*][\w.*-]*(?:=\d{1,15})?(?:[ \t]*,[ \t]*[a-z*][\w.*-]*(?:=\d{1,15})?)*", re.ASCII
 ).fullmatch
 _entity_tag = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
-# What the cache itself takes from a request before it asks; an answer that depends on it is never shared.
-_WITHHELD = frozenset(("authorization", "cookie", "host", "origin", "range"))
+_is_token = re.compile(_TOKEN).fullmatch
 
-# What a service says to the cache, and what the cache says itself.
-_INSIDE = frozenset(("cache-tag", "cdn-cache-control", "view-of", "x-cache", "cache-status"))
+# What a service says to the cache, and what the cache says itself; Cache-Control goes out as `for_clients` has it.
+_INSIDE = frozenset(("cache-control", "cache-tag", "cdn-cache-control", "view-of", "x-cache", "cache-status"))
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is ours besides RFC 9111: which directives an answer needs to be kept, and how clients see its headers."""
+    """What is ours besides RFC 9111.
+
+    `needed` are the directives without which nothing is shared, `selecting` the request headers that a shared answer
+    may depend on, and `outward` makes an answer's headers those that clients see.
+    """
 
     needed: frozenset[str]
+    selecting: Container[str]
     outward: Callable[[Headers], Headers]
 
 
@@ -47,11 +53,10 @@ class Terms:
     tags: frozenset[str]
 
 
-def terms(status: str, headers: Headers, needed: frozenset[str]) -> Terms | None:
+def terms(status: str, headers: Headers, rules: Rules) -> Terms | None:
     """Return the terms of an answer that everybody may share, None for any other (RFC 9111, section 3).
 
-    `needed` are the directives without which nothing is shared. What is written in a way that readers could take
-    differently (a directive twice, a number that is none) is not.
+    What is written in a way that readers could take differently (a directive twice, a number that is none) is not.
     """
     targeted = _values(headers, "cdn-cache-control")
     said = targeted or _values(headers, "cache-control")
@@ -59,8 +64,8 @@ def terms(status: str, headers: Headers, needed: frozenset[str]) -> Terms | None
         return None
     if targeted and not _structured(targeted):
         return None
-    directives, names = parse_directives(said), _vary(headers)
-    if directives is None or names is None or not needed <= directives.keys():
+    directives, names = parse_directives(said), _vary(headers, rules.selecting)
+    if directives is None or names is None or not rules.needed <= directives.keys():
         return None
     if not directives.keys().isdisjoint(("no-store", "no-cache", "private")):
         return None
@@ -110,36 +115,62 @@ def matches(condition: str, etag: str) -> bool:
     return condition == etag or condition.strip() == "*" or etag.removeprefix("W/") in _entity_tag.findall(condition)
 
 
+def has_already(condition: str, since: str, headers: Headers) -> bool:
+    """Tell whether If-None-Match, or without it If-Modified-Since, says that the client has this answer."""
+    if condition:
+        return matches(condition, value_of(headers, "etag"))
+    modified, known = parse_date(value_of(headers, "last-modified")), parse_date(since)
+    return modified is not None and known is not None and modified <= known
+
+
+def confirms(said: Headers, stored: Headers) -> bool:
+    """Tell whether a 304 speaks of the stored answer, and not of a newer one (RFC 9111, section 4.3.4)."""
+    etag, modified = value_of(stored, "etag"), value_of(stored, "last-modified")
+    if said_etag := value_of(said, "etag"):
+        return matches(said_etag, etag)
+    return bool(etag or modified) and (value_of(said, "last-modified") or modified) == modified
+
+
 def outward(headers: Headers) -> Headers:
     """Return an answer's headers for clients: nothing that is for us, and no leave for caches that we cannot purge."""
-    return [
-        (name, for_clients(value)) if name.lower() == "cache-control" else (name, value)
-        for name, value in headers
-        if name.lower() not in _INSIDE
-    ]
+    passed = [item for item in headers if item[0].lower() not in _INSIDE]
+    if said := _values(headers, "cache-control"):  # of several lines, one may forbid what another allows
+        passed.append(("Cache-Control", for_clients(said)))
+    return passed
 
 
-OURS = Rules(frozenset(("public", "s-maxage")), outward)
+OURS = Rules(frozenset(("public", "s-maxage")), SELECTING, outward)
 
 
 @lru_cache(maxsize=256)
 def for_clients(cache_control: str) -> str:
-    """Return Cache-Control without what it says to shared caches alone."""
+    """Return Cache-Control without what it says to shared caches alone; what cannot be read is not to be stored."""
     if "s-maxage" not in cache_control.lower():
         return cache_control
-    directives = parse_directives(cache_control) or {}
-    if "max-age" not in directives:
-        return "public, no-cache"
-    ours = ("s-maxage", "stale-while-revalidate", "stale-if-error", "proxy-revalidate")
-    return ", ".join(f"{name}={value}" if value else name for name, value in directives.items() if name not in ours)
+    directives = parse_directives(cache_control)
+    if directives is None:
+        return "no-store"
+    kept = [_written(name, value) for name, value in directives.items() if name not in _FOR_SHARED]
+    if directives.keys().isdisjoint(("max-age", "no-cache", "no-store")):
+        kept.append("no-cache")
+    return ", ".join(kept)
 
 
-def _vary(headers: Headers) -> tuple[str, ...] | None:
-    """Return the names in Vary; None where it has one that the service does not get as the client sent it."""
-    names = {name.strip().lower() for name in _values(headers, "vary").split(",")} - {"", "origin"}
-    if any(name in _WITHHELD or name.startswith("if-") or not reaches_upstream(name) for name in names):
+_FOR_SHARED = frozenset(("s-maxage", "stale-while-revalidate", "stale-if-error", "proxy-revalidate"))
+
+
+def _written(name: str, value: str) -> str:
+    if not value:
+        return name
+    return f"{name}={value}" if value.isdigit() else f'{name}="{value}"'
+
+
+def _vary(headers: Headers, selecting: Container[str]) -> tuple[str, ...] | None:
+    """Return the names in Vary; None where it is no list of names, or has one that a shared fetch does not send."""
+    names = {name.strip(" \t").lower() for name in _values(headers, "vary").split(",")} - {"", "origin"}
+    if any(not _is_token(name) or name not in selecting for name in names):
         return None
-    return None if "*" in names else tuple(sorted(names))
+    return tuple(sorted(names))
 
 
 def value_of(headers: Headers, wanted: str) -> str:

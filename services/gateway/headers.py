@@ -13,17 +13,18 @@ HOP_BY_HOP = frozenset((
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade",
 ))  # fmt: skip
-# Who somebody is, where a request came from and what it asks for are said by the gateway alone.
-FORGEABLE = frozenset((
-    "forwarded", "proxy", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip",
-    "fastly-client-ip", "x-original-url", "x-rewrite-url", "x-original-host", "x-host", "x-method-override",
-    "x-http-method", "x-http-method-override", "remote-user", "x-remote-user", "x-user", "x-request-id",
+# What an answer that everybody shares may depend on: a shared fetch sends these of a client's headers and no other,
+# and the cache keeps nothing that names another one in Vary.
+SELECTING = frozenset(("accept", "accept-charset", "accept-encoding", "accept-language"))
+# What a service gets as a client sent it. A list of what it may not get would never be complete: there is always one
+# more name for who or where somebody is. A service that reads another header adds it here.
+FORWARDED = SELECTING | frozenset((
+    "authorization", "baggage", "content-digest", "content-range", "content-type", "cookie", "idempotency-key",
+    "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-event-id", "origin",
+    "purpose", "range", "referer", "repr-digest", "sec-fetch-site", "sec-purpose", "sentry-trace", "traceparent",
+    "tracestate", "tus-resumable", "upload-checksum", "upload-concat", "upload-defer-length", "upload-length",
+    "upload-metadata", "upload-offset", "user-agent", "x-csrf-token", "x-moz", "x-purpose", "x-requested-with",
 ))  # fmt: skip
-FORGEABLE_PREFIXES = (
-    "x-forwarded-", "x-original-forwarded-", "x-user-", "x-auth-", "x-authenticated-", "x-internal-", "x-postern-",
-)  # fmt: skip
-# Written by the client that speaks to the upstream.
-FRAMING = frozenset(("host", "expect", "content-length"))
 # Said once, by the gateway.
 OURS = frozenset((
     "server", "date", "via", "x-powered-by", "x-request-id", "x-content-type-options", "strict-transport-security",
@@ -47,9 +48,9 @@ def from_environ(environ: Mapping[str, Any]) -> Headers:
 
 
 def to_upstream(headers: Headers, *, client: str, scheme: str, host: str, request_id: str) -> Headers:
-    """Return what an upstream gets: end-to-end headers (RFC 9110, section 7.6.1) and our word on who asked."""
+    """Return what an upstream gets: the headers that services read, and our word on who asked."""
     named = _named_by_connection(headers)
-    passed = [(name, value) for name, value in headers if reaches_upstream(name) and name not in named]
+    passed = [(name, value) for name, value in headers if name in FORWARDED and name not in named]
     passed += [("x-forwarded-for", client), ("x-forwarded-proto", scheme), ("x-request-id", request_id)]
     if host:
         passed.append(("x-forwarded-host", host))
@@ -62,12 +63,6 @@ def from_upstream(headers: Headers) -> Headers:
     if not named:
         return [header for header in headers if _comes_back(header[0])]
     return [header for header in headers if _comes_back(header[0]) and header[0].lower() not in named]
-
-
-@lru_cache(maxsize=256)
-def reaches_upstream(name: str) -> bool:
-    """Tell whether an upstream gets this header as the client sent it."""
-    return name not in HOP_BY_HOP | FORGEABLE | FRAMING and not name.startswith(FORGEABLE_PREFIXES)
 
 
 @lru_cache(maxsize=256)

@@ -19,9 +19,8 @@ from services.gateway.cors import Cors
 from services.gateway.forward import Request
 from services.gateway.limits import CLASSES, Window
 from services.gateway.measures import forward, note_excess, told
-from services.gateway.pool import Pool
+from services.gateway.pool import PATIENCE, Pool
 from services.gateway.routes import Route, RouteTable
-from services.gateway.shares import WAITING, Shares
 from services.gateway.target import join_target, split_target
 from services.gateway.visit import (
     KEY,
@@ -33,12 +32,15 @@ from services.gateway.visit import (
     raw_target,
     reset_on_close,
 )
-from shared import credentials, forms
-from shared.csrf import Csrf, is_form
+from shared import content_coding, credentials, forms
+from shared.concurrency import Bulkhead
+from shared.csrf import SAFE_METHODS, Csrf, is_form
 from shared.problems import Problem
 from shared.request_id import WsgiApp
 from shared.sockets import ClientGone
 
+WAITING = 32  # bodies of one client that wait on the gateway's disk until they are whole
+TOO_MANY_WAIT = f"{WAITING} uploads of yours are under way already."
 _logger = logging.getLogger("postern.gateway")
 
 
@@ -109,11 +111,13 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
     return layer
 
 
-def limit_size(app: WsgiApp) -> WsgiApp:
-    """Refuse a body that announces more than the route takes; line and headers, the server has limited."""
+def limit_body(app: WsgiApp) -> WsgiApp:
+    """Refuse a body that is compressed or announces more than the route takes; the server has limited the head."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
+        if refusal := content_coding.refusal(environ):
+            visit.refuse(refusal)
         length = environ.get("CONTENT_LENGTH")
         if visit.route and length and (content_length(length) or 0) > visit.route.max_body:
             visit.refuse(too_large(visit.route.max_body))
@@ -201,7 +205,7 @@ def pass_on(
     spool: Path,
 ) -> WsgiApp:
     """Forward to the upstream that owns the route, or to the gateway's own pages; `spool` is where bodies wait."""
-    waiting = Shares(WAITING)
+    waiting = Bulkhead(None, per_client=WAITING, patience=PATIENCE, detail=TOO_MANY_WAIT, code="RATE_LIMITED")
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
@@ -244,8 +248,15 @@ def _request(environ: Environ, visit: Visit, route: Route, is_proxy: client.IsPr
         join_target(visit.path, visit.query),
         passed,
         client_body(environ, route.max_body, spool),
-        route.first_byte,
+        visit.time_for(route),
         lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
-        None if "postern.shared" in environ else environ.get("gunicorn.socket"),
+        None if concerns_others(environ, route) else environ.get("gunicorn.socket"),
         visit.counted_by,
+        note_sent=visit.note_sent,
+        hurried=visit.deadline is not None,
     )
+
+
+def concerns_others(environ: Environ, route: Route) -> bool:
+    """Tell whether the answer is awaited even when the client leaves: others wait for it, or it purges the cache."""
+    return "postern.shared" in environ or (route.cached and environ["REQUEST_METHOD"] not in SAFE_METHODS)

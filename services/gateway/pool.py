@@ -10,7 +10,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from services.gateway.dialing import connect
-from services.gateway.shares import Shares
+from shared.concurrency import Bulkhead
 from shared.problems import Problem
 from shared.sockets import ClientGone, send_all
 
@@ -18,7 +18,10 @@ CONNECT_TIMEOUT = 1.0
 IDLE_AGE = 30.0  # less than the 75 s for which a service keeps an idle connection
 MAX_CONNECTIONS = 512  # what a service that hangs may hold; the others have their own
 MAX_STREAMS = 2000  # answers without an end, which take no place of the others
-MAX_IDLE = 32
+MAX_IDLE = 64
+MOMENT = 0.01  # seconds that a connection rests before it is looked at and used again
+PER_CLIENT = 8  # requests of one client to a service that streams, which has 32 threads
+PATIENCE = 10.0  # seconds that another one waits
 RECEIVE = 64 * 1024
 GLANCE = 0.5  # seconds of a wait in which nobody looks whether the client is still there
 ESTABLISHED = 1  # of a TCP connection (Linux)
@@ -93,9 +96,14 @@ class Connection:
     def rest(self) -> None:
         self._idle_since = time.monotonic()
 
+    @property
+    def rested(self) -> float:
+        """Return for how many seconds the connection has rested."""
+        return time.monotonic() - self._idle_since
+
     def usable(self) -> bool:
         """Tell whether the connection rested not too long, was not closed and has no surplus bytes."""
-        if time.monotonic() - self._idle_since > IDLE_AGE:
+        if self.rested > IDLE_AGE:
             return False
         self._socket.settimeout(0)
         try:
@@ -119,9 +127,9 @@ def has_gone(client: socket.socket) -> bool:
 
 
 class Pool:
-    """The connections to one upstream; with `shares` a client has so many of them at a time."""
+    """The connections to one upstream; with `bounded` each client has at most PER_CLIENT of them at a time."""
 
-    def __init__(self, name: str, url: str, shares: Shares | None = None) -> None:
+    def __init__(self, name: str, url: str, *, bounded: bool = False) -> None:
         parts = urlsplit(url)
         self.name = name
         self.authority = parts.netloc
@@ -130,7 +138,10 @@ class Pool:
         self._streams: set[Connection] = set()
         self._lock = threading.Lock()
         self._busy = 0
-        self._shares = shares
+        detail = f"{PER_CLIENT} slow requests of yours are under way already."
+        self._clients = Bulkhead(
+            None, per_client=PER_CLIENT if bounded else None, patience=PATIENCE, detail=detail, code="RATE_LIMITED"
+        )
         self.stopping = False
 
     def acquire(self, client: str, *, fresh: bool = False) -> Connection:
@@ -138,13 +149,11 @@ class Pool:
 
         `fresh` passes over the rested ones, since one of them has just turned out to be dead.
         """
-        if self._shares:
-            self._shares.take(client)
+        self._clients.acquire(client)
         try:
             return self._acquire(fresh)
         except BaseException:
-            if self._shares:
-                self._shares.give(client)
+            self._clients.release(client)
             raise
 
     def _acquire(self, fresh: bool) -> Connection:
@@ -173,8 +182,7 @@ class Pool:
 
     def release(self, connection: Connection, client: str, *, reusable: bool) -> None:
         """Take a connection back; close it unless its exchange ended cleanly."""
-        if self._shares:
-            self._shares.give(client)
+        self._clients.release(client)
         with self._lock:
             if connection in self._streams:
                 self._streams.remove(connection)
@@ -201,10 +209,14 @@ class Pool:
             self._busy -= 1
 
     def _rested(self) -> Connection | None:
+        """Return the connection that rested the longest, if that is long enough for surplus bytes to have come."""
         while True:
             try:
-                connection = self._idle.pop()
+                connection = self._idle.popleft()
             except IndexError:
+                return None
+            if connection.rested < MOMENT:
+                self._idle.appendleft(connection)
                 return None
             if connection.usable():
                 return connection

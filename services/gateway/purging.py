@@ -3,9 +3,9 @@
 from contextlib import suppress
 from typing import Any
 
-from services.gateway.cache import all_of
 from services.gateway.config import Config
 from services.gateway.store import Store, StoreUnavailable
+from services.gateway.write_invalidation import all_of
 from shared.readers import MemoryReader
 
 LOOK_BACK = 5.0  # seconds; at the start nothing is cached yet

@@ -11,7 +11,8 @@ from services.gateway.headers import Headers
 MAX_OBJECT = 512 * 1024  # bytes of a body
 OVERHEAD = 2000  # bytes that an entry takes besides its texts, about
 MAX_PURGED = 10_000  # tags whose last purge is remembered
-Key = tuple[str, tuple[str, ...]]
+Values = tuple[str | None, ...]  # an empty header is not an absent one (RFC 9111, section 4.1)
+Key = tuple[str, Values]
 
 
 @dataclass(slots=True, eq=False)
@@ -40,10 +41,15 @@ class Entry:
     viewed: str = ""
     retry_at: float = 0.0
 
+    def outdate(self) -> None:
+        """Have it asked for again before its next use; while that fails, it may still be used."""
+        self.fresh_until = self.grace_until = self.born
+        self.retry_at = 0.0
+
     @property
     def size(self) -> int:
         texts = sum(len(name) + len(value) for name, value in self.headers)
-        return OVERHEAD + len(self.body) + texts + len(self.key[0]) + sum(map(len, self.key[1]))
+        return OVERHEAD + len(self.body) + texts + len(self.key[0]) + sum(len(value or "") for value in self.key[1])
 
 
 class StoreUnavailable(Exception):
@@ -55,7 +61,7 @@ class Page:
     """The variants of one target, told apart by these request headers."""
 
     names: tuple[str, ...]
-    variants: dict[tuple[str, ...], Entry] = field(default_factory=dict)
+    variants: dict[Values, Entry] = field(default_factory=dict)
 
 
 class Store:
@@ -82,7 +88,7 @@ class Store:
             page = self._pages.get(target)
             if page is None:
                 return None
-            entry = page.variants.get(tuple(environ.get(name, "") for name in page.names) if page.names else ())
+            entry = page.variants.get(tuple(environ.get(name) for name in page.names) if page.names else ())
             if entry:
                 self._used.move_to_end(entry.key)
             return entry
@@ -113,6 +119,10 @@ class Store:
         """Forget what a write here has touched, before its writer gets the answer."""
         self.forget(tags)
 
+    def doubt(self, tags: Iterable[str]) -> None:
+        """Outdate what a write here has perhaps touched: nobody knows what became of it."""
+        self.outdate(tags)
+
     def catch_up(self) -> None:
         """Hear of what others have purged; there is nobody else here."""
 
@@ -131,14 +141,26 @@ class Store:
     def forget(self, tags: Iterable[str]) -> None:
         """Forget every answer that has one of the tags, also those that are still on their way."""
         with self._lock:
-            self.epoch += 1
-            for tag in tags:
-                self._purged[tag] = self.epoch
-                self._purged.move_to_end(tag)
-                for key in list(self._tagged.get(tag, ())):
-                    self._drop(self._used[key])
-            while len(self._purged) > MAX_PURGED:
-                _, self._forgotten = self._purged.popitem(last=False)
+            for entry in self._begin_epoch(tags):
+                self._drop(entry)
+
+    def outdate(self, tags: Iterable[str]) -> None:
+        """Outdate every answer that has one of the tags, and refuse those that are still on their way."""
+        with self._lock:
+            for entry in self._begin_epoch(tags):
+                entry.outdate()
+
+    def _begin_epoch(self, tags: Iterable[str]) -> list[Entry]:
+        """Note that the tags have changed, and return the entries that have one of them."""
+        self.epoch += 1
+        keys: set[Key] = set()
+        for tag in tags:
+            self._purged[tag] = self.epoch
+            self._purged.move_to_end(tag)
+            keys |= self._tagged.get(tag, set())
+        while len(self._purged) > MAX_PURGED:
+            _, self._forgotten = self._purged.popitem(last=False)
+        return [self._used[key] for key in keys]
 
     def _outdated(self, tags: frozenset[str], since: int) -> bool:
         return since < self._forgotten or any(self._purged.get(tag, 0) > since for tag in tags)

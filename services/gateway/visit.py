@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ class Visit:
     """What is known about a request; `refusal` is why it will be refused, `extra` goes on its answer.
 
     `cookie_refusal` is why the cookie of a stranger proves nobody, for routes that need a user.
-    `waited` are the seconds until an upstream's answer began; `verdict` is what the cache did.
+    `waited` are the seconds until an upstream's answer began, `sent` says whether it was asked at all, and `deadline`
+    is when it must have answered, where the request has waited already. `verdict` is what the cache did.
     """
 
     address: str
@@ -39,12 +41,21 @@ class Visit:
     refusal: Problem | None = None
     cookie_refusal: Problem | None = None
     waited: float = 0.0
+    sent: bool = False
+    deadline: float | None = None
     verdict: str = ""
 
     @property
     def counted_by(self) -> str:
         """Return the user, else the client's address, that the request counts against."""
         return self.somebody.user_id if self.somebody else limiter_key(self.address)
+
+    def note_sent(self) -> None:
+        self.sent = True
+
+    def time_for(self, route: Route) -> float:
+        """Return for how many seconds to wait for the first byte of an answer."""
+        return route.first_byte if self.deadline is None else min(route.first_byte, self.deadline - time.monotonic())
 
     def refuse(self, problem: Problem) -> None:
         """Note a refusal; the first one is the answer."""

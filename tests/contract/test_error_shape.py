@@ -1,5 +1,6 @@
 """Every layer of every service refuses in the one error shape, down to the HTTP server itself."""
 
+import gzip
 import socket
 from typing import NamedTuple
 
@@ -119,6 +120,16 @@ def test_every_service_refuses_a_bad_body_in_the_one_shape(stack: Stack, service
     token = stack.register()["accessToken"] if service == "posts" else None
     target = stack.ports["gateway" if port == "gateway" else service]
     assert_problem(send(target, post(POST_PATHS[service], body, content_type, token=token)), status, code)
+
+
+@pytest.mark.parametrize("port", ["gateway", "own"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_compressed_body_is_refused(stack: Stack, service: str, port: str) -> None:
+    token = stack.register()["accessToken"]
+    request = post(POST_PATHS[service], gzip.compress(b"{}"), JSON, "Content-Encoding: gzip", token=token)
+    answer = send(stack.ports["gateway" if port == "gateway" else service], request)
+    assert_problem(answer, 415, "UNSUPPORTED_MEDIA_TYPE")
+    assert answer.headers["accept-encoding"] == "identity"
 
 
 @pytest.mark.parametrize("port", ["gateway", "own"])

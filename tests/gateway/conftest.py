@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.gateway import create_app
+from services.gateway import pool as pool_module
 from services.gateway.config import Config
 from services.gateway.pool import Pool
 from services.gateway.routes import SERVICES
@@ -155,6 +156,12 @@ def pools() -> Iterator[Pools]:
     yield make
     for pool in made:
         pool.close()
+
+
+@pytest.fixture
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use connections again at once."""
+    monkeypatch.setattr(pool_module, "MOMENT", 0.0)
 
 
 @pytest.fixture

@@ -63,6 +63,23 @@ def test_a_length_that_is_no_number_is_refused(client: WsgiClient, posts: Upstre
     assert posts.received == []
 
 
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "gzip, identity", "aws-chunked"])
+@pytest.mark.parametrize("target", ["/api/posts", "/api/hello", "/api/upload", "/api/proxy/httpbin.org/post"])
+def test_a_compressed_body_is_refused(
+    client: WsgiClient, posts: Upstream, uploads: Upstream, target: str, coding: str
+) -> None:
+    response = client.post(target, b"x", as_user() | JSON | {"Content-Encoding": coding})
+    assert (response.status, response.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert response.header("Accept-Encoding") == "identity"
+    assert posts.received == uploads.received == []
+
+
+@pytest.mark.parametrize("body, coding", [(None, "gzip"), (b"", "gzip"), (b"{}", ""), (b"{}", "identity")])
+def test_what_is_not_compressed_passes(client: WsgiClient, body: bytes | None, coding: str) -> None:
+    headers = as_user() | JSON | {"Content-Encoding": coding}
+    assert client.request("POST", "/api/posts", headers, body).status == 200
+
+
 def test_two_framings_are_refused(client: WsgiClient, posts: Upstream) -> None:
     response = client.post("/api/posts", b"hello", as_user() | {"Transfer-Encoding": "chunked"})
     assert (response.status, response.code) == (400, "BAD_REQUEST")

@@ -1,5 +1,6 @@
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,14 @@ def clock() -> Clock:
 @pytest.fixture
 def breaker(clock: Clock) -> Breaker:
     return Breaker("test", clock)
+
+
+def test_a_request_in_a_hurry_blames_nobody(pool_to: PoolTo) -> None:
+    pool, breaker = pool_to(hold()), Breaker("test")
+    for _ in range(THRESHOLD):
+        with pytest.raises(Problem, match="GATEWAY_TIMEOUT"):
+            forward_through(breaker, pool, replace(a_request(first_byte=0.01), hurried=True))
+    assert breaker.state == "closed"
 
 
 def fail(breaker: Breaker, times: int = THRESHOLD) -> None:

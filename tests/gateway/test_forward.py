@@ -134,7 +134,9 @@ def test_a_body_that_ends_with_the_connection_is_taken(pool_to: PoolTo) -> None:
         ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n"),
     ],
 )
-def test_answers_without_a_body_end_with_their_head(serve: Start, pools: Pools, method: str, answered: bytes) -> None:
+def test_answers_without_a_body_end_with_their_head(
+    restless: None, serve: Start, pools: Pools, method: str, answered: bytes
+) -> None:
     def behave(line: Line) -> None:
         while line.read():
             line.send(answered)

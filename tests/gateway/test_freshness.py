@@ -1,14 +1,30 @@
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import cache_tests
-from services.gateway.freshness import OURS, Terms, for_clients, matches, outward, parse_directives, tags, terms
+from services.gateway.freshness import (
+    OURS,
+    Rules,
+    Terms,
+    confirms,
+    for_clients,
+    has_already,
+    matches,
+    outward,
+    parse_directives,
+    tags,
+    terms,
+)
 from services.gateway.headers import Headers
 
+PLAIN = replace(OURS, needed=frozenset())
+DATE, LATER = "Thu, 01 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:01 GMT"
 SHARED = ("Cache-Control", "public, s-maxage=60")
 
 
-def about(*headers: tuple[str, str], status: str = "200 OK", needed: frozenset[str] = OURS.needed) -> Terms | None:
-    return terms(status, [*headers], needed)
+def about(*headers: tuple[str, str], status: str = "200 OK", rules: Rules = OURS) -> Terms | None:
+    return terms(status, [*headers], rules)
 
 
 def test_what_says_public_and_s_maxage_is_shared() -> None:
@@ -52,7 +68,7 @@ def test_directives_are_read_as_they_may_be_written(said: str, lifetime: int) ->
     ],
 )  # fmt: skip
 def test_without_rules_of_ours_those_of_http_hold(said: str, lifetime: int | None) -> None:
-    known = about(("Cache-Control", said), needed=frozenset())
+    known = about(("Cache-Control", said), rules=PLAIN)
     assert (known and known.lifetime) == lifetime
 
 
@@ -84,7 +100,9 @@ def test_several_lines_are_one_list() -> None:
     [
         ("Set-Cookie", "a=b"), ("Vary", "*"), ("Vary", "Accept, *"), ("Vary", "Cookie"), ("Vary", "Authorization"),
         ("Vary", "X-Forwarded-For"), ("Vary", "X-User-Id"), ("Vary", "Host"), ("Vary", "If-None-Match"),
-        ("Vary", "Range"), ("Age", "60"), ("Age", "99999999999"),
+        ("Vary", "Range"), ("Vary", "Content-Type"), ("Vary", "Content-Length"), ("Vary", "User-Agent"),
+        ("Vary", "Accept Accept-Language"), ("Vary", "Accept; Accept-Language"), ("Vary", '"Accept"'),
+        ("Vary", "Accept\u00a0"), ("Age", "60"), ("Age", "99999999999"),
         ("CDN-Cache-Control", "private"), ("CDN-Cache-Control", "max-age=60"),
     ],
 )  # fmt: skip
@@ -139,12 +157,73 @@ def test_clients_see_neither_tags_nor_leave_for_caches_that_cannot_be_purged() -
     assert outward(
         [SHARED, ("Cache-Tag", "a"), ("View-Of", "b"), ("CDN-Cache-Control", "public"), ("ETag", '"1"')]
     ) == [
-        ("Cache-Control", "public, no-cache"),
         ("ETag", '"1"'),
+        ("Cache-Control", "public, no-cache"),
     ]
     assert for_clients("public, max-age=5, s-maxage=60, stale-while-revalidate=9") == "public, max-age=5"
     assert for_clients("public, max-age=3600") == "public, max-age=3600"
     assert for_clients("no-store") == "no-store"
+
+
+@pytest.mark.parametrize(
+    "said, seen",
+    [
+        ("private, s-maxage=60", "private, no-cache"),
+        ("s-maxage=60, no-store", "no-store"),
+        ("public, s-maxage=60, private", "public, private, no-cache"),
+        ('public, s-maxage=60, private="set-cookie, x"', 'public, private="set-cookie, x", no-cache'),
+        ("public, s-maxage=60, no-cache", "public, no-cache"),
+        ("public, s-maxage=60, must-revalidate, no-transform", "public, must-revalidate, no-transform, no-cache"),
+        ("public, s-maxage=60, s-maxage=5", "no-store"),
+        ('public, s-maxage=60, x="open', "no-store"),
+    ],
+)
+def test_what_a_service_forbids_stays_forbidden_beside_s_maxage(said: str, seen: str) -> None:
+    assert outward([("Cache-Control", said)]) == [("Cache-Control", seen)]
+
+
+def test_what_one_line_allows_another_forbids() -> None:
+    lines = [("Cache-Control", "public, s-maxage=60"), ("cache-control", "no-store")]
+    assert outward(lines) == [("Cache-Control", "public, no-store")]
+
+
+@pytest.mark.parametrize(
+    "condition, since, has",
+    [
+        ('"a"', "", True),
+        ('"b"', LATER, False),  # RFC 9110, section 13.2.2: the date is not looked at
+        ("", DATE, True),
+        ("", LATER, True),
+        ("", "Wed, 31 Dec 2025 23:59:59 GMT", False),
+        ("", "yesterday", False),
+        ("", "Thu, 01 Jan 99999 00:00:00 GMT", False),
+    ],
+)
+def test_a_client_has_an_answer_already_or_not(condition: str, since: str, has: bool) -> None:
+    assert has_already(condition, since, [("ETag", '"a"'), ("Last-Modified", DATE)]) is has
+    assert not has_already("", since, [("ETag", '"a"')])
+
+
+TAG, OTHER_TAG = ("ETag", '"a"'), ("ETag", '"b"')
+MODIFIED, MODIFIED_LATER = ("Last-Modified", DATE), ("Last-Modified", LATER)
+
+
+@pytest.mark.parametrize(
+    "said, stored, same",
+    [
+        ([TAG], [TAG], True),
+        ([("ETag", 'W/"a"')], [TAG], True),
+        ([OTHER_TAG], [TAG], False),
+        ([OTHER_TAG, MODIFIED], [TAG, MODIFIED], False),
+        ([TAG], [MODIFIED], False),
+        ([MODIFIED], [MODIFIED], True),
+        ([MODIFIED_LATER], [MODIFIED], False),
+        ([], [TAG], True),
+        ([], [], False),
+    ],
+)
+def test_a_304_speaks_of_the_stored_answer_or_not(said: Headers, stored: Headers, same: bool) -> None:
+    assert confirms(said, stored) is same
 
 
 @pytest.mark.parametrize(

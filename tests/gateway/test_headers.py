@@ -1,8 +1,15 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from services.gateway import headers
 
 CLIENT = {"client": "203.0.113.9", "scheme": "https", "host": "api.example.org", "request_id": "r1"}
+
+# Written by the gateway, or of use to it alone.
+NOT_FORWARDED = {"content-encoding", "content-length", "transfer-encoding", "x-forwarded-for", "x-request-id"}
+_read = re.compile(r'\bheaders\.get\("([A-Za-z-]+)"|"([A-Za-z-]+)" in request\.headers|environ.*"(HTTP_[A-Z_]+)"')
 
 
 def names(given: headers.Headers) -> set[str]:
@@ -26,7 +33,9 @@ def test_what_ends_at_the_next_hop_is_not_passed_on(name: str) -> None:
     [
         "forwarded", "x-forwarded-server", "x-forwarded-port", "x-forwarded-user", "x-real-ip", "x-user-id",
         "x-user-role", "x-auth-user", "x-authenticated-user", "x-internal-token", "x-postern-user", "remote-user",
-        "x-original-url", "x-rewrite-url", "x-http-method-override", "true-client-ip", "proxy",
+        "x-original-url", "x-rewrite-url", "x-http-method-override", "true-client-ip", "proxy", "client-ip", "x-userid",
+        "x-role", "x-original-uri", "x-client-cert", "x-envoy-external-address", "x-amzn-oidc-identity",
+        "x-ms-client-id", "x-goog-authenticated-user-email", "ssl-client-s-dn", "content-encoding", "x-anything",
     ],
 )  # fmt: skip
 def test_a_client_cannot_say_who_or_where_it_is(name: str) -> None:
@@ -59,6 +68,14 @@ def test_headers_named_by_connection_end_here() -> None:
     assert headers.to_upstream(given, **CLIENT)[0] == ("accept", "3")
     back = headers.from_upstream([("Connection", "X-Secret"), ("X-Secret", "1"), ("ETag", "2")])
     assert back == [("ETag", "2")]
+
+
+def test_services_get_every_header_that_they_read() -> None:
+    files = [*Path("shared").rglob("*.py"), *Path("services").rglob("*.py")]
+    sources = [file.read_text() for file in files if {"gateway", "workers"}.isdisjoint(file.parts)]
+    names = {headers.wire_name(name) for source in sources for found in _read.findall(source) for name in found if name}
+    assert {"if-match", "tus-resumable", "cookie", "origin"} <= names
+    assert names - NOT_FORWARDED <= headers.FORWARDED
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.gateway.forwarding import Pools, PoolTo, Start, a_request, body_of, c
 from tests.gateway.upstreams import Line, echo, hold, response
 
 
-def test_connections_are_kept(serve: Start, pools: Pools) -> None:
+def test_connections_are_kept(restless: None, serve: Start, pools: Pools) -> None:
     upstream = serve(echo)
     pool = pools(upstream)
     for _ in range(5):
@@ -53,6 +53,39 @@ def test_surplus_bytes_are_no_answer_to_the_next_request(serve: Start, pools: Po
         sent.clear()
         assert read(forward(pool, a_request("POST"))) == b"ok"
         assert sent.wait(5)
+
+
+def test_a_late_answer_is_not_taken_for_that_to_the_next_request(restless: None, serve: Start, pools: Pools) -> None:
+    def behave(line: Line) -> None:
+        while request := line.read():
+            own = f"X-Request-ID: {request.header('x-request-id')}"
+            line.send(response(request.target.encode(), "200 OK", own))
+            if request.target == "/twice":
+                line.read()
+                line.send(response(b"/twice", "200 OK", own))
+
+    upstream = serve(behave)
+    pool = pools(upstream)
+    assert read(forward(pool, a_request(target="/twice", headers=[("x-request-id", "one")]))) == b"/twice"
+    assert read(forward(pool, a_request(target="/next", headers=[("x-request-id", "two")]))) == b"/next"
+    assert upstream.connections == 2
+    assert read(forward(pool, a_request(target="/twice", headers=[("x-request-id", "three")]))) == b"/twice"
+    assert code_of(pool, a_request("POST", headers=[("x-request-id", "four")])) == "BAD_GATEWAY"
+
+
+def test_a_connection_rests_a_moment_before_it_is_looked_at_and_used_again(
+    serve: Start, pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "MOMENT", 0.2)
+    upstream = serve(echo)
+    pool = pools(upstream)
+    for _ in range(2):
+        read(forward(pool, a_request()))
+    assert upstream.connections == 2
+    time.sleep(0.25)
+    for _ in range(2):
+        read(forward(pool, a_request()))
+    assert upstream.connections == 2
 
 
 def test_a_connection_that_rested_too_long_is_not_used(

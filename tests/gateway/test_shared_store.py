@@ -173,6 +173,41 @@ def test_a_purge_that_redis_did_not_take_is_told_later(server: RedisServer, capl
     assert [record.levelno for record in caplog.records if record.name == "postern.cache"] == [logging.WARNING]
 
 
+def test_what_a_write_has_perhaps_touched_is_outdated_everywhere(stores: tuple[SharedStore, SharedStore]) -> None:
+    one, _ = stores
+    for store in stores:
+        for target, tag in (("/a", "one"), ("/b", "two"), ("/c", "three")):
+            kept = entry(target, tag)
+            kept.fresh_until = 60
+            store.put(kept, store.epoch)
+    one.doubt(["one"])
+    one.purge(["two"])
+    for store in stores:
+        found = [store.find(target, {}) for target in ("/a", "/b", "/c")]
+        assert [kept and kept.fresh_until for kept in found] == [0, None, 60]
+
+
+def test_a_redis_that_answers_reads_but_refuses_writes_is_not_trusted(server: RedisServer) -> None:
+    now = 0.0
+    one, two = (SharedStore(100_000, server.url, lambda: now) for _ in range(2))
+    for store in (one, two):
+        store.catch_up()
+        keep(store, "/a", "one")
+    with redis.Redis.from_url(server.url) as administrator:
+        administrator.config_set("min-replicas-to-write", 1)
+        assert administrator.get(NUMBER)
+        one.purge(["one"])
+        for store in (one, two):
+            with pytest.raises(StoreUnavailable):
+                store.find("/a", {})
+        administrator.config_set("min-replicas-to-write", 0)
+    now += shared_store.PAUSE
+    assert two.find("/a", {}) is None
+    keep(two, "/b", "one")
+    one.catch_up()
+    assert two.find("/b", {}) is None
+
+
 def test_many_purges_that_were_not_told_purge_everything(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_store, "MAX_UNTOLD", 3)
     one, two = (SharedStore(100_000, server.url, lambda: 0) for _ in range(2))

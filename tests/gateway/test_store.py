@@ -91,6 +91,20 @@ def test_a_purge_forgets_what_has_the_tag_and_nothing_else(store: Store) -> None
     assert store.size == 0
 
 
+def test_what_is_outdated_stays_but_is_not_fresh(store: Store) -> None:
+    one, two = entry("/a", "one"), entry("/b", "two")
+    for kept in (one, two):
+        kept.fresh_until, kept.grace_until, kept.error_until, kept.retry_at = 60, 90, 660, 5
+        store.put(kept, store.epoch)
+    since = store.epoch
+    store.doubt(["one", "unknown"])
+    assert store.find("/a", {}) is one
+    assert (one.fresh_until, one.grace_until, one.error_until, one.retry_at) == (0, 0, 660, 0)
+    assert two.fresh_until == 60
+    assert not store.put(entry("/a", "one"), since)
+    assert store.put(entry("/b", "two"), since)
+
+
 def test_what_was_asked_for_before_a_purge_is_not_kept_after_it(store: Store) -> None:
     since = store.epoch
     store.purge(["one"])

@@ -9,8 +9,12 @@ import orjson
 import pytest
 
 from services.gateway import views as views_module
+from services.gateway.cache import reuse_answers
 from services.gateway.config import Config
+from services.gateway.routes import RouteTable
+from services.gateway.store import Store
 from services.gateway.views import Views
+from services.gateway.visit import KEY, Visit
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.upstreams import Line, Upstream, response
 from tests.gateway.wsgi_client import WsgiClient
@@ -27,6 +31,7 @@ class Posts:
         self.views: list[tuple[str, str]] = []
         self.sizes: list[int] = []
         self.status = "204 No Content"
+        self.marks = MARKS
         self.go_on = threading.Event()
         self.go_on.set()
 
@@ -35,7 +40,7 @@ class Posts:
             if request.method == "GET" and request.target != URL:
                 line.send(response(b"[]"))
             elif request.method == "GET":
-                line.send(response(b"it", "200 OK", *MARKS))
+                line.send(response(b"it", "200 OK", *self.marks))
             else:
                 assert (request.target, request.header("content-type")) == ("/internal/views", "application/json")
                 self._take(orjson.loads(request.body))
@@ -74,14 +79,65 @@ def running(quick: None, service: Posts, start_gateway: StartGateway) -> WsgiCli
     return client
 
 
-def test_only_reads_that_the_service_does_not_see_are_told(running: WsgiClient, service: Posts) -> None:
+def test_reads_by_strangers_are_told_and_the_service_counts_none_of_them(
+    running: WsgiClient, service: Posts, posts: Upstream
+) -> None:
     viewers = [WsgiClient(running.app, f"192.0.2.{number}") for number in range(1, 5)]
     assert viewers[0].get(URL).header("X-Cache") == "MISS"
     assert viewers[1].get(URL).header("X-Cache") == "HIT"
-    assert viewers[2].get(URL, {"If-None-Match": '"one"'}).status == 304
+    assert viewers[2].get(URL, {"Range": "bytes=0-1"}).header("X-Cache") == "BYPASS"
     assert viewers[3].get(URL, as_user()).header("X-Cache") == "BYPASS"
     wait_until(lambda: len(service.views) >= 2)
-    assert sorted(service.views) == [("the-post", "192.0.2.2"), ("the-post", "192.0.2.3")]
+    assert sorted(service.views) == [("the-post", "192.0.2.1"), ("the-post", "192.0.2.2")]
+    asked = [request.header("sec-purpose") for request in posts.received if request.target == URL]
+    assert asked == ["prefetch", None, None]
+
+
+@pytest.mark.parametrize("mark", ["public, s-maxage=60", "no-store"])
+@pytest.mark.parametrize(
+    "method, headers",
+    [
+        ("HEAD", {}),
+        ("GET", {"If-None-Match": '"one"'}),
+        ("HEAD", {"If-None-Match": '"one"'}),
+        ("GET", {"Sec-Purpose": "prefetch;prerender"}),
+        ("GET", {"Purpose": "prefetch"}),
+        ("GET", {"X-Moz": "prefetch"}),
+        ("GET", {"X-Purpose": "preview"}),
+    ],
+)
+def test_what_nobody_looks_at_is_no_view(
+    running: WsgiClient, service: Posts, method: str, headers: dict[str, str], mark: str
+) -> None:
+    service.marks = (f"Cache-Control: {mark}", *MARKS[1:])
+    for _ in range(2):
+        assert running.request(method, URL, headers).status in (200, 304)
+    WsgiClient(running.app, "192.0.2.9").get(URL)
+    wait_until(lambda: service.views)
+    assert service.views == [("the-post", "192.0.2.9")]
+
+
+def test_a_renewal_in_the_background_is_no_view() -> None:
+    shared = ("Cache-Control", "public, s-maxage=1, stale-while-revalidate=600")
+
+    def service(environ: dict[str, Any], start: Any) -> list[bytes]:
+        start("200 OK", [shared, ("View-Of", "the-post")])
+        return [b"it"]
+
+    node = RouteTable().find(URL)
+    assert node
+    store, told, now = Store(100_000), list[tuple[str, str]](), [1000.0]
+    app = reuse_answers(service, store, lambda *view: told.append(view), clock=lambda: now[0])
+
+    def read() -> None:
+        environ = {"REQUEST_METHOD": "GET", KEY: Visit("192.0.2.1", False, [], URL, route=node.routes["GET"])}
+        assert b"".join(app(environ, lambda *_: None)) == b"it"
+
+    read()
+    now[0] += 2
+    read()
+    wait_until(lambda: [entry.born for entry in store._used.values()] == [1002.0])
+    assert told == [("the-post", "192.0.2.1")] * 2
 
 
 def test_the_viewer_is_named_as_the_service_hears_of_one(running: WsgiClient, service: Posts, posts: Upstream) -> None:

@@ -50,6 +50,29 @@ def test_each_viewer_counts_once_an_hour(
     assert seen(client, counted, post) == 4
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Purpose": "prefetch"},
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"Purpose": "Prefetch"},
+        {"X-Purpose": "preview"},
+        {"X-Moz": "prefetch"},
+    ],
+)
+def test_a_prefetch_is_no_view(client: Client, write: Write, counted: Views, headers: Headers) -> None:
+    post = write()
+    assert client.get(f"/api/posts/{post['id']}", headers=headers).status_code == 200
+    assert seen(client, counted, post) == 0
+
+
+def test_a_head_is_no_view_nor_is_what_the_client_has_already(client: Client, write: Write, counted: Views) -> None:
+    post = write()
+    etag = client.head(f"/api/posts/{post['id']}").headers["ETag"]
+    assert client.get(f"/api/posts/{post['id']}", headers={"If-None-Match": etag}).status_code == 304
+    assert seen(client, counted, post) == 0
+
+
 def test_old_views_and_addresses_are_not_kept(
     frozen_clock: FrozenClock, client: Client, write: Write, counted: Views
 ) -> None:

@@ -75,6 +75,18 @@ def test_a_view_that_takes_no_body_refuses_what_one_says(
     assert client.get(address).status_code == (404 if status == 204 else 200)
 
 
+@pytest.mark.parametrize("body, coding, status", [(b"{}", "gzip", 415), (b"{}", "identity", 204), (b"", "gzip", 204)])
+def test_a_compressed_body_is_refused(
+    client: FlaskClient, as_user: AsUser, ann: dict[str, str], body: bytes, coding: str, status: int
+) -> None:
+    address = client.post("/api/toys", json=TOY, headers=ann).headers["Location"]
+    headers = as_user(role="moderator") | {"Content-Type": "application/json", "Content-Encoding": coding}
+    response = client.delete(address, data=body, headers=headers)
+    assert (response.status_code, response.headers.get("Accept-Encoding")) == (
+        status, "identity" if status == 415 else None,
+    )  # fmt: skip
+
+
 def test_a_body_that_is_not_taken_is_told_by_its_keys(client: FlaskClient, as_user: AsUser) -> None:
     refused = client.delete("/api/toys/none", json={"force": True}, headers=as_user(role="moderator"))
     assert assert_problem(refused, 400, "VALIDATION_ERROR")["errors"] == {"force": ["Unknown field."]}

@@ -26,6 +26,7 @@ from shared.auth import current_user, require_user, signed_in
 from shared.etag import require_match, tagged
 from shared.ids import is_id
 from shared.pagination import paginate
+from shared.prefetch import is_prefetch
 from shared.problems import Problem
 from shared.tokens import Claims
 
@@ -108,11 +109,13 @@ def read(key: str) -> Response:
 
 
 def show(row: Row) -> Response:
-    """Answer one post and count the view."""
+    """Answer one post, and count the view of a client that gets to see it."""
+    response = _answer(row)
     if not row.listed_at:
-        return _answer(row)
-    current_app.extensions["postern.views"].note(row.number, _viewer())
-    return share_post(_answer(row), row.id, row.author_id)
+        return response
+    if request.method == "GET" and response.status_code == 200 and not is_prefetch(request.environ):
+        current_app.extensions["postern.views"].note(row.number, _viewer())
+    return share_post(response, row.id, row.author_id)
 
 
 def _viewer() -> str:

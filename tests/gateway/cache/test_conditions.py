@@ -3,7 +3,7 @@
 import pytest
 
 from tests.gateway.cache.answers import SHARED, URL, Clock, numbered, seen
-from tests.gateway.upstreams import Line, Upstream
+from tests.gateway.upstreams import Line, Upstream, response, say
 from tests.gateway.wsgi_client import WsgiClient
 
 
@@ -40,6 +40,39 @@ def test_it_is_renewed_by_its_entity_tag(client: WsgiClient, posts: Upstream, cl
     assert [request.header("if-none-match") for request in posts.received] == [None, '"one"']
     clock.passed = 120
     assert seen(client.get(URL)) == (b"1", "HIT")
+
+
+def test_a_304_that_speaks_of_another_answer_is_none(client: WsgiClient, posts: Upstream, clock: Clock) -> None:
+    posts.behaviour = numbered(SHARED, 'ETag: "one"')
+    client.get(URL)
+
+    def behave(line: Line) -> None:
+        while request := line.read():
+            if request.header("if-none-match"):
+                line.send(f'HTTP/1.1 304 Not Modified\r\n{SHARED}\r\nETag: "two"\r\n\r\n'.encode())
+            else:
+                line.send(response(b"new", "200 OK", SHARED, 'ETag: "two"'))
+
+    posts.hang_up()
+    posts.behaviour = behave
+    clock.passed = 61
+    answer = client.get(URL)
+    assert (seen(answer), answer.header("ETag")) == ((b"new", "MISS"), '"two"')
+    assert seen(client.get(URL)) == (b"new", "HIT")
+
+
+def test_a_304_that_nobody_asked_for_is_none(client: WsgiClient, posts: Upstream) -> None:
+    posts.behaviour = say(b"HTTP/1.1 304 Not Modified\r\n\r\n")
+    assert client.get(URL).code == "BAD_GATEWAY"
+
+
+def test_a_client_that_knows_its_date_is_told_so(client: WsgiClient, posts: Upstream) -> None:
+    date = "Thu, 01 Jan 2026 00:00:00 GMT"
+    posts.behaviour = numbered(SHARED, f"Last-Modified: {date}")
+    assert [client.get(URL, {"If-Modified-Since": date}).status for _ in range(2)] == [304, 304]
+    assert client.get(URL, {"If-Modified-Since": "Wed, 31 Dec 2025 00:00:00 GMT"}).status == 200
+    assert client.get(URL, {"If-Modified-Since": date, "If-None-Match": '"x"'}).status == 200
+    assert len(posts.received) == 1
 
 
 def test_without_an_entity_tag_it_is_renewed_by_its_date(client: WsgiClient, posts: Upstream, clock: Clock) -> None:

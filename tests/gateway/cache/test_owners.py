@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateway.cache.answers import SHARED, URL, at_once, numbered, seen
 from tests.gateway.conftest import StartGateway, as_user, make_token
-from tests.gateway.upstreams import Line, Upstream, response
+from tests.gateway.upstreams import Line, Upstream, echo, response
 from tests.gateway.wsgi_client import WsgiClient
 
 
@@ -51,10 +51,25 @@ def test_the_service_sees_nothing_of_the_one_client_who_came_first(client: WsgiC
         "X-Forwarded-Host": "evil.example",
         "If-None-Match": '"x"',
         "If-Modified-Since": "Thu, 01 Jan 2026 00:00:00 GMT",
+        "Content-Type": "text/plain",
+        "Referer": "https://app.example.org/me",
+        "User-Agent": "mine",
+        "X-Requested-With": "me",
+        "traceparent": "00-1-1-01",
     }
-    assert seen(client.get(URL, own)) == (b"1", "MISS")
-    for name in ("cookie", "origin", "x-forwarded-host", "if-none-match", "if-modified-since"):
+    assert seen(client.get(URL, own | {"Accept": "a/b"})) == (b"1", "MISS")
+    for name in own:
         assert posts.received[0].header(name) is None
+    assert posts.received[0].header("accept") == "a/b"
+
+
+def test_behind_a_proxy_the_first_clients_scheme_is_nobody_elses(client: WsgiClient, posts: Upstream) -> None:
+    posts.behaviour = echo
+    proxied = WsgiClient(client.app, "10.0.0.1")
+    said = [proxied.get(f"{URL}?{scheme}", {"X-Forwarded-Proto": scheme}).json for scheme in ("http", "https")]
+    assert [dict(told["headers"])["x-forwarded-proto"] for told in said] == ["http", "http"]
+    told = proxied.get(URL, {"X-Forwarded-Proto": "https"} | as_user()).json
+    assert dict(told["headers"])["x-forwarded-proto"] == "https"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +101,12 @@ def test_variants_are_told_apart(client: WsgiClient, posts: Upstream) -> None:
     ]  # fmt: skip
     assert posts.received[0].header("accept-language") == "de"
     assert client.get(URL, german).header("Vary") == "Accept-Language, Origin"
+
+
+def test_an_empty_header_is_another_variant_than_none(client: WsgiClient, posts: Upstream) -> None:
+    posts.behaviour = numbered(SHARED, "Vary: Accept")
+    variants: list[dict[str, str]] = [{}, {"Accept": ""}, {}, {"Accept": ""}]
+    assert [client.get(URL, headers).body for headers in variants] == [b"1", b"2", b"1", b"2"]
 
 
 def test_other_services_answers_are_not_kept(client: WsgiClient, uploads: Upstream) -> None:

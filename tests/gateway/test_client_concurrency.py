@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway import shares as shares_module
+from services.gateway import pool as pool_module
 from services.gateway.body import BLOCK
 from services.gateway.forward import Answer, Request, forward
-from services.gateway.pool import Pool
-from services.gateway.shares import SHARE, Shares
+from services.gateway.pool import PER_CLIENT, Pool
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.forwarding import Start, a_request, code_of, read
 from tests.gateway.upstreams import Line, Upstream, response
@@ -29,15 +28,15 @@ def break_off(line: Line) -> None:
 
 
 @pytest.fixture
-def shares() -> Shares:
-    return Shares()
+def pool(serve: Start) -> Iterator[Pool]:
+    pool = Pool("test", serve(answer_at_length).url, bounded=True)
+    yield pool
+    pool.close()
 
 
 @pytest.fixture
-def pool(serve: Start, shares: Shares) -> Iterator[Pool]:
-    pool = Pool("test", serve(answer_at_length).url, shares)
-    yield pool
-    pool.close()
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "PATIENCE", 0.05)
 
 
 def of(who: str) -> Request:
@@ -46,7 +45,7 @@ def of(who: str) -> Request:
 
 def hold(pool: Pool, who: str) -> list[Answer]:
     """Begin as many requests as a client may have, and read no answer."""
-    return [forward(pool, of(who)) for _ in range(SHARE)]
+    return [forward(pool, of(who)) for _ in range(PER_CLIENT)]
 
 
 def let_go(answers: list[Answer]) -> None:
@@ -67,30 +66,25 @@ def test_a_client_waits_for_its_own_slow_requests_and_others_do_not(pool: Pool) 
     let_go(slow[1:])
 
 
-def test_who_waits_too_long_is_refused(pool: Pool, shares: Shares, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares_module, "PATIENCE", 0.05)
+def test_who_waits_too_long_is_refused(impatient: None, pool: Pool) -> None:
     slow = hold(pool, "ann")
     for _ in range(2):
         assert code_of(pool, of("ann")) == "RATE_LIMITED"
     let_go(slow)
     assert read(forward(pool, of("ann"))) == LONG
-    assert shares._shares == {}
 
 
-def test_a_request_that_fails_keeps_no_place(serve: Start, shares: Shares, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares_module, "PATIENCE", 0.05)
-    pool = Pool("test", serve(break_off).url, shares)
-    gone = Pool("gone", "http://127.0.0.1:1", shares)
-    for _ in range(SHARE + 1):
+def test_a_request_that_fails_keeps_no_place(impatient: None, serve: Start) -> None:
+    pool = Pool("test", serve(break_off).url, bounded=True)
+    gone = Pool("gone", "http://127.0.0.1:1", bounded=True)
+    for _ in range(PER_CLIENT + 1):
         assert code_of(pool, of("ann")) == "BAD_GATEWAY"
         assert code_of(gone, of("ann")) == "SERVICE_UNAVAILABLE"
-    assert shares._shares == {}
 
 
 def test_the_gateway_shares_the_service_that_streams(
-    start_gateway: StartGateway, services: dict[str, Upstream], monkeypatch: pytest.MonkeyPatch
+    impatient: None, start_gateway: StartGateway, services: dict[str, Upstream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shares_module, "PATIENCE", 0.05)
     for name in ("uploads", "posts"):
         monkeypatch.setattr(services[name], "behaviour", answer_at_length)
     client = start_gateway()
@@ -102,9 +96,9 @@ def test_the_gateway_shares_the_service_that_streams(
         return started[0][:3]
 
     open_answers: list[object] = []
-    assert [begin("/api/files/by-id/x") for _ in range(SHARE + 1)] == ["200"] * SHARE + ["429"]
+    assert [begin("/api/files/by-id/x") for _ in range(PER_CLIENT + 1)] == ["200"] * PER_CLIENT + ["429"]
     assert begin("/api/files/by-id/x", as_user()) == "200"
     client.address = "192.0.2.2"
     assert begin("/api/files/by-id/x") == "200"
-    assert {begin("/api/posts?q=x") for _ in range(SHARE + 1)} == {"200"}
+    assert {begin("/api/posts?q=x") for _ in range(PER_CLIENT + 1)} == {"200"}
     let_go([Answer("", [], body) for body in open_answers if hasattr(body, "close")])  # type: ignore[arg-type]

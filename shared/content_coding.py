@@ -1,0 +1,16 @@
+"""Refuse a request body that is compressed: no service unpacks one, so none can be made to grow."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.problems import Problem
+
+
+def refusal(environ: Mapping[str, Any]) -> Problem | None:
+    """Return UNSUPPORTED_MEDIA_TYPE for a body with a Content-Encoding (RFC 9110, section 15.5.16)."""
+    coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    has_body = environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
+    if not has_body or coding in ("", "identity"):
+        return None
+    detail = "The body has a Content-Encoding. Send it as it is."
+    return Problem("UNSUPPORTED_MEDIA_TYPE", detail, headers={"Accept-Encoding": "identity"})

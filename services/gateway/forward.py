@@ -111,7 +111,8 @@ class Exchange:
 
     def _refuse_stray(self) -> None:
         """Refuse the answer to another request; one that ends the connection may be of a server that read no id."""
-        if self._parser.reusable and self._parser.request_id not in ("", self._request.id):
+        asked, answered = self._request.id, self._parser.request_id
+        if self._parser.reusable and asked and answered and asked != answered:
             self._parser.reusable = False
             raise Stray("an answer to another request")
 

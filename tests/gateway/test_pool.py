@@ -9,7 +9,7 @@ from services.gateway.forward import forward
 from shared.sockets import ClientGone
 from tests.gateway.conftest import Connected
 from tests.gateway.forwarding import Pools, PoolTo, Start, a_request, body_of, code_of, read
-from tests.gateway.upstreams import Line, echo, hold, response
+from tests.gateway.upstreams import Line, echo, hold, response, say
 
 
 def test_connections_are_kept(restless: None, serve: Start, pools: Pools) -> None:
@@ -71,6 +71,11 @@ def test_a_late_answer_is_not_taken_for_that_to_the_next_request(restless: None,
     assert upstream.connections == 2
     assert read(forward(pool, a_request(target="/twice", headers=[("x-request-id", "three")]))) == b"/twice"
     assert code_of(pool, a_request("POST", headers=[("x-request-id", "four")])) == "BAD_GATEWAY"
+
+
+def test_whoever_asks_without_an_id_takes_any_answer(serve: Start, pools: Pools) -> None:
+    upstream = serve(say(response(b"ok", "200 OK", "X-Request-ID: made-there")))
+    assert read(forward(pools(upstream), a_request())) == b"ok"
 
 
 def test_a_connection_rests_a_moment_before_it_is_looked_at_and_used_again(

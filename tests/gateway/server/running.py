@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,13 @@ class Gateway:
 
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self.worker}/fd").iterdir()))
+
+    def nameless_files(self) -> int:
+        targets = []
+        for descriptor in Path(f"/proc/{self.worker}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it has been closed meanwhile
+                targets.append(os.readlink(descriptor))
+        return sum(target.startswith("/") and target.endswith("(deleted)") for target in targets)
 
     @property
     def workers(self) -> list[int]:

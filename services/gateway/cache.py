@@ -62,7 +62,7 @@ def reuse_answers(
             return write(app, store if route.cached else None, rules, environ, start_response)
         if not route.cached or method == "OPTIONS":
             return app(environ, start_response)
-        if reader is None or visit.private or is_unusual(environ):
+        if reader is None or not visit.by_stranger or is_unusual(environ):
             return app(environ, rewrite(start_response, visit, rules, *PASSED_BY))
         return reader.read(environ, start_response, visit)
 

@@ -50,6 +50,11 @@ class Visit:
         """Return the user, else the client's address, that the request counts against."""
         return self.somebody.user_id if self.somebody else limiter_key(self.address)
 
+    @property
+    def by_stranger(self) -> bool:
+        """Tell whether the request has no credentials, or a cookie that proves nobody."""
+        return not self.private or self.cookie_refusal is not None
+
     def note_sent(self) -> None:
         self.sent = True
 

@@ -24,6 +24,14 @@ def test_an_answer_to_credentials_is_neither_kept_nor_taken_from_the_cache(
     assert seen(client.get(URL)) == (b"2", "HIT")
 
 
+def test_a_cookie_that_proves_nobody_is_a_strangers(client: WsgiClient, posts: Upstream) -> None:
+    dead = {"Cookie": "authToken=of-another-application"}
+    assert [seen(client.get(URL, dead)) for _ in range(2)] == [(b"1", "MISS"), (b"1", "HIT")]
+    assert client.get(URL, dead).header("Cache-Control") == "private, no-store"
+    assert posts.received[0].header("cookie") is None
+    assert seen(client.get(URL, dead | as_user())) == (b"2", "BYPASS")
+
+
 def test_nobody_gets_the_answer_to_somebody_else_however_many_ask_at_once(client: WsgiClient, posts: Upstream) -> None:
     def behave(line: Line) -> None:
         while request := line.read():

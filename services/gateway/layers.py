@@ -17,7 +17,7 @@ from services.gateway.body import content_length, too_large
 from services.gateway.breaker import Breaker
 from services.gateway.cors import Cors
 from services.gateway.forward import Request
-from services.gateway.limits import CLASSES, Window
+from services.gateway.limits import CLASSES, Verdict, Window
 from services.gateway.measures import forward, note_excess, told
 from services.gateway.pool import PATIENCE, Pool
 from services.gateway.routes import Route, RouteTable
@@ -179,9 +179,24 @@ def count(app: WsgiApp, window: Window | None, *, observe: bool) -> WsgiApp:
                 note_excess(environ, name, key, "observed" if observe else "refused")
                 if not observe:
                     raise verdict.problem()
+            elif visit.route and visit.route.gives_back:
+                return app(environ, _giving_back(start_response, window, visit, verdict))
         return app(environ, start_response)
 
     return layer
+
+
+def _giving_back(start_response: StartResponse, window: Window, visit: Visit, verdict: Verdict) -> StartResponse:
+    """Return what begins an answer, and takes a success out of the count."""
+
+    def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
+        if status < "4":
+            window.give_back(verdict.limit, visit.counted_by)
+            counted = verdict.headers()
+            visit.extra = [header for header in visit.extra if header not in counted] + verdict.without_this().headers()
+        return start_response(status, answered, exc_info)
+
+    return start
 
 
 def check_rights(app: WsgiApp) -> WsgiApp:

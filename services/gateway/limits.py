@@ -32,6 +32,7 @@ CLASSES = {
         LimitClass("login", 10, MINUTE),
         LimitClass("register", 5, MINUTE),
         LimitClass("auth", 10, MINUTE),
+        LimitClass("refresh", 100, MINUTE),  # by address, refused ones only; auth counts those of each session
         LimitClass("contact", 5, MINUTE),
         LimitClass("upload", 20, HOUR),
         LimitClass("admin", 50, MINUTE),
@@ -47,6 +48,10 @@ class Verdict(NamedTuple):
     allowed: bool
     remaining: int
     reset: int
+
+    def without_this(self) -> "Verdict":
+        """Return the verdict once the request was given back."""
+        return self._replace(remaining=self.remaining + 1)
 
     def headers(self) -> list[tuple[str, str]]:
         """Return both header families (draft-ietf-httpapi-ratelimit-headers, and X-RateLimit-* for older clients)."""
@@ -67,9 +72,14 @@ class Verdict(NamedTuple):
 
 
 class Window(Protocol):
-    """Count one request of a key and judge it; a refused one is not counted."""
+    """Count one request of a key and judge it; a refused one is not counted.
+
+    `give_back` takes one that was allowed out of the count again: the newest, since only their number matters.
+    """
 
     def hit(self, limit: LimitClass, key: str) -> Verdict: ...
+
+    def give_back(self, limit: LimitClass, key: str) -> None: ...
 
 
 class MemoryWindow:
@@ -99,6 +109,14 @@ class MemoryWindow:
                 keys.move_to_end(key)
                 self._forget_quiet(keys, now - limit.window)
             return Verdict(limit, allowed, limit.quota - len(hits), math.ceil(hits[0] + limit.window - now))
+
+    def give_back(self, limit: LimitClass, key: str) -> None:
+        with self._lock:
+            keys = self._classes.get(limit.name, OrderedDict())
+            if hits := keys.get(key):
+                hits.pop()
+            if key in keys and not hits:
+                del keys[key]
 
     def _forget_quiet(self, keys: OrderedDict[str, "array[float]"], expired: float) -> None:
         for _ in range(2):

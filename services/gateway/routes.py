@@ -31,8 +31,9 @@ class Route:
     `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way to a
     new one, and the address is counted, so that tokens of other accounts do not multiply the tries. `form` says that
     the service takes plain HTML forms. Where `cached` is true, reads by strangers are kept as the service marks them,
-    and writes forget them; it reads no cookie but the token there. Where `spooled` is true, a service hears of a
-    request when all of its body has come.
+    and writes forget them; it reads no cookie but the token there. Where `spooled`
+    is true, a service hears of a request when all of its body has come. Where `gives_back` is true, a success does not
+    count, so that many users behind one address sign in and out without hindering each other.
     """
 
     pattern: str
@@ -46,6 +47,7 @@ class Route:
     form: bool
     cached: bool
     spooled: bool
+    gives_back: bool
 
 
 def row(
@@ -60,10 +62,13 @@ def row(
     form: bool = False,
     cached: bool = False,
     spooled: bool = False,
+    gives_back: bool = False,
 ) -> Route:
     """Make a row with what most rows share."""
     words = tuple(methods.split())
-    return Route(pattern, words, upstream, who, limit, max_body, first_byte, reads_token, form, cached, spooled)
+    return Route(
+        pattern, words, upstream, who, limit, max_body, first_byte, reads_token, form, cached, spooled, gives_back
+    )
 
 
 USER, MODERATOR, ADMIN = Who.USER, Who.MODERATOR, Who.ADMIN
@@ -95,14 +100,14 @@ OWN = (
 
 AUTH = (
     sign_in("/api/auth/register", limit="register", form=True),
-    sign_in("/api/auth/login", limit="login", form=True),
-    sign_in("/api/auth/refresh"),
+    sign_in("/api/auth/login", limit="login", form=True, gives_back=True),
+    sign_in("/api/auth/refresh", limit="refresh", gives_back=True),
     sign_in("/api/auth/verify-email"),
     sign_in("/api/auth/verify-email/resend"),
     sign_in("/api/auth/forgot-password"),
     sign_in("/api/auth/reset-password"),
-    auth("POST", "/api/auth/logout", who=USER, limit="auth", form=True),
-    auth("POST", "/api/auth/logout-all", who=USER, limit="auth", form=True),
+    sign_in("/api/auth/logout", form=True, gives_back=True),
+    sign_in("/api/auth/logout-all", form=True, gives_back=True),
     auth("GET PATCH DELETE", "/api/auth/me", who=USER),
     auth("PUT", "/api/auth/me/password", who=USER),
     auth("GET", "/api/auth/sessions", who=USER),

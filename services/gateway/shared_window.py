@@ -37,6 +37,10 @@ class RedisWindow:
         stats = self._limiter.get_window_stats(item, key)
         return Verdict(limit, allowed, max(0, stats.remaining), max(1, math.ceil(stats.reset_time - time.time())))
 
+    def give_back(self, limit: LimitClass, key: str) -> None:
+        item = RateLimitItemPerSecond(limit.quota, limit.window, limit.name)
+        self._storage.storage.lpop(self._storage.prefixed_key(item.key_for(key)))  # the library pushes on the left
+
 
 class FallbackWindow:
     """Count in the first window; while that fails, in the second, with a warning a minute."""
@@ -57,6 +61,14 @@ class FallbackWindow:
             except redis.RedisError as error:
                 self._fail(error)
         return self._second.hit(limit, key)
+
+    def give_back(self, limit: LimitClass, key: str) -> None:
+        if self._clock() >= self._resume:
+            try:
+                return self._first.give_back(limit, key)
+            except redis.RedisError as error:
+                self._fail(error)
+        return self._second.give_back(limit, key)
 
     def _fail(self, error: redis.RedisError) -> None:
         now = self._clock()

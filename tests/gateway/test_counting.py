@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateway.conftest import StartGateway, as_user, make_token
 from tests.gateway.test_measures import told
-from tests.gateway.upstreams import Upstream
+from tests.gateway.upstreams import Behaviour, Line, Upstream, json_response
 from tests.gateway.wsgi_client import WsgiClient
 
 PREFLIGHT = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "GET"}
@@ -80,9 +80,8 @@ def test_preflights_and_health_are_not(client: WsgiClient) -> None:
 @pytest.mark.parametrize(
     "method, target, quota",
     [
-        ("POST", "/api/auth/login", 10),
         ("POST", "/api/auth/register", 5),
-        ("POST", "/api/auth/refresh", 10),
+        ("POST", "/api/auth/forgot-password", 10),
         ("POST", "/api/upload", 20),
         ("GET", "/api/users", 50),
     ],
@@ -97,9 +96,52 @@ def test_files_may_be_read_more_often(client: WsgiClient) -> None:
     assert remaining(client, target="/api/files/u/a.png") == 999
 
 
-def test_tokens_of_several_accounts_do_not_multiply_the_tries_at_a_password(client: WsgiClient) -> None:
+def answer_with(statuses: list[str]) -> Behaviour:
+    """Answer every request with the status that stands in the list then."""
+
+    def behave(line: Line) -> None:
+        while line.read():
+            line.send(json_response({}, statuses[0]))
+
+    return behave
+
+
+@pytest.mark.parametrize("path, quota", [("login", 10), ("refresh", 100), ("logout", 10), ("logout-all", 10)])
+def test_failures_count_against_the_address_and_successes_do_not(
+    client: WsgiClient, auth: Upstream, path: str, quota: int
+) -> None:
+    url, statuses = f"/api/auth/{path}", ["200 OK"]
+    auth.behaviour = answer_with(statuses)
+    succeeded = [client.post(url, b"{}") for _ in range(quota + 4)]
+    assert {(answer.status, answer.header("X-RateLimit-Remaining")) for answer in succeeded} == {(200, str(quota))}
+    statuses[0] = "401 Unauthorized"
+    assert [client.post(url, b"{}").status for _ in range(quota + 1)] == [401] * quota + [429]
+    statuses[0] = "200 OK"
+    assert client.post(url, b"{}").status == 429
+    client.address = "192.0.2.2"
+    assert client.post(url, b"{}").status == 200
+
+
+def test_refusals_of_the_gateway_are_not_given_back(client: WsgiClient) -> None:
+    large = {"Content-Length": "99999999"}
+    assert [client.post("/api/auth/login", b"", large).status for _ in range(11)] == [413] * 10 + [429]
+
+
+def test_forms_that_succeed_are_given_back(client: WsgiClient, auth: Upstream) -> None:
+    auth.behaviour = answer_with(["303 See Other"])
+    assert [client.post("/api/auth/login", b"a=b").status for _ in range(12)] == [303] * 12
+
+
+def test_tokens_of_several_accounts_do_not_multiply_the_tries_at_a_password(client: WsgiClient, auth: Upstream) -> None:
+    auth.behaviour = answer_with(["401 Unauthorized"])
     statuses = [client.request("POST", "/api/auth/login", as_user()).status for _ in range(11)]
-    assert statuses == [200] * 10 + [429]
+    assert statuses == [401] * 10 + [429]
+
+
+def test_a_logout_with_a_token_that_has_ended_is_left_to_auth(client: WsgiClient, auth: Upstream) -> None:
+    headers = {"Authorization": f"Bearer {make_token(lifetime=-1)}", "Cookie": "refreshToken=a; csrfToken=b; device=c"}
+    assert client.post("/api/auth/logout", b"{}", headers).status == 200
+    assert auth.received[-1].header("Cookie") == headers["Cookie"]
 
 
 def test_limits_can_be_switched_off_outside_production(start_gateway: StartGateway) -> None:

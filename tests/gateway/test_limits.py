@@ -29,6 +29,7 @@ class Clock:
         ("login", 10, 60),
         ("register", 5, 60),
         ("auth", 10, 60),
+        ("refresh", 100, 60),
         ("upload", 20, 3600),
         ("admin", 50, 60),
         ("expensive", 10, 3600),
@@ -66,6 +67,16 @@ def test_it_tells_what_is_left_and_when_the_next_frees() -> None:
     clock.now += 6.4
     refused = window.hit(THREE, "a")
     assert (refused.allowed, refused.remaining, refused.reset) == (False, 0, 1)
+
+
+def test_what_is_given_back_is_not_counted() -> None:
+    window = MemoryWindow(clock=Clock())
+    for _ in range(10):
+        assert window.hit(THREE, "a").remaining == 2
+        window.give_back(THREE, "a")
+    assert "a" not in window._classes["three"]
+    window.give_back(THREE, "a")
+    assert [window.hit(THREE, "a").allowed for _ in range(4)] == [True, True, True, False]
 
 
 def test_classes_do_not_share_a_count() -> None:
@@ -137,6 +148,10 @@ class Broken:
         self.calls += 1
         raise redis.ConnectionError("down")
 
+    def give_back(self, limit: LimitClass, key: str) -> None:
+        self.calls += 1
+        raise redis.ConnectionError("down")
+
 
 def test_without_its_store_the_limit_still_holds_with_one_warning_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     clock, broken = Clock(), Broken()
@@ -151,6 +166,18 @@ def test_without_its_store_the_limit_still_holds_with_one_warning_a_minute(caplo
         clock.now += 31
         window.hit(THREE, "a")
         assert len(caplog.records) == 2
+
+
+def test_without_its_store_is_given_back_what_was_counted_here(caplog: pytest.LogCaptureFixture) -> None:
+    clock, broken = Clock(), Broken()
+    window = FallbackWindow(broken, MemoryWindow(clock=clock), clock)
+    for _ in range(5):
+        assert window.hit(THREE, "a").remaining == 2
+        window.give_back(THREE, "a")
+    assert broken.calls == 1
+    clock.now += 30
+    window.give_back(THREE, "a")
+    assert broken.calls == 2
 
 
 def test_a_store_that_refuses_the_connection_is_no_error() -> None:
@@ -181,3 +208,12 @@ def test_redis_tells_what_is_left(redis_url: str) -> None:
     first = window.hit(CLASSES["general"], "b")
     assert (first.allowed, first.remaining, first.reset) == (True, 99, 60)
     assert window.works()
+
+
+def test_redis_gives_back(redis_url: str) -> None:
+    gateways = [RedisWindow(redis_url) for _ in range(2)]
+    for gateway in gateways * 10:
+        assert gateway.hit(CLASSES["login"], "back").remaining == 9
+        gateway.give_back(CLASSES["login"], "back")
+    gateways[0].give_back(CLASSES["login"], "back")
+    assert [gateways[1].hit(CLASSES["login"], "back").allowed for _ in range(11)] == [True] * 10 + [False]

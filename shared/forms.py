@@ -59,6 +59,11 @@ def csrf_field() -> str:
     return fields().get(CSRF_FIELD, "")
 
 
+def redirects() -> bool:
+    """Tell whether a success is answered by a redirect: to a browser that sent a form."""
+    return takes_form() and wants_page(request.headers.get("Accept", ""))
+
+
 def safe_path(text: str) -> str:
     """Return a path on this very site, the root for anything that a browser could read as another one."""
     path = text.partition("?")[0].partition("#")[0]
@@ -85,7 +90,7 @@ def init_app(app: Flask) -> None:
 
 def _redirect(response: Response) -> Response:
     """Lead a browser that sent a form on to where the form says."""
-    if response.status_code < 300 and takes_form() and wants_page(request.headers.get("Accept", "")):
+    if response.status_code < 300 and redirects():
         response.status_code = 303
         response.set_data(b"")
         for name in ("Content-Type", "ETag"):

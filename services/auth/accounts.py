@@ -5,7 +5,7 @@ from typing import Any
 
 import peewee
 
-from services.auth import limits, notices, passwords
+from services.auth import limits, notices, passwords, signin_sources
 from services.auth.auditing import audit
 from services.auth.folding import fold_name
 from services.auth.models import SUSPENDED, Profile, Session, User, database, feed
@@ -38,28 +38,29 @@ def check_password(email: str, password: str) -> User:
     Raises RATE_LIMITED after five failures, before anything is hashed.
     """
     account = fold_email(email)
-    limits.check(account)
     user = User.by_email(email)
+    source = signin_sources.known_source(user.id if user else "")
+    limits.check(account, source)
     try:
         return _checked(user, password)
     except Problem as problem:
         if problem.code == "INVALID_CREDENTIALS":
-            _note_failure("login_failed", account, user)
+            _note_failure("login_failed", account, user, source)
         elif problem.code == "ACCOUNT_SUSPENDED":
-            _note_suspended(account, user)
+            _note_suspended(account, user, source)
         raise
 
 
-def _note_failure(kind: str, account: str, user: User | None) -> None:
+def _note_failure(kind: str, account: str, user: User | None, source: str = "") -> None:
     with database.atomic():
-        limits.fail(account)
+        limits.fail(account, source)
         audit(kind, user.id if user else None)
 
 
-def _note_suspended(account: str, user: User | None) -> None:
+def _note_suspended(account: str, user: User | None, source: str) -> None:
     """Note that somebody had the password; whoever guessed it among too many is not told."""
     with database.atomic():
-        limits.judge(account)
+        limits.judge(account, source)
         audit("login_failed", user.id if user else None, code="ACCOUNT_SUSPENDED")
 
 
@@ -79,9 +80,10 @@ def verify_email(user_id: str, email_folded: str) -> User:
     return by_id(user_id)
 
 
-def set_password(user_id: str, password_hash: str) -> None:
+def set_password(user: User, password_hash: str) -> None:
     """Change the password. Call it inside a transaction."""
-    User.update(password_hash=password_hash).where(User.id == user_id).execute()
+    User.update(password_hash=password_hash).where(User.id == user.id).execute()
+    forget_guesses(user)
 
 
 def renew_hash(user: User, password: str) -> None:
@@ -95,8 +97,12 @@ def renew_hash(user: User, password: str) -> None:
 
 
 def note_login(user: User) -> User:
-    """Set `last_login` and return the user as they are, unless they changed since the password was checked."""
-    limits.succeed(user.email_folded)
+    """Set `last_login` and return the user as they are, unless they changed since the password was checked.
+
+    What others failed from addresses that are not known still counts.
+    """
+    source = signin_sources.known_source(user.id)
+    (limits.succeed if source else limits.judge)(user.email_folded, source)
     if not User.update(last_login=clock.now()).where(_unchanged(user), User.status == user.status).execute():
         raise Problem("INVALID_CREDENTIALS")
     return by_id(user.id)
@@ -123,10 +129,17 @@ def change_password(user: User, password_hash: str, session_id: str, now: dateti
     """Set another password and return the other sessions, which end. Call it inside a transaction."""
     if not User.update(password_hash=password_hash).where(_unchanged(user)).execute():
         raise Problem("CONFLICT", "The password was changed meanwhile.")
+    forget_guesses(user)
     ended = Session.end_all(user.id, now, besides=session_id)
     audit("password_changed", user.id, sessions=len(ended))
     notices.password_changed(user)
     return ended
+
+
+def forget_guesses(user: User) -> None:
+    """Count failures anew for another password, and know no browser by its cookie. Call it inside a transaction."""
+    limits.clear(user)
+    signin_sources.forget_devices(user.id)
 
 
 def by_id(user_id: str, *, lock: bool = False) -> User:

@@ -127,6 +127,7 @@ def _tell(user: User, changed: dict[str, Any], email_before: str, now: datetime,
     if "status" in changed:
         return _tell_status(user, now)
     if "password_hash" in changed:
+        accounts.forget_guesses(user)
         audit("password_changed", user.id)
         notices.password_changed(user)
         return Session.end_all(user.id, now, besides=keep_session)

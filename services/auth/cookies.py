@@ -1,4 +1,4 @@
-"""The cookies of a browser that is to be remembered: set at login, rotated at refresh, cleared at logout."""
+"""The cookies of a browser: set at login, rotated at refresh, cleared at logout."""
 
 from flask import Response
 
@@ -8,27 +8,46 @@ from shared.tokens import LIFETIME
 
 REFRESH_COOKIE = "refreshToken"
 REFRESH_PATH = "/api/auth"
+DEVICE_COOKIE = "device"
 WEEK = 7 * 24 * 3600
+MONTH = 30 * 24 * 3600
 # Cookies are cleared one by one: "cookies" here would take those of every application on the registrable domain.
 CLEAR = '"storage"'
 
 
-def remember(response: Response, access_token: str, refresh_token: str, csrf_token: str) -> Response:
-    """Set the cookies of a session (RFC 6265bis); only the CSRF token can be read by a page."""
-    _set(response, TOKEN_COOKIE, access_token, LIFETIME)
-    _set(response, REFRESH_COOKIE, refresh_token, WEEK, path=REFRESH_PATH)
-    _set(response, CSRF_COOKIE, csrf_token, WEEK, readable=True)
+def keep(response: Response, access_token: str, refresh_token: str, csrf_token: str, *, remember: bool) -> Response:
+    """Set the cookies of a session (RFC 6265bis); only the CSRF token can be read by a page.
+
+    Without `remember` the browser forgets them when it is closed.
+    """
+    _set(response, TOKEN_COOKIE, access_token, LIFETIME if remember else None)
+    _set(response, REFRESH_COOKIE, refresh_token, WEEK if remember else None, path=REFRESH_PATH)
+    _set(response, CSRF_COOKIE, csrf_token, WEEK if remember else None, readable=True)
+    return response
+
+
+def keep_device(response: Response, token: str) -> Response:
+    """Set the cookie by which the browser is known at the next sign-in."""
+    _set(response, DEVICE_COOKIE, token, MONTH, path=REFRESH_PATH)
+    return response
+
+
+def clear(response: Response) -> Response:
+    """Clear the cookies of a session."""
+    _set(response, TOKEN_COOKIE, "", 0)
+    _set(response, REFRESH_COOKIE, "", 0, path=REFRESH_PATH)
+    _set(response, CSRF_COOKIE, "", 0, readable=True)
     return response
 
 
 def forget(response: Response) -> Response:
-    """Clear the cookies, and what pages of this origin have stored."""
-    _set(response, TOKEN_COOKIE, "", 0)
-    _set(response, REFRESH_COOKIE, "", 0, path=REFRESH_PATH)
-    _set(response, CSRF_COOKIE, "", 0, readable=True)
+    """Clear the cookies of a session, and what pages of this origin have stored."""
+    clear(response)
     response.headers["Clear-Site-Data"] = CLEAR
     return response
 
 
-def _set(response: Response, name: str, value: str, max_age: int, *, path: str = "/", readable: bool = False) -> None:
+def _set(
+    response: Response, name: str, value: str, max_age: int | None, *, path: str = "/", readable: bool = False
+) -> None:
     response.set_cookie(name, value, max_age=max_age, path=path, secure=True, httponly=not readable, samesite="Strict")

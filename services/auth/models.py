@@ -133,6 +133,7 @@ class Session(Model):
     user = peewee.ForeignKeyField(User, on_delete="CASCADE")
     user_id: str
     remember = peewee.BooleanField()
+    cookie_only = peewee.BooleanField(constraints=[peewee.SQL("DEFAULT FALSE")])
     user_agent = peewee.CharField(max_length=200)
     address = peewee.CharField(max_length=64)
     created_at = TimestampField()
@@ -180,11 +181,20 @@ class RefreshToken(Model):
     """A refresh token by its SHA-256; the successor is sealed with the token that it replaces."""
 
     hash = peewee.BlobField(primary_key=True)
-    session = peewee.ForeignKeyField(Session, on_delete="CASCADE")
+    session = peewee.ForeignKeyField(Session, on_delete="CASCADE", index=False)
     session_id: str
     expires_at = TimestampField()
     replaced_at = TimestampField(null=True)
     successor = peewee.BlobField(null=True)
+
+    class Meta:
+        indexes = ((("session", "replaced_at"), False),)
+
+    @classmethod
+    def replacements(cls, session_id: str, since: datetime) -> list[datetime]:
+        """Return when tokens of the session were replaced, the earliest first."""
+        query = cls.select(cls.replaced_at).where(cls.session == session_id, cls.replaced_at > since)
+        return [row.replaced_at for row in query.order_by(cls.replaced_at)]
 
 
 class MailToken(Model):
@@ -257,27 +267,6 @@ class LinkRequest(Model):
     @classmethod
     def prune(cls, before: datetime) -> None:
         cls.delete().where(~cls.pending, cls.requested_at < before).execute()
-
-
-class FailedLogin(Model):
-    """One failed attempt; `account` is the SHA-256 of whatever was tried as an address."""
-
-    id = peewee.BigAutoField()
-    account = peewee.CharField(max_length=64)
-    created_at = TimestampField(index=True)
-
-    class Meta:
-        indexes = ((("account", "created_at"), False),)
-
-    @classmethod
-    def times(cls, account: str, since: datetime) -> list[datetime]:
-        """Return when the account failed, the earliest first."""
-        query = cls.select(cls.created_at).where(cls.account == account, cls.created_at > since)
-        return [row.created_at for row in query.order_by(cls.created_at)]
-
-    @classmethod
-    def forget_before(cls, moment: datetime) -> None:
-        cls.delete().where(cls.created_at <= moment).execute()
 
 
 class AuditEvent(Model):

@@ -1,9 +1,14 @@
-"""Delete what has served: ended sessions with their refresh tokens after a day, security events after a year."""
+"""Delete what has served.
+
+Ended sessions with their refresh tokens after a day, sources of sign-ins after 30 days, security events after a year.
+"""
 
 from datetime import timedelta
 from typing import Any
 
 from services.auth.models import AuditEvent, Session
+from services.auth.signin_models import SigninSource
+from services.auth.signin_sources import LIFETIME
 from shared import clock
 
 SESSIONS_KEPT = timedelta(days=1)  # after their end, so that a late refresh is told why it is refused
@@ -16,10 +21,11 @@ def prune() -> None:
     now = clock.now()
     ended = now - SESSIONS_KEPT
     _delete(Session, (Session.revoked_at < ended) | (Session.expires_at < ended))
+    _delete(SigninSource, SigninSource.last_used_at <= now - LIFETIME)
     _delete(AuditEvent, AuditEvent.created_at < now - EVENTS_KEPT)
 
 
-def _delete(model: type[Session] | type[AuditEvent], condition: Any) -> None:
+def _delete(model: type[Session] | type[SigninSource] | type[AuditEvent], condition: Any) -> None:
     some = model.select(model.id).where(condition).limit(BATCH)
     while model.delete().where(model.id.in_(some)).execute():
         pass

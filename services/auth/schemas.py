@@ -43,6 +43,7 @@ class LoginSchema(Schema):
     email = Text(low=1, high=1000, required=True)
     password = Text(high=1000, verbatim=True, lines=True, required=True)
     remember_me = Boolean(load_default=False)
+    cookie_only = Boolean(load_default=False)
 
 
 class AddressSchema(Schema):
@@ -205,7 +206,7 @@ class MessageSchema(AnswerSchema):
 class SigninSchema(AnswerSchema):
     """A session has begun or goes on; `expires_in` is in seconds.
 
-    Where addresses have to be verified, a new account has `user` alone.
+    Where addresses have to be verified, a new account has `user` alone; with `cookieOnly` the tokens are in cookies.
     """
 
     user = ma.fields.Nested(UserSchema)

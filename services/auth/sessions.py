@@ -7,7 +7,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from services.auth import accounts, notices
+from services.auth import accounts, limits, notices
 from services.auth.auditing import audit
 from services.auth.models import SUSPENDED, RefreshToken, Session, User, database
 from shared import clock
@@ -15,7 +15,7 @@ from shared.problems import Problem
 from shared.tokens import REMEMBERED, Revocations
 
 TOKEN_BYTES = 32
-GRACE = timedelta(seconds=10)  # for two tabs that refresh at once, or an answer that got lost
+GRACE = timedelta(seconds=30)  # for two tabs that refresh at once, an answer that got lost, or a stall of ours
 TOKEN_LIFETIME = {True: timedelta(days=7), False: timedelta(days=1)}  # with rememberMe, without
 SESSION_LIFETIME = {True: timedelta(days=30), False: timedelta(days=7)}
 
@@ -24,39 +24,43 @@ class Signin(NamedTuple):
     """A session of a user as they are at a moment, and the refresh token that continues it."""
 
     user: User
-    session_id: str
+    session: Session
     refresh_token: str
     issued_at: datetime
 
 
-def open_session(user: User, remember: bool, user_agent: str, address: str) -> Signin:
+def open_session(user: User, remember: bool, cookie_only: bool, user_agent: str, address: str) -> Signin:
     """Begin a session; call it inside a transaction."""
     now = clock.now()
     session = Session.create(
         user=user,
         remember=remember,
+        cookie_only=cookie_only,
         user_agent=user_agent[:200],
         address=address[:64],
         created_at=now,
         last_used_at=now,
         expires_at=now + SESSION_LIFETIME[remember],
     )
-    return Signin(user, session.id, _encode(_new_token(session, now)), now)
+    return Signin(user, session, _encode(_new_token(session, now)), now)
 
 
 def continue_session(refresh_token: str) -> Signin:
-    """Replace a refresh token; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED or ACCOUNT_SUSPENDED.
+    """Replace a refresh token; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED, ACCOUNT_SUSPENDED or RATE_LIMITED.
 
     The previous token gives its successor again within `GRACE`. Later, or once the successor was replaced too, it has
     been stolen, from its owner or by them: the session ends.
+
+    Waiting for the lock is no client's fault. A token that waits for 40 seconds is replaced after them, so a retry at
+    41 seconds is within the grace; one that was shown before the lock was free is judged by when it was shown.
     """
     token = _decode(refresh_token)
-    now = clock.now()
+    shown_at = clock.now()
     with database.atomic():
-        row = _usable(token, now)
+        row = _usable(token, shown_at)
         user = _locked(row.session)
-        issued_at = clock.now()
-        successor = _replace(row, token, now) or _known_successor(row, token, now)
+        now = clock.now()
+        successor = _replace(row, token, now) or _known_successor(row, token, shown_at)
         if successor is None:
             if Session.end(row.session_id, now):
                 audit("refresh_reused", user.id, session=row.session_id)
@@ -65,7 +69,7 @@ def continue_session(refresh_token: str) -> Signin:
             raise Problem("TOKEN_REVOKED")
     if successor is None:
         raise Problem("TOKEN_REVOKED", "This refresh token was used before; the session has been ended.")
-    return Signin(user, row.session_id, _encode(successor), issued_at)
+    return Signin(user, row.session, _encode(successor), now)
 
 
 def restore_revocations(revocations: Revocations) -> None:
@@ -77,17 +81,25 @@ def restore_revocations(revocations: Revocations) -> None:
 
 def session_of(refresh_token: str) -> str:
     """Return the session that a refresh token continues; raise UNAUTHORIZED for one that nobody has."""
-    row = RefreshToken.get_or_none(RefreshToken.hash == _hash(_decode(refresh_token)))
-    if row is None:
-        raise Problem("UNAUTHORIZED", "The refresh token is not valid.")
-    return str(row.session_id)
+    return _row(_decode(refresh_token)).session_id
 
 
-def _usable(token: bytes, now: datetime) -> RefreshToken:
+def running_session(refresh_token: str) -> Session:
+    """Return the session that a refresh token can still continue; raise as a refresh does."""
+    session: Session = _usable(_decode(refresh_token), clock.now()).session
+    return session
+
+
+def _row(token: bytes) -> RefreshToken:
     query = RefreshToken.select(RefreshToken, Session).join(Session)
     row: RefreshToken | None = query.where(RefreshToken.hash == _hash(token)).first()
     if row is None:
         raise Problem("UNAUTHORIZED", "The refresh token is not valid.")
+    return row
+
+
+def _usable(token: bytes, now: datetime) -> RefreshToken:
+    row = _row(token)
     if row.session.revoked_at:
         raise Problem("TOKEN_REVOKED")
     if min(row.expires_at, row.session.expires_at) <= now:
@@ -118,14 +130,15 @@ def _replace(row: RefreshToken, token: bytes, now: datetime) -> bytes | None:
     replaced = {"replaced_at": now, "successor": _seal(successor, token)}
     if not RefreshToken.update(replaced).where(unused).execute():
         return None
+    limits.check_refreshes(row.session_id, now)
     return _new_token(row.session, now, successor)
 
 
-def _known_successor(row: RefreshToken, token: bytes, now: datetime) -> bytes | None:
+def _known_successor(row: RefreshToken, token: bytes, shown_at: datetime) -> bytes | None:
     current: RefreshToken = RefreshToken.get(RefreshToken.hash == row.hash)
     successor = _seal(bytes(current.successor or b""), token)
     was_replaced = RefreshToken.get(RefreshToken.hash == _hash(successor)).replaced_at
-    return None if was_replaced or now - current.replaced_at > GRACE else successor
+    return None if was_replaced or shown_at - current.replaced_at > GRACE else successor
 
 
 def _new_token(session: Session, now: datetime, token: bytes | None = None) -> bytes:

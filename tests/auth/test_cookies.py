@@ -8,6 +8,7 @@ from flask import Flask
 
 from services.auth.models import RefreshToken, Session
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer
+from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
 
 FORM = "application/x-www-form-urlencoded"
@@ -55,6 +56,7 @@ def test_a_login_that_is_to_be_remembered_sets_cookies(remembered: Any) -> None:
         "authToken": ("/", "900", True, ""),
         "refreshToken": ("/api/auth", "604800", True, ""),
         "csrfToken": ("/", "604800", "", ""),
+        "device": ("/api/auth", "2592000", True, ""),
     }
     assert {(cookie["secure"], cookie["samesite"]) for cookie in jar.values()} == {(True, "Strict")}
 
@@ -138,7 +140,7 @@ def test_logout_takes_a_bearer_and_an_empty_object(client: Client, register: Reg
 
 def test_a_plain_form_registers_logs_in_and_out(client: Client) -> None:
     made = client.post("/api/auth/register", data=account(_next="/welcome"), headers=BROWSER, content_type=FORM)
-    assert (made.status_code, made.headers["Location"], cookies(made)) == (303, "/welcome", {})
+    assert (made.status_code, made.headers["Location"], set(cookies(made))) == (303, "/welcome", NAMES | {"device"})
     form = LOGIN | {"rememberMe": "on", "_next": "/home"}
     login = client.post("/api/auth/login", data=form, headers=BROWSER, content_type=FORM)
     assert (login.status_code, login.headers["Location"], login.data) == (303, "/home", b"")
@@ -150,6 +152,97 @@ def test_a_plain_form_registers_logs_in_and_out(client: Client) -> None:
     assert cookies(out).keys() == NAMES
     assert out.headers["Clear-Site-Data"]
     assert Session.select().where(Session.revoked_at.is_null(False)).count() == 1
+
+
+def max_ages(answer: Any) -> dict[str, str]:
+    return {name: cookie["max-age"] for name, cookie in cookies(answer).items() if name != "device"}
+
+
+SESSION_COOKIES = dict.fromkeys(NAMES, "")
+
+
+def test_a_form_login_without_remember_me_signs_in_until_the_browser_is_closed(
+    client: Client, register: Register
+) -> None:
+    register()
+    login = client.post("/api/auth/login", data=LOGIN, headers=BROWSER, content_type=FORM)
+    assert (login.status_code, max_ages(login)) == (303, SESSION_COOKIES)
+    assert client.get("/api/auth/me", headers=sent(login)).status_code == 200
+    refreshed = client.post("/api/auth/refresh", headers=sent(login, "refreshToken", "csrfToken"))
+    assert (refreshed.status_code, max_ages(refreshed)) == (200, SESSION_COOKIES)
+    program = client.post("/api/auth/login", data=LOGIN, headers=HERE, content_type=FORM)
+    assert (program.status_code, cookies(program)) == (200, {})
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_with_cookie_only_no_token_is_ever_in_a_body(client: Client, register: Register, remember: bool) -> None:
+    register()
+    answer = client.post("/api/auth/login", json=LOGIN | {"rememberMe": remember, "cookieOnly": True})
+    for _ in range(3):
+        jar = cookies(answer)
+        assert answer.json["data"].keys() == {"user", "expiresIn"}
+        assert jar["authToken"].value not in answer.text
+        assert jar["refreshToken"].value not in answer.text
+        assert set(max_ages(answer).values()) == ({"900", "604800"} if remember else {""})
+        assert client.get("/api/auth/me", headers=sent(answer)).status_code == 200
+        answer = client.post("/api/auth/refresh", headers=sent(answer, "refreshToken", "csrfToken"))
+    body = {"refreshToken": cookies(answer)["refreshToken"].value}
+    assert client.post("/api/auth/refresh", json=body).json["data"].keys() == {"user", "expiresIn"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"rememberMe": True}, {"cookieOnly": True}])
+def test_a_login_ends_the_session_that_the_browsers_cookies_named(
+    client: Client, remembered: Any, register: Register, changes: dict[str, bool]
+) -> None:
+    register(email="bob@example.org")
+    body = LOGIN | {"email": "bob@example.org"} | changes
+    other = client.post("/api/auth/login", json=LOGIN).json["data"]
+    headers = {"Cookie": sent(remembered)["Cookie"]}
+    assert_problem(
+        client.post("/api/auth/login", json=body | {"password": "wrong secret"}, headers=headers),
+        401,
+        "INVALID_CREDENTIALS",
+    )
+    assert client.get("/api/auth/me", headers=sent(remembered)).status_code == 200
+    login = client.post("/api/auth/login", json=body, headers=headers)
+    assert {cookie.value for cookie in cookies(login).values()} == {""} or changes
+    assert_problem(client.post("/api/auth/refresh", headers=sent(remembered)), 401, "TOKEN_REVOKED")
+    before = bearer(remembered.json["data"])
+    assert_problem(client.get("/api/auth/me", headers=before), 401, "TOKEN_REVOKED")
+    assert client.get("/api/auth/me", headers=bearer(other)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["logout", "logout-all"])
+@pytest.mark.parametrize("dead", ["none", "cookie", "bearer"])
+def test_a_living_refresh_cookie_is_enough_to_log_out(
+    client: Client, frozen_clock: FrozenClock, remembered: Any, path: str, dead: str
+) -> None:
+    frozen_clock.advance(hours=1)
+    headers = sent(remembered, "refreshToken", "csrfToken")
+    if dead == "cookie":
+        headers = sent(remembered)
+    if dead == "bearer":
+        headers |= bearer(remembered.json["data"])
+    unproved = {name: value for name, value in headers.items() if name != "X-CSRF-Token"}
+    assert_problem(client.post(f"/api/auth/{path}", headers=unproved), 403, "CSRF_FAILED")
+    answer = client.post(f"/api/auth/{path}", headers=headers)
+    assert (answer.status_code, set(cookies(answer))) == (204, NAMES)
+    assert_problem(client.post("/api/auth/refresh", headers=sent(remembered)), 401, "TOKEN_REVOKED")
+    assert client.post(f"/api/auth/{path}", headers=headers).status_code == 401
+
+
+def test_a_form_logs_out_by_the_refresh_cookie(client: Client, frozen_clock: FrozenClock, remembered: Any) -> None:
+    frozen_clock.advance(hours=1)
+    jar = {"Cookie": sent(remembered, "refreshToken", "csrfToken")["Cookie"]}
+    form = {"_csrf": cookies(remembered)["csrfToken"].value}
+    out = client.post("/api/auth/logout", data=form, headers=BROWSER | jar, content_type=FORM)
+    assert (out.status_code, set(cookies(out))) == (303, NAMES)
+
+
+def test_a_bearer_that_never_was_one_does_not_log_out_by_the_cookie(client: Client, remembered: Any) -> None:
+    headers = sent(remembered, "refreshToken", "csrfToken") | {"Authorization": "Bearer nonsense"}
+    assert_problem(client.post("/api/auth/logout", headers=headers), 401, "UNAUTHORIZED")
+    assert client.post("/api/auth/refresh", headers=sent(remembered)).status_code == 200
 
 
 def test_a_wrong_password_in_a_form_is_a_page(client: Client, register: Register) -> None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from services.auth import MIGRATIONS, create_app, models
+from services.auth import MIGRATIONS, create_app, models, signin_models
 from services.auth.config import Config
 from services.auth.keyring import load_keys
 from services.auth.models import database
@@ -32,7 +32,8 @@ TABLES = (
     models.Mail,
     models.MailToken,
     models.LinkRequest,
-    models.FailedLogin,
+    signin_models.FailedLogin,
+    signin_models.SigninSource,
     models.AuditEvent,
 )
 

@@ -1,14 +1,19 @@
+import hashlib
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from services.auth import create_app, limits, passwords
+from services.auth import create_app, limits, passwords, signin_sources
 from services.auth.config import Config
-from services.auth.models import AuditEvent, FailedLogin, User, database
+from services.auth.models import AuditEvent, User, database
+from services.auth.pruning import prune
+from services.auth.signin_models import FailedLogin, SigninSource
 from shared.env import SettingsError
 from tests.auth.conftest import PASSWORD, Client, Register, bearer, log_in, run_at_once
+from tests.auth.mailbox import answer_requests, last_token
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
 
@@ -97,7 +102,7 @@ def test_a_right_guess_among_too_many_is_not_told(
     def overtaken(*details: Any) -> bool:
         with database.atomic():
             for _ in range(5):
-                limits.fail("ann@example.org")
+                limits.fail("ann@example.org", signin_sources.known_source(User.get().id))
         return matches(*details)
 
     monkeypatch.setattr(passwords, "matches", overtaken)
@@ -141,3 +146,159 @@ def test_counting_can_be_switched_off_but_not_in_production(uncounted: Client) -
     with pytest.raises(SettingsError) as caught:
         Config.load({"APP_ENV": "production", "RATELIMIT_ENABLED": "false", "INTERNAL_TOKEN": "x"})
     assert "RATELIMIT_ENABLED cannot be false in production" in caught.value.mistakes
+
+
+def from_address(client: Client, address: str, password: str = WRONG, cookie: str = "", **changes: Any) -> Any:
+    headers = {"X-Forwarded-For": address, "Cookie": cookie}
+    return client.post("/api/auth/login", json=LOGIN | {"password": password} | changes, headers=headers)
+
+
+def statuses(client: Client, address: str, times: int, **options: Any) -> list[int]:
+    return [from_address(client, address, **options).status_code for _ in range(times)]
+
+
+@pytest.fixture
+def client(app: Flask) -> Client:
+    return app.test_client(use_cookies=False)
+
+
+LOGIN = {"email": "ann@example.org"}
+STOPPED = [401] * 5 + [429]
+
+
+def test_strangers_stop_guesses_and_not_the_owner(client: Client, register: Register) -> None:
+    register()
+    from_address(client, "203.0.113.1", PASSWORD)
+    assert statuses(client, "198.51.100.1", 3) + statuses(client, "198.51.100.2", 3) == STOPPED
+    assert from_address(client, "198.51.100.3", PASSWORD).status_code == 429
+    assert from_address(client, "203.0.113.1", PASSWORD).status_code == 200
+    assert from_address(client, "198.51.100.3", PASSWORD).status_code == 429  # the owner's success changes nothing
+    assert statuses(client, "203.0.113.1", 6) == STOPPED
+
+
+def test_ipv6_is_known_by_its_customer(client: Client, register: Register) -> None:
+    register()
+    from_address(client, "2001:db8::1", PASSWORD)
+    statuses(client, "198.51.100.1", 5)
+    assert from_address(client, "2001:db8::ffff", PASSWORD).status_code == 200
+    assert from_address(client, "2001:db8:0:1::1", PASSWORD).status_code == 429
+
+
+def device_of(answer: Any) -> str:
+    lines = [line for line in answer.headers.getlist("Set-Cookie") if line.startswith("device=")]
+    return str(lines[0].partition(";")[0]) if lines else ""
+
+
+def test_a_browser_is_known_wherever_it_goes(client: Client, register: Register) -> None:
+    register()
+    device = device_of(from_address(client, "203.0.113.1", PASSWORD, rememberMe=True))
+    statuses(client, "203.0.113.1", 5)
+    statuses(client, "198.51.100.1", 5)
+    assert from_address(client, "203.0.113.1", PASSWORD).status_code == 429
+    assert statuses(client, "198.51.100.2", 1, cookie=device) == [401]
+    again = from_address(client, "198.51.100.2", PASSWORD, device, cookieOnly=True)
+    assert (again.status_code, device_of(again)) == (200, device)
+    assert statuses(client, "198.51.100.9", 6, cookie=device) == STOPPED
+    assert statuses(client, "198.51.100.9", 1, cookie="device=planted; device=another") == [429]
+
+
+def test_a_login_without_cookies_makes_no_browser_known(client: Client, register: Register) -> None:
+    register()
+    assert device_of(from_address(client, "203.0.113.1", PASSWORD)) == ""
+    planted = from_address(client, "203.0.113.1", PASSWORD, "device=planted", rememberMe=True)
+    assert device_of(planted) not in ("", "device=planted")
+
+
+def test_a_browser_of_another_account_is_not_known(client: Client, register: Register) -> None:
+    register()
+    register(email="eve@example.org")
+    device = device_of(from_address(client, "198.51.100.1", PASSWORD, email="eve@example.org", rememberMe=True))
+    statuses(client, "203.0.113.1", 5)
+    assert from_address(client, "198.51.100.1", cookie=device).status_code == 429
+
+
+@pytest.mark.parametrize("days, status", [(29, 200), (30, 429)])
+def test_addresses_and_browsers_are_known_for_30_days(
+    client: Client, frozen_clock: FrozenClock, register: Register, days: int, status: int
+) -> None:
+    register()
+    device = device_of(from_address(client, "203.0.113.1", PASSWORD, rememberMe=True))
+    frozen_clock.moment += timedelta(days=days)
+    statuses(client, "198.51.100.1", 5)
+    assert from_address(client, "203.0.113.1", PASSWORD).status_code == status
+    assert from_address(client, "198.51.100.1", PASSWORD, device).status_code == status
+    prune()
+    assert (SigninSource.select().count() > 0) == (status == 200)
+
+
+def test_the_last_twenty_addresses_are_known(client: Client, register: Register, frozen_clock: FrozenClock) -> None:
+    register()
+    for number in range(1, 22):
+        frozen_clock.advance(seconds=1)
+        from_address(client, f"203.0.113.{number}", PASSWORD)
+    assert SigninSource.select().count() == 20
+    statuses(client, "198.51.100.1", 5)
+    assert from_address(client, "203.0.113.1", PASSWORD).status_code == 429
+    assert from_address(client, "203.0.113.2", PASSWORD).status_code == 200
+
+
+def test_neither_addresses_nor_cookies_are_stored(client: Client, register: Register) -> None:
+    register()
+    device = device_of(from_address(client, "203.0.113.1", PASSWORD, rememberMe=True)).partition("=")[2]
+    statuses(client, "203.0.113.1", 1)
+    stored = repr([row.__data__ for model in (SigninSource, FailedLogin) for row in model.select()])
+    assert "203.0.113.1" not in stored
+    assert device not in stored
+    plain = {hashlib.sha256(text.encode()).hexdigest() for text in ("203.0.113.1", device)}
+    assert not any(digest in stored for digest in plain)
+
+
+NEW = "another secret"
+
+
+def change_password(client: Client, signin: dict[str, Any], admin: dict[str, Any]) -> None:
+    body = {"oldPassword": PASSWORD, "newPassword": NEW}
+    assert client.put("/api/auth/me/password", json=body, headers=bearer(signin)).status_code == 204
+
+
+def reset_password(client: Client, signin: dict[str, Any], admin: dict[str, Any]) -> None:
+    client.post("/api/auth/forgot-password", json=LOGIN)
+    answer_requests(client)
+    body = {"token": last_token("reset"), "password": NEW}
+    assert client.post("/api/auth/reset-password", json=body).status_code == 204
+
+
+def change_by_admin(client: Client, signin: dict[str, Any], admin: dict[str, Any]) -> None:
+    url = f"/api/users/{signin['user']['id']}"
+    assert client.patch(url, json={"password": NEW}, headers=bearer(admin)).status_code == 200
+
+
+@pytest.mark.parametrize("change", [change_password, reset_password, change_by_admin])
+def test_another_password_clears_all_counts_and_forgets_browsers(
+    client: Client, register: Register, admin: dict[str, Any], change: Any
+) -> None:
+    signin = register()
+    device = device_of(from_address(client, "203.0.113.1", PASSWORD, rememberMe=True))
+    statuses(client, "203.0.113.1", 5)
+    statuses(client, "198.51.100.1", 5)
+    change(client, signin, admin)
+    assert statuses(client, "198.51.100.1", 5) == [401] * 5
+    assert from_address(client, "198.51.100.1", NEW, device).status_code == 429
+    assert from_address(client, "203.0.113.1", NEW).status_code == 200
+
+
+def test_a_session_is_refreshed_ten_times_a_minute(
+    client: Client, register: Register, frozen_clock: FrozenClock
+) -> None:
+    tokens = [register()["refreshToken"], register(email="bob@example.org")["refreshToken"]]
+    for _ in range(10):
+        frozen_clock.advance(seconds=1)
+        tokens = [refresh(client, token).json["data"]["refreshToken"] for token in tokens]
+    refused = assert_problem(refresh(client, tokens[0]), 429, "RATE_LIMITED")
+    assert refused["retryAfter"] == 51
+    frozen_clock.advance(seconds=51)
+    assert refresh(client, tokens[0]).status_code == 200
+
+
+def refresh(client: Client, token: str) -> Any:
+    return client.post("/api/auth/refresh", json={"refreshToken": token})

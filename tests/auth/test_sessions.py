@@ -41,18 +41,34 @@ def test_shown_again_at_once_it_gives_the_same_successor(
 ) -> None:
     token = register()["refreshToken"]
     first = refresh(client, token).json["data"]["refreshToken"]
-    frozen_clock.advance(seconds=9)
+    frozen_clock.advance(seconds=29)
     assert refresh(client, token).json["data"]["refreshToken"] == first
 
 
 def test_shown_again_later_it_ends_the_session(client: Client, register: Register, frozen_clock: FrozenClock) -> None:
     signin = register()
     successor = refresh(client, signin["refreshToken"]).json["data"]["refreshToken"]
-    frozen_clock.advance(seconds=11)
+    frozen_clock.advance(seconds=31)
     assert_problem(refresh(client, signin["refreshToken"]), 401, "TOKEN_REVOKED")
     assert_problem(refresh(client, successor), 401, "TOKEN_REVOKED")
     fact = Fact.select().where(Fact.type == "session.revoked").get()
     assert fact.subject == Session.get().id
+
+
+def test_a_refresh_that_waited_for_the_lock_begins_its_grace_when_it_has_it(
+    client: Client, register: Register, frozen_clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, locked = register()["refreshToken"], sessions._locked
+
+    def wait_and_lock(session: Session) -> User:
+        user = locked(session)
+        frozen_clock.advance(seconds=40)
+        return user
+
+    monkeypatch.setattr(sessions, "_locked", wait_and_lock)
+    first = refresh(client, token).json["data"]["refreshToken"]
+    again = refresh(client, token)
+    assert (again.status_code, again.json["data"]["refreshToken"]) == (200, first)
 
 
 def test_one_older_than_the_previous_ends_the_session_at_once(client: Client, register: Register) -> None:
@@ -70,7 +86,7 @@ def test_other_devices_stay_signed_in_after_a_theft(
     body = {"email": "ann@example.org", "password": PASSWORD}
     other = client.post("/api/auth/login", json=body).json["data"]["refreshToken"]
     refresh(client, stolen)
-    frozen_clock.advance(seconds=11)
+    frozen_clock.advance(seconds=31)
     refresh(client, stolen)
     assert refresh(client, other).status_code == 200
 

@@ -61,7 +61,7 @@ def reset_password(data: dict[str, Any]) -> Response:
     now = clock.now()
     with database.atomic():
         mail.take_token(token)
-        accounts.set_password(token.user_id, password_hash)
+        accounts.set_password(token.user, password_hash)
         accounts.verify_email(token.user_id, token.email_folded)
         ended = Session.end_all(token.user_id, now)
         audit("password_changed", token.user_id, sessions=len(ended))

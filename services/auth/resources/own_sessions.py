@@ -7,6 +7,7 @@ from flask import Response
 from services.auth import cookies
 from services.auth.auditing import audit
 from services.auth.models import Session, database
+from services.auth.resources.signin import own_session
 from services.auth.revoking import end_sessions_here
 from services.auth.schemas import SessionSchema
 from shared import clock
@@ -46,14 +47,13 @@ def end(session_id: str) -> Response:
 
 
 @blp.route("/logout-all", methods=["POST"])
-@signed_in()
 @blp.arguments(NothingSchema, location="json_or_form")
 @blp.response(204)
 def end_all(_data: dict[str, Any]) -> Response:
-    """End all of one's own sessions, this one too, and clear the cookies."""
-    caller, now = require_user(), clock.now()
+    """End all of one's own sessions, this one too, and clear the cookies; a living refresh cookie is enough."""
+    (user_id, session_id), now = own_session(), clock.now()
     with database.atomic():
-        ended = Session.end_all(caller.user_id, now)
-        audit("logout_all", caller.user_id, sessions=len(ended))
-    end_sessions_here([*ended, caller.session_id], now)
+        ended = Session.end_all(user_id, now)
+        audit("logout_all", user_id, sessions=len(ended))
+    end_sessions_here([*ended, session_id], now)
     return cookies.forget(no_content())

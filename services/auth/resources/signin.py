@@ -1,10 +1,10 @@
 """Register, log in, refresh, log out."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Response, current_app, request
 
-from services.auth import accounts, cookies, passwords, sessions
+from services.auth import accounts, cookies, passwords, sessions, signin_sources
 from services.auth.auditing import audit
 from services.auth.config import Config
 from services.auth.cookies import REFRESH_COOKIE
@@ -14,10 +14,10 @@ from services.auth.revoking import end_sessions_here
 from services.auth.schemas import LoginSchema, RefreshSchema, RegisterSchema, SigninSchema, user_item
 from services.auth.sessions import Signin
 from services.auth.tokens import issue_access_token
-from shared import clock
+from shared import clock, forms
 from shared.addresses import client_address
 from shared.api import Blueprint, NothingSchema, no_content, respond
-from shared.auth import require_user, signed_in
+from shared.auth import require_user
 from shared.credentials import cookie_value, csrf_cookie
 from shared.csrf import Csrf
 from shared.problems import Problem
@@ -43,8 +43,8 @@ def register(data: dict[str, Any]) -> Response:
         user = accounts.register(data["name"], data["email"], password_hash)
         audit("registered", user.id)
         mails.write_first_link(user)
-        signin = None if config.needs_verification else _open_session(user, remember=False)
-    return _signed_in(signin, 201) if signin else respond({"user": user_item(user)}, 201)
+        entry = None if config.needs_verification else _enter(user)
+    return _welcome(entry, 201) if entry else respond({"user": user_item(user)}, 201)
 
 
 @blp.route("/login", methods=["POST"])
@@ -52,7 +52,10 @@ def register(data: dict[str, Any]) -> Response:
 @blp.arguments(LoginSchema, location="json_or_form")
 @blp.response(200, SigninSchema)
 def login(data: dict[str, Any]) -> Response:
-    """Sign in; `rememberMe` makes the session last longer and sets cookies."""
+    """Sign in; `rememberMe` makes the session last longer and sets cookies, `cookieOnly` has the tokens in them alone.
+
+    A plain form gets cookies anyway. The session that the browser's cookies named before ends.
+    """
     config: Config = current_app.extensions["postern.config"]
     user = accounts.check_password(data["email"], data["password"])
     if config.needs_verification and not user.email_verified:
@@ -60,9 +63,9 @@ def login(data: dict[str, Any]) -> Response:
     accounts.renew_hash(user, data["password"])
     with database.atomic():
         user = accounts.note_login(user)
-        signin = _open_session(user, data["remember_me"])
-        audit("login", user.id, session=signin.session_id)
-    return _signed_in(signin, remember=data["remember_me"])
+        entry = _enter(user, remember=data["remember_me"], cookie_only=data["cookie_only"])
+        audit("login", user.id, session=entry.signin.session.id)
+    return _welcome(entry)
 
 
 @blp.route("/refresh", methods=["POST"])
@@ -70,46 +73,101 @@ def login(data: dict[str, Any]) -> Response:
 @blp.response(200, SigninSchema)
 def refresh(data: dict[str, Any]) -> Response:
     """Replace a refresh token, of the body or the cookie, and get a new access token."""
-    cookie = cookie_value(request.headers.get("Cookie", ""), REFRESH_COOKIE)
+    cookie = _refresh_cookie()
     token = data.get("refresh_token", cookie)
     if not token:
         raise Problem("UNAUTHORIZED", f"There is no refresh token in the body, and no cookie {REFRESH_COOKIE}.")
     if "refresh_token" not in data:
         _csrf().check(request.environ, sessions.session_of(token), csrf_cookie(request.environ))
-    return _signed_in(sessions.continue_session(token), remember=token == cookie)
+    signin = sessions.continue_session(token)
+    return _signed_in(signin, in_cookies=token == cookie or signin.session.cookie_only)
 
 
 @blp.route("/logout", methods=["POST"])
-@signed_in()
 @blp.arguments(NothingSchema, location="json_or_form")
 @blp.response(204)
 def logout(_data: dict[str, Any]) -> Response:
-    """End this session, here at once and everywhere else by the feed, and clear the cookies."""
-    caller, now = require_user(), clock.now()
+    """End this session, here at once and everywhere else by the feed, and clear the cookies.
+
+    Where the access token has ended, a living refresh cookie says which session it is.
+    """
+    (user_id, session_id), now = own_session(), clock.now()
     with database.atomic():
-        if Session.end(caller.session_id, now):
-            audit("logout", caller.user_id, session=caller.session_id)
-    end_sessions_here([caller.session_id], now)
+        if Session.end(session_id, now):
+            audit("logout", user_id, session=session_id)
+    end_sessions_here([session_id], now)
     return cookies.forget(no_content())
 
 
-def _open_session(user: Any, remember: bool) -> Signin:
-    return sessions.open_session(user, remember, request.headers.get("User-Agent", ""), client_address(request.environ))
+class Entry(NamedTuple):
+    """A sign-in of a client that had no session here, or another one, which has ended."""
+
+    signin: Signin
+    in_cookies: bool
+    device: str
+    ended: str | None
 
 
-def _signed_in(signin: Signin, status: int = 200, *, remember: bool = False) -> Response:
-    access_token = issue_access_token(signin.user, signin.session_id, signin.issued_at)
-    data = {
-        "user": user_item(signin.user),
-        "accessToken": access_token,
-        "refreshToken": signin.refresh_token,
-        "tokenType": "Bearer",
-        "expiresIn": LIFETIME,
-    }
+def _enter(user: User, *, remember: bool = False, cookie_only: bool = False) -> Entry:
+    """Open a session, and end the one that the browser's cookies name; call it inside a transaction."""
+    in_cookies = remember or cookie_only or forms.redirects()
+    user_agent, address = request.headers.get("User-Agent", ""), client_address(request.environ)
+    signin = sessions.open_session(user, remember, cookie_only, user_agent, address)
+    device = signin_sources.note_source(user.id, browser=in_cookies)
+    before = _session_of_cookies()
+    if before and Session.end(before.id, signin.issued_at):
+        audit("logout", before.user_id, session=before.id)
+    return Entry(signin, in_cookies, device, before.id if before else None)
+
+
+def _session_of_cookies() -> Session | None:
+    try:
+        return sessions.running_session(_refresh_cookie())
+    except Problem:
+        return None
+
+
+def _welcome(entry: Entry, status: int = 200) -> Response:
+    response = _signed_in(entry.signin, status, in_cookies=entry.in_cookies)
+    if entry.ended:
+        end_sessions_here([entry.ended], entry.signin.issued_at)
+        if not entry.in_cookies:
+            cookies.clear(response)
+    return cookies.keep_device(response, entry.device) if entry.device else response
+
+
+def _signed_in(signin: Signin, status: int = 200, *, in_cookies: bool) -> Response:
+    session = signin.session
+    access_token = issue_access_token(signin.user, session.id, signin.issued_at)
+    data = {"user": user_item(signin.user), "expiresIn": LIFETIME}
+    if not session.cookie_only:
+        data |= {"accessToken": access_token, "refreshToken": signin.refresh_token, "tokenType": "Bearer"}
     response = respond(data, status, {"Cache-Control": "private, no-store"})
-    if remember:
-        cookies.remember(response, access_token, signin.refresh_token, _csrf().token(signin.session_id))
+    if in_cookies:
+        csrf_token = _csrf().token(session.id)
+        cookies.keep(response, access_token, signin.refresh_token, csrf_token, remember=session.remember)
     return response
+
+
+def own_session() -> tuple[str, str]:
+    """Return user and session of the access token; where it has just ended, those of the refresh cookie."""
+    try:
+        caller = require_user()
+    except Problem as problem:
+        was_sent = "Authorization" in request.headers
+        if problem.status != 401 or (was_sent and problem.code != "TOKEN_EXPIRED"):
+            raise
+        session = _session_of_cookies()
+        if session is None:
+            raise
+        field = forms.csrf_field if forms.takes_form() else None
+        _csrf().check(request.environ, session.id, csrf_cookie(request.environ), field)
+        return session.user_id, session.id
+    return caller.user_id, caller.session_id
+
+
+def _refresh_cookie() -> str:
+    return cookie_value(request.headers.get("Cookie", ""), REFRESH_COOKIE)
 
 
 def _csrf() -> Csrf:

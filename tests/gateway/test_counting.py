@@ -139,7 +139,7 @@ def test_tokens_of_several_accounts_do_not_multiply_the_tries_at_a_password(clie
 
 
 def test_a_logout_with_a_token_that_has_ended_is_left_to_auth(client: WsgiClient, auth: Upstream) -> None:
-    headers = {"Authorization": f"Bearer {make_token(lifetime=-1)}", "Cookie": "refreshToken=a; csrfToken=b; device=c"}
+    headers = {"Authorization": f"Bearer {make_token(age=3600)}", "Cookie": "refreshToken=a; csrfToken=b; device=c"}
     assert client.post("/api/auth/logout", b"{}", headers).status == 200
     assert auth.received[-1].header("Cookie") == headers["Cookie"]
 

@@ -51,8 +51,8 @@ def main() -> None:
     with database.connection_context():
         multiply(wanted.posts)
     key = Ed25519PrivateKey.generate()
-    app = create_app(config, lambda: {"keys": [_public(key)]})
-    for name, call in _work(app.test_client(), wanted.posts, {"Authorization": f"Bearer {_token(key)}"}).items():
+    app = create_app(config, lambda: {"keys": [public(key)]})
+    for name, call in _work(app.test_client(), wanted.posts, {"Authorization": f"Bearer {token(key)}"}).items():
         here, there = _cost(call)
         print(f"{name:<40}{here:8.0f} µs" + (f" + {there:.0f} µs in PostgreSQL" if there else ""), flush=True)
 
@@ -95,26 +95,26 @@ def _cost(call: Callable[[], Any]) -> tuple[float, float]:
     backend = database.execute_sql("SELECT pg_backend_pid()").fetchone()[0] if is_postgres(database) else 0
     costs = []
     for _ in range(ROUNDS):
-        here, there = time.process_time(), _spent(backend)
+        here, there = time.process_time(), spent(backend)
         for _ in range(REQUESTS):
             call()
-        costs.append((time.process_time() - here, _spent(backend) - there))
+        costs.append((time.process_time() - here, spent(backend) - there))
     least = min(costs, key=sum)
     return least[0] / REQUESTS * 1e6, least[1] / REQUESTS * 1e6
 
 
-def _spent(process: int) -> float:
+def spent(process: int) -> float:
     """Return the seconds that a process of this machine has been on a CPU; 0 where that cannot be told."""
     file = Path(f"/proc/{process}/schedstat")
     return int(file.read_text().split()[0]) / 1e9 if process and file.exists() else 0.0
 
 
-def _public(key: Ed25519PrivateKey) -> dict[str, Any]:
+def public(key: Ed25519PrivateKey) -> dict[str, Any]:
     made = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
     return {**made, "kid": "benchmark", "use": "sig", "alg": "EdDSA"}
 
 
-def _token(key: Ed25519PrivateKey) -> str:
+def token(key: Ed25519PrivateKey) -> str:
     now = int(clock.now().timestamp())
     names = {"iss": tokens.ISSUER, "aud": tokens.AUDIENCE, "sub": new_id(), "sid": new_id(), "jti": new_id()}
     claims = names | {"email": "ann@example.org", "name": "Ann", "role": "user", "iat": now}

@@ -77,19 +77,23 @@ class Text(ma.fields.String):
     """
 
     def __init__(self, *, low: int = 0, high: int, verbatim: bool = False, lines: bool = False, **options: Any):
-        checks = [ma.validate.Length(low, high), *options.pop("validate", [])]
-        super().__init__(validate=checks, **options)
+        self._length = ma.validate.Length(low, high)
+        super().__init__(validate=[self._length, *options.pop("validate", [])], **options)
+        self._high = high
         self._verbatim = verbatim
         self._refused = _controls_but_lines if lines else _controls
         self._needs_visible = low > 0 and not (lines or verbatim)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text: str = super()._deserialize(value, attr, data, **kwargs)
-        if self._refused(text):
+        given: str = super()._deserialize(value, attr, data, **kwargs)
+        text = given if self._verbatim else given.strip()
+        if len(text) > self._high:  # before anything reads it: to normalize 1 MiB of marks takes minutes
+            self._length(text)
+        if self._refused(given):
             raise ma.ValidationError("Must not contain control characters.")
-        if self._needs_visible and text.strip() and not has_visible_character(text):
+        if self._needs_visible and text and not has_visible_character(text):
             raise ma.ValidationError("Must have a visible character.")
-        return text if self._verbatim else text.strip()
+        return text
 
 
 class List(ma.fields.List[Any]):

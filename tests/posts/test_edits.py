@@ -188,3 +188,36 @@ def test_publishing_at_once_is_counted_and_told_once(app: Flask, client: Client,
     assert [event["type"] for event in client.get("/internal/feed", headers=headers).get_json(force=True)] == [
         "post.published"
     ]
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"7.0", {tag}'}, 200),
+        ({"If-Match": '"7.0"'}, 412),
+        ({"If-Match": ""}, 412),
+        ({"If-None-Match": "*"}, 412),
+        ({"If-None-Match": "W/{tag}"}, 412),
+        ({"If-None-Match": '"7.0"'}, 200),
+        ({"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}, 200),  # it has no Last-Modified
+    ],
+)
+@pytest.mark.parametrize("method", ["get", "head", "patch", "put", "delete"])
+def test_preconditions_count_on_every_method(
+    client: Client, ann: Headers, write: Write, method: str, headers: Headers, status: int
+) -> None:
+    post = write()
+    for address in (f"{URL}/{post['id']}", f"/api/users/{post['author']['id']}/posts/{post['id']}"):
+        read = client.get(address)
+        given = {name: value.format(tag=read.headers["ETag"]) for name, value in headers.items()}
+        sent = {"json": body(title="New")} if method in ("patch", "put") else {}
+        answer = getattr(client, method)(address, headers=ann | given, **sent)
+        reads = method in ("get", "head")
+        wanted = 304 if reads and "If-None-Match" in given and status == 412 else status
+        assert answer.status_code == (204 if (method, wanted) == ("delete", 200) else wanted)
+        if wanted == 412:
+            assert answer.headers["ETag"] == read.headers["ETag"]
+            assert client.get(address).json == read.json
+        if method == "delete" and wanted == 200:
+            client.post(f"{URL}/{post['id']}/restore", headers=ann)

@@ -1,5 +1,7 @@
 """How mail addresses are compared and where mail to them goes."""
 
+import time
+
 import marshmallow as ma
 import pytest
 
@@ -46,3 +48,10 @@ def test_that_a_domain_without_a_labels_is_refused(written: str) -> None:
     with pytest.raises(ValueError):
         mailbox(f"Shop <{written}>")
     assert fold_email(written) == written  # a login with it finds no account and fails nowhere
+
+
+def test_a_long_text_is_refused_before_it_is_read() -> None:
+    start = time.thread_time()
+    with pytest.raises(ma.ValidationError, match="Length must be between 3 and 254"):
+        Email().deserialize("a" + "\u0315\u0300" * 100_000 + "@example.org")
+    assert time.thread_time() - start < 1  # second; to normalize it takes a minute

@@ -97,7 +97,7 @@ def test_the_corpus_of_hostile_json_is_never_a_server_error(client: Client, ann:
 
 @pytest.mark.parametrize(
     "text",
-    ["a" + "\u0315\u0300" * 49_999, "\u0928" + "\u093c\u094d" * 49_999, "ﷺ" * 100_000, "日本" * 50_000, "🇫🇷" * 50_000],
+    ["a" + "\u0315\u0300" * 49_999, "\u0915" + "\u093c\u094d" * 49_999, "ﷺ" * 100_000, "日本" * 50_000, "🇫🇷" * 50_000],
     ids=["marks", "marks that stay", "ligatures", "dense", "flags"],
 )
 def test_no_text_costs_much_more_than_another_of_its_size(client: Client, write: Write, text: str) -> None:

@@ -91,14 +91,13 @@ class Exchange:
             self._refuse_stray()
             if self._parser.endless and not self._parser.complete:
                 self._pool.set_apart(self._connection)
-        except ClientGone:
-            self.close()
-            raise
         except (OSError, Garbled) as error:
-            self.close()
+            self._break_off()
+            if isinstance(error, ClientGone):
+                raise
             raise self._problem(error) from error
         except BaseException:
-            self.close()
+            self._break_off()
             raise
         headers = from_upstream(self._parser.headers)
         if not self._parser.complete:
@@ -113,7 +112,6 @@ class Exchange:
         """Refuse the answer to another request; one that ends the connection may be of a server that read no id."""
         asked, answered = self._request.id, self._parser.request_id
         if self._parser.reusable and asked and answered and asked != answered:
-            self._parser.reusable = False
             raise Stray("an answer to another request")
 
     def receive_more(self) -> bytes:
@@ -127,10 +125,10 @@ class Exchange:
             while not (parser.body or parser.complete):
                 self._receive(SILENCE if parser.endless else IDLE_TIMEOUT)
         except ClientGone:
-            self.close()
+            self._break_off()
             raise
         except (OSError, Garbled) as error:
-            self.close()
+            self._break_off()
             if parser.endless and self._pool.stopping:
                 return b""
             self._request.cut()
@@ -147,6 +145,11 @@ class Exchange:
             clean = self._sent and self._parser.complete and self._parser.reusable
             self._pool.release(self._connection, self._request.who, reusable=clean)
             self._parser.forget()
+
+    def _break_off(self) -> None:
+        """Close the connection, also when a whole answer has come: what follows it, nobody has asked for."""
+        self._parser.reusable = False
+        self.close()
 
     def _send(self) -> None:
         body = self._request.body

@@ -55,6 +55,21 @@ def test_surplus_bytes_are_no_answer_to_the_next_request(serve: Start, pools: Po
         assert sent.wait(5)
 
 
+@pytest.mark.parametrize("surplus", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", b"\x00"])
+def test_a_connection_with_surplus_bytes_is_never_used_again(
+    restless: None, serve: Start, pools: Pools, surplus: bytes
+) -> None:
+    def behave(line: Line) -> None:
+        while line.read():
+            line.send(response(b"ok") + surplus)
+
+    upstream = serve(behave)
+    pool = pools(upstream)
+    for number in range(1, 4):
+        assert code_of(pool, a_request()) == "BAD_GATEWAY"
+        assert upstream.connections == number
+
+
 def test_a_late_answer_is_not_taken_for_that_to_the_next_request(restless: None, serve: Start, pools: Pools) -> None:
     def behave(line: Line) -> None:
         while request := line.read():

@@ -32,6 +32,11 @@ def keep_device(response: Response, token: str) -> Response:
     return response
 
 
+def are_sent(cookies: str) -> bool:
+    """Tell whether any of them is there, by which a page of another site is told from ours: it sends none."""
+    return any(name in cookies for name in (TOKEN_COOKIE, REFRESH_COOKIE, CSRF_COOKIE))
+
+
 def clear(response: Response) -> Response:
     """Clear the cookies of a session."""
     _set(response, TOKEN_COOKIE, "", 0)

@@ -190,6 +190,18 @@ def test_with_cookie_only_no_token_is_ever_in_a_body(client: Client, register: R
     assert client.post("/api/auth/refresh", json=body).json["data"].keys() == {"user", "expiresIn"}
 
 
+def test_a_refused_refresh_clears_the_cookies(client: Client, remembered: Any) -> None:
+    headers = sent(remembered, "refreshToken", "csrfToken")
+    client.post("/api/auth/logout", headers=sent(remembered))
+    refused = client.post("/api/auth/refresh", headers=headers)
+    assert_problem(refused, 401, "TOKEN_REVOKED")
+    assert {name: cookie["max-age"] for name, cookie in cookies(refused).items()} == dict.fromkeys(NAMES, "0")
+    assert cookies(client.post("/api/auth/refresh", headers={"Cookie": "authToken=x"})).keys() == NAMES
+    # another site could sign visitors out: the browser sends it no cookie, and takes those of the answer
+    assert cookies(client.post("/api/auth/refresh")) == {}
+    assert cookies(client.post("/api/auth/refresh", json={"refreshToken": "x"}, headers=headers)) == {}
+
+
 @pytest.mark.parametrize("changes", [{}, {"rememberMe": True}, {"cookieOnly": True}])
 def test_a_login_ends_the_session_that_the_browsers_cookies_named(
     client: Client, remembered: Any, register: Register, changes: dict[str, bool]

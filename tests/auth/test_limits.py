@@ -1,6 +1,7 @@
 import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -302,3 +303,26 @@ def test_a_session_is_refreshed_ten_times_a_minute(
 
 def refresh(client: Client, token: str) -> Any:
     return client.post("/api/auth/refresh", json={"refreshToken": token})
+
+
+def test_sign_ins_guesses_and_a_change_of_the_password_at_once_hinder_nobody(app: Flask, register: Register) -> None:
+    signin, statuses = register(), list[int]()
+    client = app.test_client(use_cookies=False)
+    devices = [device_of(from_address(client, "203.0.113.1", PASSWORD, rememberMe=True)) for _ in range(4)]
+
+    def sign_in(number: int) -> None:
+        client = app.test_client(use_cookies=False)
+        cookie = devices[number % 4]
+        answer = from_address(client, f"203.0.113.{number % 3}", PASSWORD, cookie, rememberMe=True)
+        statuses.append(answer.status_code)
+
+    def guess() -> None:
+        statuses.append(from_address(app.test_client(use_cookies=False), "198.51.100.1").status_code)
+
+    def change() -> None:
+        body = {"oldPassword": PASSWORD, "newPassword": NEW}
+        statuses.append(app.test_client().put("/api/auth/me/password", json=body, headers=bearer(signin)).status_code)
+
+    run_at_once(*[partial(sign_in, number) for number in range(8)], *[guess] * 4, change)
+    assert set(statuses) <= {200, 204, 401, 429}
+    assert len(statuses) == 13

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from flask import Response, current_app, request
+from flask import Response, after_this_request, current_app, request
 
 from services.auth import accounts, cookies, passwords, sessions, signin_sources
 from services.auth.auditing import audit
@@ -75,6 +75,8 @@ def refresh(data: dict[str, Any]) -> Response:
     """Replace a refresh token, of the body or the cookie, and get a new access token."""
     cookie = _refresh_cookie()
     token = data.get("refresh_token", cookie)
+    if token == cookie and cookies.are_sent(request.headers.get("Cookie", "")):
+        after_this_request(_clear_refused)
     if not token:
         raise Problem("UNAUTHORIZED", f"There is no refresh token in the body, and no cookie {REFRESH_COOKIE}.")
     if "refresh_token" not in data:
@@ -168,6 +170,11 @@ def own_session() -> tuple[str, str]:
 
 def _refresh_cookie() -> str:
     return cookie_value(request.headers.get("Cookie", ""), REFRESH_COOKIE)
+
+
+def _clear_refused(response: Response) -> Response:
+    """Clear cookies that continue no session."""
+    return cookies.clear(response) if response.status_code == 401 else response
 
 
 def _csrf() -> Csrf:

@@ -150,6 +150,21 @@ def locking(query: "peewee.ModelSelect[Row]") -> "peewee.ModelSelect[Row]":
     return query.for_update() if is_postgres(query.model._meta.database) else query
 
 
+def delete_unlocked(model: type[peewee.Model], condition: Any, limit: int | None = None) -> int:
+    """Delete rows that have served, and pass over those that another transaction has locked.
+
+    Such a deletion meets rows of many users in any order: if it waited for locks, it could deadlock with each writer.
+    """
+    if is_postgres(model._meta.database):
+        address = peewee.SQL("ctid")
+        some: Any = model.select(address).where(condition).limit(limit).for_update(skip_locked=True)
+        condition = address == peewee.fn.ANY(peewee.fn.ARRAY(some))
+    elif limit:
+        address = peewee.SQL("rowid")
+        condition = address.in_(model.select(address).where(condition).limit(limit))
+    return int(model.delete().where(condition).execute())
+
+
 def get_or_404(query: "type[Row] | peewee.ModelSelect[Row]", *conditions: Any) -> Row:
     """Return the one row, or raise NOT_FOUND."""
     select = query if isinstance(query, peewee.ModelSelect) else query.select()

@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared import clock
 from shared.auth import require_user
-from shared.db import IdField, TimestampField, execute, is_postgres
+from shared.db import IdField, TimestampField, delete_unlocked, execute, is_postgres
 from shared.problems import Problem
 
 KEPT = timedelta(hours=24)
@@ -46,6 +46,7 @@ class Idempotency:
     """The used keys of one service; `accepts_key` decorates the views that create something."""
 
     def __init__(self, model: type[IdempotencyKeyColumns], database: peewee.DatabaseProxy) -> None:
+        self._model = model
         self._table = model._meta.table_name
         self._database = database
         self._running: set[tuple[str, str]] = set()
@@ -114,7 +115,7 @@ class Idempotency:
 
     def _answer(self, user_id: str, key: str, fingerprint: str, run: Callable[[], Response]) -> Response:
         db, table, now = self._database, self._table, clock.now()
-        execute(db, f"DELETE FROM {table} WHERE created_at < ?", (clock.rfc3339(now - KEPT),))  # noqa: S608 (own names)
+        delete_unlocked(self._model, self._model.created_at < now - KEPT)
         find = f"SELECT fingerprint, status, headers, body FROM {table} WHERE user_id = ? AND key = ?"  # noqa: S608
         stored = execute(db, find, (user_id, key)).fetchone()
         if stored is None:

@@ -14,7 +14,7 @@ import peewee
 
 from shared import clock
 from shared.background import Repeated
-from shared.db import Database, TimestampField, id_field
+from shared.db import Database, TimestampField, delete_unlocked, id_field
 from shared.mail_transport import RefusedError, Transport, answer_to, body_text, compose, header_text, mail_address
 
 PAUSE = 1.0  # seconds between two looks at the table
@@ -118,7 +118,7 @@ class MailWorker(Repeated):
         """Forget mails that were sent or given up a week ago."""
         mail, before = self._model, clock.now() - KEPT
         given_up = mail.next_attempt_at.is_null() & mail.sent_at.is_null() & (mail.expires_at < before)
-        mail.delete().where((mail.sent_at < before) | given_up).execute()
+        delete_unlocked(mail, (mail.sent_at < before) | given_up)
 
     def _claim(self, row: MailColumns) -> bool:
         until = clock.now() + LEASE

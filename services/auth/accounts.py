@@ -101,10 +101,10 @@ def note_login(user: User) -> User:
 
     What others failed from addresses that are not known still counts.
     """
-    source = signin_sources.known_source(user.id)
-    (limits.succeed if source else limits.judge)(user.email_folded, source)
     if not User.update(last_login=clock.now()).where(_unchanged(user), User.status == user.status).execute():
         raise Problem("INVALID_CREDENTIALS")
+    source = signin_sources.known_source(user.id)
+    (limits.succeed if source else limits.judge)(user.email_folded, source)
     return by_id(user.id)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from services.auth.models import LinkRequest, MailToken, User, database, outbox
 from shared import clock
+from shared.db import locking
 from shared.emails import plain_email
 from shared.problems import Problem
 
@@ -77,7 +78,6 @@ class Mails:
     def write_link(self, user: User, link: Link) -> None:
         """Mail the user a link with a new token, of which the hash is kept; call it inside a transaction."""
         token, now = token_urlsafe(TOKEN_BYTES), clock.now()
-        MailToken.prune(now)
         MailToken.create(
             hash=_hash(token),
             user=user,
@@ -105,10 +105,10 @@ class Mails:
             with database.atomic():
                 if request.take():
                     self._answer(request)
-                LinkRequest.prune(clock.now() - ONE_A_MINUTE)
 
     def _answer(self, request: LinkRequest) -> None:
-        user, link = User.by_email(request.email_folded), REQUESTED[request.purpose]
+        link = REQUESTED[request.purpose]
+        user = locking(User.select().where(User.email_folded == request.email_folded)).first()
         if user and user.status != "suspended" and not (link is VERIFY and user.email_verified):
             self.write_link(user, link)
 
@@ -128,8 +128,8 @@ def find_token(token: str, link: Link) -> MailToken:
 
 
 def take_token(token: MailToken) -> None:
-    """Use the token up; raise LINK_EXPIRED if somebody was faster. Call it inside the transaction that it is for."""
-    if not MailToken.take(token.hash):
+    """Use the token up; raise LINK_EXPIRED if somebody was faster. Call it first in the transaction that it is for."""
+    if not (User.lock(token.user_id) and MailToken.take(token.hash)):
         raise Problem("LINK_EXPIRED")
 
 

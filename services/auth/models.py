@@ -1,4 +1,7 @@
-"""Tables of the auth service and the named queries on them."""
+"""Tables of the auth service and the named queries on them.
+
+A transaction locks rows in one order: link request, admins by id, user, failures of logins, all other rows.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,7 +10,7 @@ import peewee
 
 from services.auth.folding import fold_name
 from shared import clock
-from shared.db import Database, IdField, TimestampField, id_field
+from shared.db import Database, IdField, TimestampField, id_field, locking
 from shared.emails import fold_email, plain_email
 from shared.feed import FactColumns, Feed
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
@@ -100,6 +103,11 @@ class User(Model):
     def by_email(cls, email: str) -> "User | None":
         found: User | None = cls.get_or_none(cls.email_folded == fold_email(email))
         return found
+
+    @classmethod
+    def lock(cls, user_id: str) -> bool:
+        """Lock the row until the transaction ends; tell whether the user is still there."""
+        return locking(cls.select(cls.id).where(cls.id == user_id)).first() is not None
 
     @classmethod
     def search(cls, text: str | None, standing: str | None, role: str | None) -> "peewee.ModelSelect[Any]":
@@ -228,10 +236,6 @@ class MailToken(Model):
         """Let a user's tokens for the purpose open nothing any more."""
         cls.delete().where(cls.user == user_id, cls.purpose == purpose).execute()
 
-    @classmethod
-    def prune(cls, now: datetime) -> None:
-        cls.delete().where(cls.expires_at <= now).execute()
-
 
 class LinkRequest(Model):
     """Somebody asked to have a link mailed to an address, which may be nobody's: once a minute for each purpose."""
@@ -263,10 +267,6 @@ class LinkRequest(Model):
         model = type(self)
         same = (model.email_folded == self.email_folded) & (model.purpose == self.purpose) & model.pending
         return bool(model.update(pending=False).where(same).execute())
-
-    @classmethod
-    def prune(cls, before: datetime) -> None:
-        cls.delete().where(~cls.pending, cls.requested_at < before).execute()
 
 
 class AuditEvent(Model):

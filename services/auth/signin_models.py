@@ -5,7 +5,7 @@ from datetime import datetime
 import peewee
 
 from services.auth.models import Model, User
-from shared.db import TimestampField
+from shared.db import TimestampField, delete_unlocked
 
 
 class FailedLogin(Model):
@@ -28,7 +28,7 @@ class FailedLogin(Model):
 
     @classmethod
     def forget_before(cls, moment: datetime) -> None:
-        cls.delete().where(cls.created_at <= moment).execute()
+        delete_unlocked(cls, cls.created_at <= moment)
 
 
 class SigninSource(Model):

@@ -8,6 +8,7 @@ import orjson
 
 from services.messages.models import Event, EventHead, database
 from shared import clock
+from shared.db import delete_unlocked
 
 KEPT = timedelta(days=7)
 
@@ -102,4 +103,4 @@ def prune() -> None:
     """Delete what is older than seven days, from the oldest on."""
     old = Event.select(Event.id).where(Event.created_at < clock.now() - KEPT)
     if last := old.order_by(Event.id.desc()).limit(1).scalar():
-        Event.delete().where(Event.id <= last).execute()
+        delete_unlocked(Event, Event.id <= last)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from services.messages.models import EventTicket, database
 from shared import clock
+from shared.db import delete_unlocked
 from shared.problems import Problem
 from shared.tokens import Claims
 
@@ -16,7 +17,7 @@ def issue(claims: Claims) -> str:
     """Return a ticket that opens one stream as this user, for as long as the access token would."""
     ticket, now = secrets.token_urlsafe(32), clock.now()
     with database.atomic():
-        EventTicket.delete().where(EventTicket.expires_at <= now).execute()
+        delete_unlocked(EventTicket, EventTicket.expires_at <= now)
         EventTicket.create(
             digest=_digest(ticket),
             user_id=claims.user_id,

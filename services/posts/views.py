@@ -12,6 +12,7 @@ from services.posts import slugs
 from services.posts.models import Post, PostView, database
 from shared import clock
 from shared.background import Repeated
+from shared.db import delete_unlocked
 from shared.ids import is_id
 
 ONCE = timedelta(hours=1)
@@ -73,7 +74,7 @@ def _count(noted: Iterable[tuple[int | str, str]]) -> None:
             counts.update(number for (number,) in counted.tuples().execute())
         for number, count in sorted(counts.items()):
             Post.update(views=Post.views + count).where(Post.number == number).execute()
-        PostView.delete().where(PostView.seen_at < now - ONCE).execute()
+        delete_unlocked(PostView, PostView.seen_at < now - ONCE)
 
 
 def _numbers(posts: set[int | str]) -> dict[int | str, int]:

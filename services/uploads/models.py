@@ -11,7 +11,7 @@ from peewee import fn
 
 from services.uploads.inspection import KINDS, Kind
 from shared import clock
-from shared.db import Database, IdField, TimestampField, execute, id_field
+from shared.db import Database, IdField, TimestampField, delete_unlocked, execute, id_field
 from shared.feed import FactColumns, Feed, PositionColumns
 from shared.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.pagination import Order
@@ -178,7 +178,7 @@ class Usage(Model):
     @classmethod
     def forget(cls, before: datetime) -> None:
         """Delete the rows of users who were deleted before that."""
-        cls.delete().where(cls.gone_at < before).execute()
+        delete_unlocked(cls, cls.gone_at < before)
 
 
 class Resumable(Model):

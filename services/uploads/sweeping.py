@@ -12,6 +12,7 @@ from services.uploads.resuming import Resumer
 from services.uploads.storage import Storage
 from services.uploads.variants import VariantCache
 from shared import clock
+from shared.db import delete_unlocked
 
 AFTERLIFE = timedelta(days=1)  # no upload of a deleted user is under way for longer
 GRACE = timedelta(minutes=15)  # an upload under way is younger
@@ -41,7 +42,7 @@ def sweep_partials(keeper: Keeper, now: datetime) -> None:
     """Remove uploads that were not completed in time, and parts of files that no upload knows."""
     for row in Resumable.expired(now):
         Resumer(keeper).drop(row)
-    Resumable.delete().where(Resumable.done, Resumable.expires_at <= now).execute()
+    delete_unlocked(Resumable, Resumable.done & (Resumable.expires_at <= now))
     for ids in _batches(stored.key for stored in keeper.partials.list() if stored.modified < now - GRACE):
         for upload_id in set(ids) - Resumable.known(ids):
             keeper.partials.discard(upload_id)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.auth import create_app, notices
+from services.auth import create_app, notices, pruning
 from services.auth.config import Config
 from services.auth.models import Fact, LinkRequest, Mail, MailToken, Session, User, database
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer
@@ -322,6 +322,7 @@ def test_what_has_expired_is_forgotten(client: Client, register: Register, froze
     forgot(client, "bob@example.org")
     frozen_clock.advance(days=2)
     forgot(client)
+    pruning.prune()
     assert MailToken.select().count() == 1
     assert [row.email_folded for row in LinkRequest.select()] == [ANN]
 

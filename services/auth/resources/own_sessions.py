@@ -6,7 +6,7 @@ from flask import Response
 
 from services.auth import cookies
 from services.auth.auditing import audit
-from services.auth.models import Session, database
+from services.auth.models import Session, User, database
 from services.auth.resources.signin import own_session
 from services.auth.revoking import end_sessions_here
 from services.auth.schemas import SessionSchema
@@ -53,6 +53,7 @@ def end_all(_data: dict[str, Any]) -> Response:
     """End all of one's own sessions, this one too, and clear the cookies; a living refresh cookie is enough."""
     (user_id, session_id), now = own_session(), clock.now()
     with database.atomic():
+        User.lock(user_id)
         ended = Session.end_all(user_id, now)
         audit("logout_all", user_id, sessions=len(ended))
     end_sessions_here([*ended, session_id], now)

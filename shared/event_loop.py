@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 SLICE = 0.01  # seconds that the loop may stand still
 MAX_TURNS = 50  # that somebody waits for a slice, even if none comes
+FEW = 512  # bytes of a small piece
+FEW_PIECES = 32  # small ones, more than others, that are received as they come
+NAP = 0.01  # seconds between two pieces after that
 HEARTBEAT = 1.0  # seconds between two signs of life to the master
 # A sleep of zero seconds would not do: gevent then runs what is ready again, before it looks at any socket.
 _NEXT_TURN = 1e-9
@@ -64,3 +67,22 @@ def take_turn() -> None:
         _loop.notified = time.monotonic()
         _loop.notify()
     time.sleep(_NEXT_TURN)
+
+
+class PieceThrottle:
+    """Let bytes gather of a peer that sends few at a time, since each time that we wake costs more than they do."""
+
+    def __init__(self) -> None:
+        self._small_pieces = 0
+
+    def reset(self) -> None:
+        self._small_pieces = 0
+
+    def wait(self) -> None:
+        """Wait before the next piece is received, if many before it were small."""
+        if self._small_pieces >= FEW_PIECES:
+            time.sleep(NAP)
+
+    def note(self, size: int) -> None:
+        change = 1 if size < FEW else -1
+        self._small_pieces = min(max(self._small_pieces + change, 0), FEW_PIECES)

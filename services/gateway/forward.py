@@ -11,7 +11,7 @@ from services.gateway.answer import AnswerParser, Garbled
 from services.gateway.body import BLOCK, ClientBody
 from services.gateway.headers import Headers, from_upstream
 from services.gateway.pool import Connection, Lost, Pool
-from shared.event_loop import yield_if_due
+from shared.event_loop import PieceThrottle, yield_if_due
 from shared.problems import Problem
 from shared.sockets import ClientGone, ConnectionOver
 
@@ -80,6 +80,7 @@ class Exchange:
         self._request = request
         self._connection = connection
         self._parser = AnswerParser(request.method)
+        self._throttle = PieceThrottle()
         self._sent = False
         self._released = False
 
@@ -190,7 +191,9 @@ class Exchange:
     def _receive(self, timeout: float) -> None:
         if self._parser.heard:
             yield_if_due()
+        self._throttle.wait()
         if data := self._connection.receive(timeout, self._request.client):
+            self._throttle.note(len(data))
             self._parser.feed(data)
         else:
             self._parser.end()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
-from shared.event_loop import yield_if_due
+from shared.event_loop import PieceThrottle, yield_if_due
 from shared.problems import Problem
 from shared.sockets import ClientGone
 from shared.workers import heads
@@ -21,9 +21,6 @@ MAX_PIPELINED = 100  # requests in a row that a client may send before it has th
 AT_ONCE = 0.001  # seconds; a time-out of 0 would mean another mode of the socket
 SOON = 0.01  # seconds for what is left of a body, during which a thread is held; then the connection lingers
 OVERDUE = 1.0  # seconds after a deadline from which on even bytes that have arrived come too late
-FEW = 512  # bytes; a client that sends fewer at a time
-FEW_PIECES = 32  # so often in a head or body
-NAP = 0.01  # has its next bytes gather for so many seconds, as each time that the server wakes costs it more
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,13 @@ class Unreader(SocketUnreader):
         self.deadline: float | None = None
         self._patience = patience
         self._budget = patience.body
-        self._small_pieces = 0
+        self._throttle = PieceThrottle()
 
     def expect_head(self, silence: float) -> None:
         """Wait for the first byte for `silence` seconds, at whose end the worker looks, then give the head its time."""
         self.began = time.monotonic()
         self.in_head = True
-        self._small_pieces = 0
+        self._throttle.reset()
         self.waiting = not self.buf.getvalue()
         self.deadline = self.began + (silence if self.waiting else self._patience.head)
 
@@ -72,7 +69,7 @@ class Unreader(SocketUnreader):
     def expect_body(self) -> None:
         self.in_head = False
         self.deadline = None
-        self._small_pieces = 0
+        self._throttle.reset()
         self._budget = self._patience.body
         self.sock.settimeout(self._patience.write)
 
@@ -88,8 +85,7 @@ class Unreader(SocketUnreader):
         """Return the next bytes, none at the end; raise REQUEST_TIMEOUT, or ClientGone."""
         if not self.in_head:  # which is short: to wait would only delay those who cost nothing
             yield_if_due()
-        if self._small_pieces >= FEW_PIECES:
-            time.sleep(NAP)
+        self._throttle.wait()
         started = time.monotonic()
         allowed = self._budget if self.deadline is None else self.deadline - started
         if allowed < -OVERDUE and not self.waiting:
@@ -111,7 +107,7 @@ class Unreader(SocketUnreader):
             self.waiting = False
             self.began = time.monotonic()
             self.deadline = self.began + self._patience.head
-        self._small_pieces = self._small_pieces + 1 if size < FEW else 0
+        self._throttle.note(size)
         # Only waiting counts, not the time that the application takes between two reads.
         self._budget = min(self._patience.body, self._budget - waited + size / MIN_RATE)
 

@@ -8,6 +8,7 @@ import pytest
 from services.gateway import forward as forward_module
 from services.gateway.body import BLOCK, ClientBody
 from services.gateway.forward import forward
+from shared.event_loop import FEW_PIECES, NAP
 from tests.gateway.forwarding import MIB, Pools, PoolTo, Start, a_request, body_of, code_of, read
 from tests.gateway.upstreams import Line, response
 
@@ -142,3 +143,18 @@ def test_a_large_body_passes_in_flat_memory_both_ways(pool_to: PoolTo) -> None:
         tracemalloc.stop()
     assert passed == size
     assert peak < 4 * MIB
+
+
+def test_an_answer_in_tiny_pieces_is_gathered(pool_to: PoolTo) -> None:
+    def behave(line: Line) -> None:
+        line.read_head()
+        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        until = time.monotonic() + 30 * NAP
+        while time.monotonic() < until:
+            line.send(b"1\r\nx\r\n")
+        line.send(b"0\r\n\r\n")
+
+    answer, began = forward(pool_to(behave), a_request()), time.monotonic()
+    pieces = list(answer.body)
+    assert len(pieces) <= FEW_PIECES + 2 + 2 * (time.monotonic() - began) / NAP
+    assert set(b"".join(pieces)) == {ord("x")}

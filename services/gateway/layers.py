@@ -41,6 +41,7 @@ from shared.sockets import ClientGone
 
 WAITING = 32  # bodies of one client that wait on the gateway's disk until they are whole
 TOO_MANY_WAIT = f"{WAITING} uploads of yours are under way already."
+OF_ALL_ROUTES = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _logger = logging.getLogger("postern.gateway")
 
 
@@ -90,6 +91,9 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
+        if environ.get("RAW_URI") == "*" and "postern.problem" not in environ:  # RFC 9110, section 9.3.7
+            start_response("204 No Content", [("Allow", OF_ALL_ROUTES)])
+            return []
         try:
             if problem := environ.get("postern.problem"):  # of the server, which has not read it to its end
                 raise problem
@@ -130,7 +134,8 @@ def answer_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
     """Answer a CORS preflight; any other OPTIONS goes on."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
+        is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+        if not is_preflight or "postern.problem" in environ:  # of the server: the request is not valid HTTP
             return app(environ, start_response)
         visit: Visit = environ[KEY]
         methods = visit.node.allowed if visit.node else ()

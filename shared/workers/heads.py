@@ -8,7 +8,7 @@ from shared.problems import Problem
 
 MAX_LINE = 8190  # bytes of the request line
 MAX_HEADERS = 100
-MAX_HEADER = 8190  # bytes of one header
+MAX_HEADER = 16 * 1024  # bytes of one header: on localhost all applications share their cookies
 MAX_HEAD = 32 * 1024  # bytes of all headers
 CRLF = "\r\n"
 Fields = dict[str, str]
@@ -16,10 +16,15 @@ Version = tuple[int, int]
 
 # What may be asked for in which way, RFC 9112, section 3.2: paths, absolute addresses, all of the server, tunnels.
 _FORMS = r"\S+ /|\S+ [A-Za-z][A-Za-z0-9+.-]*://|OPTIONS \* |CONNECT [^*]"
-_line = re.compile(rf"(?={_FORMS})([!$%&'*+.^_`|~0-9A-Z-]{{3,20}}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])").fullmatch
+_line = re.compile(rf"(?={_FORMS})([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])").fullmatch
+# Those of RFC 9110 and RFC 5789; others are not implemented, by any route.
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
+_absolute = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE).fullmatch
+_origin_lines = re.compile(r"(?:\A|\r\n)origin:[ \t]*([\x21-\x7e]+)[ \t]*(?=\r\n|\Z)", re.IGNORECASE).findall
 is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110, section 5.6.2
 _has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
-_may_be_host = re.compile(r"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII).fullmatch  # RFC 3986, section 3.2.2
+# RFC 3986, sections 3.2.2 and 3.2.3
+_is_host = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]{0,5})?", re.ASCII).fullmatch
 _is_length = re.compile(r"[0-9]{1,1000}").fullmatch
 _SINGLE = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"))
 _OF_THE_HEAD = frozenset((
@@ -31,19 +36,20 @@ _CODINGS = frozenset(("chunked", "compress", "deflate", "gzip", "identity"))
 def end_of_head(data: bytes | bytearray) -> int:
     """Return where the empty line after a head begins, -1 when more has to come.
 
-    A head that `parse_line` or `parse_fields` refuses whatever comes ends where the data end.
+    A head that `parse_line` or `parse_fields` refuses whatever comes ends where the data end. Of a line that is too
+    long the headers are waited for all the same: the answer to a page of another origin depends on them.
     """
     end = data.find(b"\r\n\r\n")
     if end >= 0:
         return end
     line, ended, _ = data.removeprefix(b"\r\n").partition(b"\r\n")
-    begins_well = _line(line.decode("latin-1")) if ended else len(line) <= MAX_LINE + 1
+    begins_well = not ended or _line(line.decode("latin-1"))
     is_short = len(data) <= MAX_LINE + MAX_HEAD + 4 * len(CRLF)
     return -1 if begins_well and is_short and data.count(b"\n") == data.count(b"\r\n") else len(data)
 
 
 def parse_line(line: str) -> tuple[str, str, Version]:
-    """Return method, target and version; raise BAD_REQUEST, URI_TOO_LONG or HTTP_VERSION_NOT_SUPPORTED."""
+    """Return method, target and version; raise URI_TOO_LONG, BAD_REQUEST or NOT_IMPLEMENTED."""
     if len(line) > MAX_LINE:
         raise Problem("URI_TOO_LONG", f"The request line may have at most {MAX_LINE} bytes.")
     match = _line(line)
@@ -52,7 +58,23 @@ def parse_line(line: str) -> tuple[str, str, Version]:
     method, target, major, minor = match.groups()
     if major != "1":
         raise Problem("HTTP_VERSION_NOT_SUPPORTED")
+    if method not in METHODS:
+        raise Problem("NOT_IMPLEMENTED", "The method is not known.")
     return method, target, (1, int(minor))
+
+
+def split_absolute(target: str) -> tuple[str, str]:
+    """Return the origin form of a target and its authority, empty where it has none (RFC 9112, section 3.2.2).
+
+    Raises BAD_REQUEST for an authority with a user, or other schemes than http and https.
+    """
+    if target[0] == "/" or "://" not in target:
+        return target, ""
+    match = _absolute(target)
+    if not match or not match[1] or not _is_host(match[1]):
+        raise _bad_line()
+    rest = match[2]
+    return (rest if rest[:1] == "/" else f"/{rest}"), match[1]
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -110,6 +132,12 @@ def _bad_field() -> Problem:
     return Problem("BAD_REQUEST", "A header is not valid.")
 
 
+def origin_in(block: str) -> Fields:
+    """Return the header Origin of a block that is refused, so that a page of that origin may read why."""
+    values = _origin_lines(block[: MAX_HEAD + MAX_LINE])
+    return {"HTTP_ORIGIN": values[0]} if len(values) == 1 else {}
+
+
 def check_trailers(block: str) -> None:
     """Raise Problem where a trailer is not valid, or would change what the head has said (RFC 9110, section 6.5.1)."""
     if not _OF_THE_HEAD.isdisjoint(parse_fields(block)):
@@ -119,7 +147,7 @@ def check_trailers(block: str) -> None:
 def check_host(fields: Fields, version: Version) -> None:
     """Raise BAD_REQUEST where the host is missing or none (RFC 9112, section 3.2)."""
     host = fields.get("HTTP_HOST")
-    if version >= (1, 1) if host is None else not _may_be_host(host):
+    if version >= (1, 1) if host is None else not _is_host(host):
         raise Problem("BAD_REQUEST", "A request of HTTP/1.1 needs the header Host, which names a host and a port.")
 
 
@@ -131,6 +159,7 @@ def body_length(fields: Fields, version: Version) -> int | None:
             return 0
         if not _is_length(length):
             raise Problem("BAD_REQUEST", "Content-Length is not a number.")
+        fields["CONTENT_LENGTH"] = str(int(length))  # without leading zeros, for readers that mind them
         return int(length)
     codings = [name.strip(" \t") for name in coding.lower().split(",")]
     are_known = _CODINGS.issuperset(codings)
@@ -147,7 +176,7 @@ def expects_continue(fields: Fields, version: Version) -> bool:
     expected = fields.get("HTTP_EXPECT")
     if expected is None:
         return False
-    if expected.lower() != "100-continue":
+    if any(name.strip(" \t") != "100-continue" for name in expected.lower().split(",")):
         raise Problem("EXPECTATION_FAILED", "Nothing but 100-continue can be expected.")
     return version >= (1, 1)
 

@@ -168,10 +168,17 @@ class Request:
     def parse(self, head: bytes) -> None:
         """Take the head; raise Problem."""
         line, _, block = head.decode("latin-1").removeprefix(heads.CRLF).partition(heads.CRLF)
-        self.method, self.uri, self.version = heads.parse_line(line)
-        self.path, self.query = heads.split_target(self.uri)
-        self.fields = heads.parse_fields(block)
+        try:
+            self.method, target, self.version = heads.parse_line(line)
+            self.uri, host = heads.split_absolute(target)
+            self.path, self.query = heads.split_target(self.uri)
+            self.fields = heads.parse_fields(block)
+        except Problem:
+            self.fields = heads.origin_in(block)
+            raise
         heads.check_host(self.fields, self.version)
+        if host:
+            self.fields["HTTP_HOST"] = host
         held_back = heads.expects_continue(self.fields, self.version)
         self.body = WholeBody(self, heads.body_length(self.fields, self.version), held_back)
         self.must_close = heads.is_last(self.method, self.fields, self.version)

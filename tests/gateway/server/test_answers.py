@@ -135,10 +135,22 @@ def test_the_address_of_the_services_is_not_told(gateway: Gateway, posts: Upstre
     assert str(urlsplit(posts.url).port).encode() not in body
 
 
+PAGE = "Origin: http://localhost:3000"
+PREFLIGHT = "OPTIONS /api/posts HTTP/1.1\r\nAccess-Control-Request-Method: GET"
 REFUSED_BY_THE_SERVER = {
     "a target that is too long": (f"GET /{'x' * 9000} HTTP/1.1", "414"),
-    "headers that are too large": (f"GET / HTTP/1.1\r\nHost: x\r\nA: {'x' * 9000}", "431"),
+    "a target that is too long, of a page": (f"GET /{'x' * 9000} HTTP/1.1\r\nHost: x\r\n{PAGE}", "414"),
+    "headers that are too large": (f"GET / HTTP/1.1\r\nHost: x\r\nA: {'x' * 17_000}", "431"),
+    "headers that are too large, of a page": (f"GET / HTTP/1.1\r\nHost: x\r\n{PAGE}\r\nA: {'x' * 17_000}", "431"),
+    "too many headers, of a page": ("GET / HTTP/1.1\r\n" + "A: b\r\n" * 100 + PAGE, "431"),
     "no HTTP": ("garbage", "400"),
+    "no HTTP, of a page": (f"garbage\r\n{PAGE}", "400"),
+    "an unknown method, of a page": (f"PROPFIND / HTTP/1.1\r\n{PAGE}\r\nHost: x", "501"),
+    "a preflight without Host": (f"{PREFLIGHT}\r\n{PAGE}", "400"),
+    "a preflight of two lengths": (
+        f"{PREFLIGHT}\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n{PAGE}",
+        "400",
+    ),
     "an unknown coding": ("GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:3000\r\nTransfer-Encoding: x", "501"),
 }
 
@@ -152,6 +164,38 @@ def test_what_the_server_refuses_has_the_headers_of_every_answer(gateway: Gatewa
         assert answer.count(header) == 1
     assert ("Access-Control-Allow-Origin: http://localhost:3000" in answer) is ("Origin" in head)
     gateway.wait_for_log(f'"status":{status},')
+
+
+@pytest.mark.parametrize(
+    "request_line, path",
+    [
+        ("GET http://api.example/api/posts?limit=1 HTTP/1.1", "/api/posts?limit=1"),
+        ("GET HTTP://api.example:8000/api/posts HTTP/1.1", "/api/posts"),
+        ("GET https://api.example/api/posts HTTP/1.0", "/api/posts"),
+    ],
+)
+def test_the_absolute_form_of_a_target_names_the_host(
+    gateway: Gateway, posts: Upstream, request_line: str, path: str
+) -> None:
+    answer = gateway.talk(f"{request_line}\r\nHost: other.example\r\nConnection: close\r\n\r\n".encode())
+    assert answer.split()[1] == b"200"
+    received = posts.received[-1]
+    assert received.target == path
+    assert str(received.header("x-forwarded-host")).partition(":")[0] == "api.example"
+
+
+def test_a_question_about_the_whole_server_is_answered(gateway: Gateway) -> None:
+    answer = gateway.talk(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 204 ")
+    assert b"\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" in answer
+    assert gateway.talk(b"GET * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_length_with_leading_zeros_is_that_length(gateway: Gateway) -> None:
+    body = b'{"a": 1}'
+    head = b"POST /api/hello HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    answer = gateway.talk(head + b"Content-Length: " + b"0" * 500 + b"8\r\n\r\n" + body)
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_what_the_server_refuses_counts(services: dict[str, Upstream], tmp_path: Path) -> None:

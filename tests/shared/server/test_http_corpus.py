@@ -11,13 +11,13 @@ CORPUS = Path(__file__).parents[4] / "shared" / "corpora" / "http"
 ESCAPE = re.compile(rb"\\(r|n|0|t|x[0-9a-fA-F]{2})")
 PLAIN = {b"r": b"\r", b"n": b"\n", b"0": b"\0", b"t": b"\t"}
 # Invalid only with other limits, or where a proxy is believed; the last two have headers with "_", which we drop.
-VALID_HERE = {"006", "010", "011", "012", "019", "040", "chunked_07"}
-# Valid only with settings that are not ours (folding, the PROXY protocol …), with codings besides chunked, or
-# shorter than they say.
+VALID_HERE = {"006", "010", "011", "012", "019", "040", "chunked_07", "007", "008", "017", "limit_header_default_01"}
+# Valid only with settings that are not ours (folding, the PROXY protocol …), with codings besides chunked, with
+# methods that nobody knows or a user in the target, or shorter than they say.
 INVALID_HERE = {
-    "009", "024", "025", "025_line", "026", "027", "028", "029", "030", "031compat", "031compat2", "099",
+    "009", "025", "025_line", "027", "028", "029", "030", "031", "031compat", "031compat2", "099",
     "compat_obs_fold", "compat_obs_fold_huge", "pp_01", "pp_02", "pp_04", "pp_05", "rfc9112_smuggle_gzip_chunked_01",
-    "rfc9112_smuggle_te_identity_chunked_01",
+    "rfc9112_smuggle_te_identity_chunked_01", "rfc9112_target_absolute_userinfo_01",
 }  # fmt: skip
 TWO_REQUESTS = {"018", "022", "023"}
 

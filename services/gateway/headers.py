@@ -25,6 +25,8 @@ FORWARDED = SELECTING | frozenset((
     "tracestate", "tus-resumable", "upload-checksum", "upload-concat", "upload-defer-length", "upload-length",
     "upload-metadata", "upload-offset", "user-agent", "x-csrf-token", "x-moz", "x-purpose", "x-requested-with",
 ))  # fmt: skip
+# A browser sends the cookies of all applications on the host, which are nothing to our services.
+OUR_COOKIES = frozenset(("authToken", "refreshToken", "csrfToken", "device"))
 # Said once, by the gateway.
 OURS = frozenset((
     "server", "date", "via", "x-powered-by", "x-request-id", "x-content-type-options", "strict-transport-security",
@@ -51,10 +53,16 @@ def to_upstream(headers: Headers, *, client: str, scheme: str, host: str, reques
     """Return what an upstream gets: the headers that services read, and our word on who asked."""
     named = _named_by_connection(headers)
     passed = [(name, value) for name, value in headers if name in FORWARDED and name not in named]
+    passed = [(name, our_cookies(value) if name == "cookie" else value) for name, value in passed]
     passed += [("x-forwarded-for", client), ("x-forwarded-proto", scheme), ("x-request-id", request_id)]
     if host:
         passed.append(("x-forwarded-host", host))
     return passed
+
+
+def our_cookies(cookies: str) -> str:
+    """Return the cookies that services read."""
+    return "; ".join(pair for pair in map(str.strip, cookies.split(";")) if pair.partition("=")[0] in OUR_COOKIES)
 
 
 def from_upstream(headers: Headers) -> Headers:

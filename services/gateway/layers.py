@@ -91,7 +91,8 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
-        if environ.get("RAW_URI") == "*" and "postern.problem" not in environ:  # RFC 9110, section 9.3.7
+        is_options = environ["REQUEST_METHOD"] == "OPTIONS"
+        if is_options and environ.get("RAW_URI") == "*" and "postern.problem" not in environ:  # RFC 9110, section 9.3.7
             start_response("204 No Content", [("Allow", OF_ALL_ROUTES)])
             return []
         try:

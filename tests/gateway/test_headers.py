@@ -57,7 +57,7 @@ def test_the_gateway_says_it_instead_and_once(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["authorization", "cookie", "traceparent", "tracestate", "if-match", "range", "x-csrf-token", "accept"]
+    "name", ["authorization", "referer", "traceparent", "tracestate", "if-match", "range", "x-csrf-token", "accept"]
 )
 def test_what_is_meant_for_the_service_is_passed_on(name: str) -> None:
     assert (name, "v") in headers.to_upstream([(name, "v")], **CLIENT)
@@ -137,3 +137,18 @@ def test_html_gets_a_policy_unless_it_has_one() -> None:
 def test_an_answer_says_nosniff_once() -> None:
     answer = headers.with_policies([("X-Content-Type-Options", "nosniff")], [], private=False)
     assert [name.lower() for name, _ in answer].count("x-content-type-options") == 1
+
+
+@pytest.mark.parametrize(
+    "sent, passed",
+    [
+        ("a=b; authToken=x; c=d;csrfToken=y", "authToken=x; csrfToken=y"),
+        ("refreshToken=x; device=y", "refreshToken=x; device=y"),
+        ("authToken=x; authToken=z", "authToken=x; authToken=z"),
+        ("AuthToken=x; authTokens=y; =authToken; authToken", "authToken"),
+        ("session=1; _ga=2", ""),
+        (";;", ""),
+    ],
+)
+def test_cookies_of_other_applications_stay_at_the_gateway(sent: str, passed: str) -> None:
+    assert headers.our_cookies(sent) == passed

@@ -19,11 +19,11 @@ def told(sample: str) -> float:
 
 
 def test_a_refusal_of_the_limits_is_counted(start_gateway: StartGateway) -> None:
-    sample = 'gateway_rate_limited_total{limit="login",action="refused"}'
+    sample = 'gateway_rate_limited_total{limit="register",action="refused"}'
     before = told(sample)
     client = start_gateway()
-    for _ in range(CLASSES["login"].quota + 2):
-        client.post("/api/auth/login", b"{}", {"Content-Type": "application/json"})
+    for _ in range(CLASSES["register"].quota + 2):
+        client.post("/api/auth/register", b"{}", {"Content-Type": "application/json"})
     assert told(sample) == before + 2
 
 

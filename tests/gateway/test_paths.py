@@ -43,9 +43,7 @@ def test_no_spelling_gets_another_path_forwarded_than_the_one_that_was_authorise
     assert forwarded > 50
 
 
-@pytest.mark.parametrize(
-    "target", ["http://gateway.test/api/posts", "//gateway.test/api/posts", "*", "gateway.test:80"]
-)
+@pytest.mark.parametrize("target", ["http://gateway.test/api/posts", "//gateway.test/api/posts", "gateway.test:80"])
 def test_only_the_origin_form_is_taken(client: WsgiClient, posts: Upstream, target: str) -> None:
     assert client.request("OPTIONS", target).code == "BAD_REQUEST"
     assert posts.received == []

@@ -20,7 +20,7 @@ from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 
 PROCESSES = 3
-QUOTA = CLASSES["login"].quota
+QUOTA = CLASSES["register"].quota
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def greetings(gateway: Gateway) -> int:
     return int(found[1]) if found else 0
 
 
-def log_in(gateway: Gateway, address: str) -> int:
-    return gateway.get("/api/auth/login", "POST", {"X-Forwarded-For": address})[0]
+def register(gateway: Gateway, address: str) -> int:
+    return gateway.get("/api/auth/register", "POST", {"X-Forwarded-For": address})[0]
 
 
 def tries(gateway: Gateway, address: str) -> Counter[int]:
     """Return how often which status was answered to tries at the same time, each on a connection of its own."""
     with ThreadPoolExecutor(8) as at_once:
-        return Counter(at_once.map(lambda _: log_in(gateway, address), range(4 * QUOTA)))
+        return Counter(at_once.map(lambda _: register(gateway, address), range(4 * QUOTA)))
 
 
 def test_limits_are_exact_and_outlive_the_store(gateway: Gateway, redis_server: RedisServer) -> None:

@@ -8,7 +8,9 @@ from shared.problems import Problem
 
 def refusal(environ: Mapping[str, Any]) -> Problem | None:
     """Return UNSUPPORTED_MEDIA_TYPE for a body with a Content-Encoding (RFC 9110, section 15.5.16)."""
-    coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if "HTTP_CONTENT_ENCODING" not in environ:
+        return None
+    coding = environ["HTTP_CONTENT_ENCODING"].strip().lower()
     has_body = environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
     if not has_body or coding in ("", "identity"):
         return None

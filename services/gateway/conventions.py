@@ -60,7 +60,8 @@ PARAMETERS = {
 
 def apply(route: Route, method: str, operation: Document, neighbours: set[str]) -> None:
     """Add to an operation what its kind has; `neighbours` are the methods of the same path."""
-    operation["security"] = SIGNED_IN if route.who else [{}, *SIGNED_IN] if route.reads_token else []
+    needs_user = route.who or (operation.get("security") and not route.reads_token)  # the gateway leaves it to auth
+    operation["security"] = SIGNED_IN if needs_user else [{}, *SIGNED_IN] if route.reads_token else []
     if route.who > Who.USER:
         operation["x-role"] = route.who.name.lower()
     if route.limit:

@@ -29,6 +29,13 @@ def document(stack: Stack) -> Document:
     return found
 
 
+@pytest.mark.parametrize("name", ["logout", "logout-all"])
+def test_logging_out_is_documented_for_somebody_signed_in(document: Document, name: str) -> None:
+    security = {path: document["paths"][f"/api/auth/{path}"] for path in (name, "me", "login")}
+    assert security[name]["post"]["security"] == security["me"]["get"]["security"]
+    assert security["login"]["post"]["security"] == []
+
+
 def test_the_document_of_the_whole_is_valid(document: Document) -> None:
     assert_valid(document)
     assert {"posts", "uploads", "me", "hello"} <= {tag["name"] for tag in document["tags"]}

@@ -47,6 +47,7 @@ def end(session_id: str) -> Response:
 
 
 @blp.route("/logout-all", methods=["POST"])
+@blp.doc(security=[{"bearer": []}])
 @blp.arguments(NothingSchema, location="json_or_form")
 @blp.response(204)
 def end_all(_data: dict[str, Any]) -> Response:

@@ -86,6 +86,7 @@ def refresh(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/logout", methods=["POST"])
+@blp.doc(security=[{"bearer": []}])
 @blp.arguments(NothingSchema, location="json_or_form")
 @blp.response(204)
 def logout(_data: dict[str, Any]) -> Response:

@@ -76,7 +76,7 @@ def test_a_script_logs_in_writes_refreshes_and_logs_out(browser: Browser, shop: 
     login = f'"POST", "/api/auth/login", {{email: "{email}", password: "{PASSWORD}", rememberMe: true}}'
     assert page.call(login)[0] == 200
     before = browser.cookies(f"{gateway}/api/auth/refresh")
-    assert before.keys() == NAMES
+    assert before.keys() == NAMES | {"device"}
     assert {(cookie["secure"], cookie["sameSite"]) for cookie in before.values()} == {(True, "Strict")}
     assert browser.evaluate("return document.cookie") == f"csrfToken={before['csrfToken']['value']}"
     assert browser.cookies(f"{gateway}/api/posts").keys() == NAMES - {"refreshToken"}
@@ -91,7 +91,7 @@ def test_a_script_logs_in_writes_refreshes_and_logs_out(browser: Browser, shop: 
     assert page.call(post)[0] == 201
     browser.evaluate('document.cookie = "theme=dark"')  # of the front end, or of anything else on this host
     assert page.call('"POST", "/api/auth/logout"')[0] == 204
-    assert browser.cookies(f"{gateway}/api/auth/refresh").keys() == {"theme"}
+    assert browser.cookies(f"{gateway}/api/auth/refresh").keys() == {"theme", "device"}
     assert page.call('"GET", "/api/auth/me"')[0] == 401
 
 

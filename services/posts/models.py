@@ -221,11 +221,12 @@ class Tag(Model):
         """
         if not changes:
             return {}
-        values = [value for folded in sorted(changes) for value in (folded, names.get(folded, folded), changes[folded])]
+        length = cls.name.max_length  # which PostgreSQL checks even where the tag exists
+        rows = [(folded, names.get(folded, folded)[:length], changes[folded]) for folded in sorted(changes)]
         upsert = f"""INSERT INTO tag (folded, name, post_count) VALUES {", ".join(["(?, ?, ?)"] * len(changes))}
             ON CONFLICT (folded) DO UPDATE SET post_count = tag.post_count + excluded.post_count
             RETURNING folded, id"""  # noqa: S608 (own names)
-        return dict(execute(database, upsert, values).fetchall())
+        return dict(execute(database, upsert, [value for row in rows for value in row]).fetchall())
 
 
 class PostTag(Model):

@@ -24,6 +24,7 @@ class NewPassword(Text):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(low=8, high=128, verbatim=True, lines=True, **options)
+        self._high *= 4  # characters as typed: no character is made of more than four (UAX 15)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return normal(super()._deserialize(value, attr, data, **kwargs))

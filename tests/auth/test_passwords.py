@@ -94,6 +94,12 @@ def test_a_password_is_measured_in_its_one_form(client: Client) -> None:
     assert list(assert_problem(answer, 400, "VALIDATION_ERROR")["errors"]) == ["password"]
 
 
+def test_a_long_password_is_refused_before_it_is_normalised(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.auth.schemas.normal", lambda text: pytest.fail("read"))
+    answer = client.post("/api/auth/register", json=account(password="\u0315\u0300" * 257))
+    assert list(assert_problem(answer, 400, "VALIDATION_ERROR")["errors"]) == ["password"]
+
+
 def test_a_hash_of_the_form_as_typed_is_renewed(client: Client, register: Register) -> None:
     typed = "Gru\u0308\u00dfe aus Ko\u0308ln"
     register()

@@ -1,3 +1,4 @@
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def headers(register: Register) -> dict[str, str]:
         b'{"name": ' + b"[" * 1000 + b"]" * 1000 + b"}",
         b'{"name": "\\ud800"}',
         b'{"name": "\xff"}',
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",  # the second of them is no part of JSON
         b"{} {}",
     ],
 )
@@ -50,7 +51,9 @@ def test_nothing_at_all_is_no_json(client: Client, headers: dict[str, str], url:
 @pytest.mark.parametrize("url", URLS)
 @pytest.mark.parametrize("document", [b"null", b"[]", b'"text"', b"7", b"true", b'{"more": 1}'])
 def test_json_of_another_shape_is_refused(client: Client, headers: dict[str, str], url: str, document: bytes) -> None:
-    assert_problem(send(client, url, document, headers), 400, "VALIDATION_ERROR")
+    nothing = document == b"null" and "refresh" in url  # which may do without a body
+    status, code = (401, "UNAUTHORIZED") if nothing else (400, "VALIDATION_ERROR")
+    assert_problem(send(client, url, document, headers), status, code)
 
 
 @pytest.mark.parametrize("url", URLS)
@@ -102,4 +105,5 @@ def test_no_document_of_the_corpus_is_more_than_a_bad_request(
 
 def _is_empty_object(file: Path, url: str) -> bool:
     """Tell whether the document is one that changes nothing."""
-    return url.endswith("/me") and file.name.startswith("y_") and b"".join(file.read_bytes().split()) == b"{}"
+    content = file.read_bytes().removeprefix(BOM_UTF8)
+    return url.endswith("/me") and not file.name.startswith("n_") and b"".join(content.split()) == b"{}"

@@ -25,7 +25,7 @@ class OwnerReader(DatabaseReader):
         for page in self.pages("/internal/users"):
             self._forget_bytes()
             with database.atomic():
-                for user_id in Usage.owners(page.after, page.last) - page.ids:
+                for user_id in sorted(Usage.owners(page.after, page.last) - page.ids):
                     self._delete_all({"subject": user_id})
             self._drop_bytes()
 

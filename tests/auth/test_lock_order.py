@@ -1,14 +1,12 @@
 """Two writers of one account never wait for each other: every pair, on the engine that locks rows."""
 
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from secrets import token_urlsafe
 from typing import Any
 
-import peewee
 import pytest
 from flask import Flask
 
@@ -19,9 +17,10 @@ from services.auth.signin_models import FailedLogin, SigninSource
 from shared import clock
 from shared.ids import new_id
 from tests.auth.conftest import PASSWORD, Client, Register, bearer, log_in, run_at_once
+from tests.lock_order import slow_statements
 
 NEW_PASSWORD = "another long secret"
-_ORDINARY = peewee.Database.execute_sql
+__all__ = ["slow_statements"]
 
 
 @dataclass
@@ -134,21 +133,6 @@ WRITERS: list[Writer] = [
     log_out, log_out_all, change_password, change_profile, leave,
     ask_for_links, suspend, change_address, delete, prune,
 ]  # fmt: skip
-
-
-@pytest.fixture
-def slow_statements(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Pause after each statement that locks rows, so that transactions take turns."""
-    is_slow = [False]
-
-    def execute_sql(self: Any, sql: str, *args: Any, **kwargs: Any) -> Any:
-        result = _ORDINARY(self, sql, *args, **kwargs)
-        if is_slow[0] and (sql.startswith(("UPDATE", "DELETE", "INSERT")) or "FOR UPDATE" in sql):
-            time.sleep(0.01)
-        return result
-
-    monkeypatch.setattr(peewee.Database, "execute_sql", execute_sql)
-    return is_slow
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

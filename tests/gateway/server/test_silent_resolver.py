@@ -46,6 +46,8 @@ def test_a_silent_resolver_costs_its_own_requests_a_504_and_nobody_else_anything
     with ThreadPoolExecutor(40) as clients:
         silent = [clients.submit(ask, number) for number in range(16)]
         upstream = [clients.submit(gateway.get, "/api/notifications", headers=USER) for _ in range(8)]
+        assert gateway.get("/api/health")[0] in (200, 503)
+        assert gateway.get("/api/auth/me", headers=USER)[0] == 200
         answered = 0
         while not any(request.done() for request in silent):  # 100 at least, while all of them hang
             assert gateway.get("/api/posts?q=x")[0] == 200

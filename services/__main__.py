@@ -58,6 +58,7 @@ def _load_dotenv(path: Path) -> None:
 
 def _start_all(package: str, reload: bool) -> int:
     """Run what the Procfile names until told to stop."""
+    from services.data_dir_lock import lock_data_dir
     from services.procfile import read_procfile
     from services.supervisor import Supervisor
     from shared.sockets import PortError
@@ -65,14 +66,16 @@ def _start_all(package: str, reload: bool) -> int:
     programs = read_procfile(Path("Procfile"), ["--reload"] if reload else [])
     if not reload:
         _share_memory(programs, package)
-    places = _ask_child(package, [program.name for program in programs])
+    data_dir, places = _ask_child(package, [program.name for program in programs])
+    lock = lock_data_dir(data_dir)
     try:
         for program in programs:
             if program.name in places:
                 program.listen(*places[program.name])
     except PortError as error:
         return _say(error, "Nothing was started.")
-    return Supervisor(programs).run()
+    with lock:
+        return Supervisor(programs).run()
 
 
 def _share_memory(programs: "list[Program]", package: str) -> None:
@@ -84,8 +87,8 @@ def _share_memory(programs: "list[Program]", package: str) -> None:
     programs.sort(key=lambda program: program.serve is not None)
 
 
-def _ask_child(package: str, names: list[str]) -> dict[str, tuple[str, int]]:
-    """Check all settings in a process that ends right away, and return where each service listens."""
+def _ask_child(package: str, names: list[str]) -> tuple[Path, dict[str, tuple[str, int]]]:
+    """Check all settings in a process that ends right away, and return DATA_DIR and where each service listens."""
     read_end, write_end = os.pipe()
     if not (child := os.fork()):
         code = 1
@@ -98,10 +101,11 @@ def _ask_child(package: str, names: list[str]) -> dict[str, tuple[str, int]]:
             os._exit(code)
     os.close(write_end)
     with open(read_end) as places:
+        data_dir = Path(places.readline().rstrip("\n"))
         lines = [line.split() for line in places]
     if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
         sys.exit(code)
-    return {name: (host, int(port)) for name, host, port in lines}
+    return data_dir, {name: (host, int(port)) for name, host, port in lines}
 
 
 def _write_places(package: str, names: list[str], descriptor: int) -> int:
@@ -113,6 +117,7 @@ def _write_places(package: str, names: list[str], descriptor: int) -> int:
     except StartError as error:
         return _say(error, "Nothing was started.")
     with open(descriptor, "w") as places:
+        places.write(f"{next(iter(configs.values())).data_dir}\n")
         places.writelines(f"{name} {config.host} {config.port_of(name)}\n" for name, config in configs.items())
     return 0
 
@@ -129,7 +134,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
             f"Unknown: {' '.join(words)}. Say one of {', '.join(('migrate', *COMMANDS, *known))}; nothing starts all."
         )
     config = load_configs(package, [name])[name]
-    from shared.gunicorn import THREADS, serve
+    from shared.gunicorn import GRACE, THREADS, serve
     from shared.sockets import PortError
 
     try:
@@ -142,6 +147,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
             processes=config.value_of(f"{name.upper()}_WORKERS", 1),
             threads=config.value_of(f"{name.upper()}_THREADS", THREADS),
             reload=reload,
+            drain=config.value_of("DRAIN_SECONDS", GRACE),
         )
     except PortError as error:
         return _say(error)

@@ -14,8 +14,8 @@ from services.procfile import Program
 STABLE = 3.0  # seconds after which an end is no failed start
 LONGEST_PAUSE = 8.0  # seconds between two starts of a program that fails again and again
 SLOW_START = 15.0  # seconds after which it is told who is not ready
-EDGE_FIRST = 2.0  # seconds that the gateway has to finish before the services that it needs are stopped
-GRACE = 6.0  # seconds until what still runs is killed
+EDGE_FIRST = 12.5  # seconds that the gateway has to finish before the services that it needs are stopped
+GRACE = 25.0  # seconds until what still runs is killed
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LOCAL = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 (where it listens is decided elsewhere)
 

@@ -164,6 +164,17 @@ def service_port(service: str, number: int) -> Any:
     return setting(f"{service.upper()}_PORT", port, str(number), f"Port of the {service} service")
 
 
+def service_workers(service: str) -> Any:
+    """Declare how many processes serve a service."""
+    return setting(f"{service.upper()}_WORKERS", integer(1, 64), "1", f"Processes of the {service} service")
+
+
+def service_threads(service: str, number: int = 8) -> Any:
+    """Declare how many threads each process of a service has; `number` is the default."""
+    detail = f"Threads of each process of the {service} service: requests at the same time"
+    return setting(f"{service.upper()}_THREADS", integer(1, 64), str(number), detail)
+
+
 def service_url(service: str, number: int, parse: Callable[[str], str] = url("http", "https")) -> Any:
     """Declare where others reach a service: its port on this machine, by default `number`, unless it is set."""
     return setting(

@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -21,9 +22,10 @@ from shared.env import BaseConfig
 from shared.processes import end_with_parent, share_freed_memory
 from shared.sockets import BACKLOG, listen
 from shared.workers.reading import Patience
+from shared.workers.refusing import DRAIN, LAST_ANSWERS
 
 THREADS = 8
-GRACE = 5  # seconds that requests under way have at a stop
+GRACE = 10  # seconds that requests under way have at a stop
 BLOCKED = 20  # seconds after which a worker whose loop stands still is killed
 LOADING = 40  # seconds more while it loads its application, which on a busy machine takes a while
 MAX_FILES = 16_384  # open files of a process
@@ -40,11 +42,29 @@ class Logger(glogging.Logger):
 
 
 class Master(Arbiter):
-    """gunicorn's master, which ends gracefully on Ctrl-C and when whoever handed it its socket is gone."""
+    """gunicorn's master, which ends gracefully on Ctrl-C and when the process that handed down its socket is gone.
+
+    SIGHUP replaces its workers. The old ones drain: they get `DRAIN` in place of SIGTERM until the master stops.
+    """
 
     def __init__(self, app: BaseApplication) -> None:
         self.parent = os.getppid()
+        self.replaced_age = 0  # workers up to this age drain
+        self.is_stopping = False
         super().__init__(app)
+
+    def reload(self) -> None:
+        self.replaced_age = self.worker_age
+        super().reload()
+
+    def stop(self, graceful: bool = True) -> None:
+        self.is_stopping = True
+        super().stop(graceful)
+
+    def kill_worker(self, pid: int, sig: int) -> None:
+        worker = self.WORKERS.get(pid)
+        drains = hasattr(worker, "handle_drain") and worker.age <= self.replaced_age and not self.is_stopping
+        super().kill_worker(pid, DRAIN if drains and sig == signal.SIGTERM else sig)
 
     def handle_int(self) -> None:
         self.handle_term()
@@ -58,8 +78,9 @@ class Master(Arbiter):
 class Application(BaseApplication):
     """One service as gunicorn sees it."""
 
-    def __init__(self, load: Callable[[], Any], settings: dict[str, Any], patience: Patience) -> None:
+    def __init__(self, load: Callable[[], Any], settings: dict[str, Any], patience: Patience, drain: float) -> None:
         self.patience = patience
+        self.drain = drain
         self._load = load
         self._settings = settings
         super().__init__()
@@ -88,11 +109,13 @@ def serve(
     threads: int = THREADS,
     reload: bool = False,
     patience: Patience | None = None,
+    drain: float = GRACE,
 ) -> None:
     """Serve the WSGI application that `load` returns, until SIGTERM or SIGINT; raise PortError.
 
     Listens on the socket that was handed down (fd 3, as systemd does it), else on HOST and `port`. With
-    `events` a gevent loop serves it, which loads the application in each process after its patches.
+    `events` a gevent loop serves it, which loads the application in each process after its patches; on SIGHUP requests
+    under way have `drain` seconds.
     """
     kit_logging.configure(name, config.log_level)
     metrics.share(_parts(processes))
@@ -104,7 +127,7 @@ def serve(
     if not systemd.listen_fds(unset_environment=False):
         settings["bind"] = f"fd://{listen(config.host, port, f'{name.upper()}_PORT').detach()}"
     try:
-        Application(load, settings, patience or Patience()).run()
+        Application(load, settings, patience or Patience(), drain).run()
     except Exception:
         _logger.critical("%s cannot start", name, exc_info=True)
         sys.exit(1)
@@ -116,7 +139,7 @@ def _settings(name: str, config: BaseConfig, *, events: bool, processes: int, re
         "backlog": BACKLOG,
         "workers": processes,
         "reload": reload,
-        "graceful_timeout": GRACE,
+        "graceful_timeout": GRACE + LAST_ANSWERS,
         "timeout": BLOCKED,
         "control_socket_disable": True,  # its path is one for all gunicorns of a user
         "logger_class": Logger,

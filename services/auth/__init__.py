@@ -36,7 +36,7 @@ def create_app(config: Config | None = None) -> Flask:
         fetch_keys=signing.jwks,
     )
     app.register_blueprint(table_blueprint("users", accounts.profiles_after))
-    app.extensions["postern.admission"] = Admission(app, passwords.hashing_places())
+    app.extensions["postern.admission"] = Admission(app, passwords.hashing_places(config.threads))
     app.config["COUNT_FAILURES"] = config.ratelimit_enabled
     tokens.init_app(app, signing)
     db.init_app(app, database, config.database_url, MIGRATIONS)

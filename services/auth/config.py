@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.env import boolean, choice, database_url, optional, setting, url
+from shared.env import boolean, choice, database_url, optional, service_threads, service_workers, setting, url
 from shared.mail_settings import MailConfig
 
 
@@ -12,6 +12,8 @@ from shared.mail_settings import MailConfig
 class Config(MailConfig):
     """What the auth service reads from the environment besides the settings that all services have."""
 
+    workers: int = service_workers("auth")
+    threads: int = service_threads("auth")
     database_url: str = database_url("AUTH_DATABASE_URL", "auth")
     app_url: str | None = setting(
         "APP_URL", optional(url("http", "https")), "", "Front end that mailed links lead to; the gateway without it"

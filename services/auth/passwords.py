@@ -13,23 +13,25 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from services.auth.models import NO_PASSWORD
 from shared.concurrency import Bulkhead
-from shared.gunicorn import THREADS
 from shared.problems import Problem
 from shared.processes import return_freed_memory
 
 COMMON = Path(__file__).parent / "common_passwords.txt"
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-# A hash takes a core for 15 ms: more at once than there are cores would only make everybody wait longer.
-PLACES = min(os.cpu_count() or 1, THREADS // 2)
+
 PLACES_OF_ADDRESS = 2
 PATIENCE = 7.0  # seconds that a request waits for a place; the gateway gives up after 10
 KEEP_MEMORY = 5.0  # seconds after a hash: another one is cheaper in the memory of the last than in new pages
 
 
-def hashing_places() -> Bulkhead:
-    """Return the places of the requests that hash a password."""
+def hashing_places(threads: int) -> Bulkhead:
+    """Return the places of the requests that hash a password: at most half of the threads of the process.
+
+    A hash takes a core for 15 ms: more at once than there are cores would only make everybody wait longer.
+    """
+    places = max(min(os.cpu_count() or 1, threads // 2), 1)
     detail = "Too many sign in at once."
-    return Bulkhead(PLACES, per_client=PLACES_OF_ADDRESS, patience=PATIENCE, detail=detail)
+    return Bulkhead(places, per_client=PLACES_OF_ADDRESS, patience=PATIENCE, detail=detail)
 
 
 class FreedMemory:

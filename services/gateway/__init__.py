@@ -14,6 +14,7 @@ from services.gateway.cors import Cors
 from services.gateway.external import Outside
 from services.gateway.health import Health
 from services.gateway.limits import MemoryWindow, Window
+from services.gateway.limits_handover import LimitsHandover
 from services.gateway.openapi import Documents
 from services.gateway.pool import Pool
 from services.gateway.purging import PurgingReader
@@ -44,6 +45,10 @@ def create_app(config: Config | None = None) -> Flask:
         app.extensions["postern.shutdown"].append(store.close)
         run_in_background(app, views)
     window, extra = make_window(config)
+    if isinstance(window, MemoryWindow):
+        handover = LimitsHandover(window, config.data_dir / "gateway-limits")
+        app.extensions["postern.draining"] = [handover.give]
+        app.extensions["postern.background"].append(handover.start)
     app.extensions["postern.pools"] = pools
     app.extensions["postern.gateway_health"] = Health(pools, breakers, extra)
     app.extensions["postern.documents"] = Documents(

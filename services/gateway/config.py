@@ -52,6 +52,9 @@ class Config(BaseConfig):
     """What the gateway reads from the environment besides the settings that all services have."""
 
     workers: int = setting("GATEWAY_WORKERS", integer(1, 64), "1", "Gateway processes; several need REDIS_URL")
+    drain: int = setting(
+        "DRAIN_SECONDS", integer(10, 3600), "300", "Seconds that requests under way have when SIGHUP replaces a process"
+    )
     trusted_proxies: tuple[Network, ...] = setting(
         "TRUSTED_PROXIES", items(_network), "", "Networks of the proxies in front, whose X-Forwarded-* count"
     )

@@ -108,7 +108,7 @@ class MemoryWindow:
                 hits.append(now)
                 keys.move_to_end(key)
                 self._forget_quiet(keys, now - limit.window)
-            return Verdict(limit, allowed, limit.quota - len(hits), math.ceil(hits[0] + limit.window - now))
+            return Verdict(limit, allowed, max(limit.quota - len(hits), 0), math.ceil(hits[0] + limit.window - now))
 
     def give_back(self, limit: LimitClass, key: str) -> None:
         with self._lock:
@@ -117,6 +117,19 @@ class MemoryWindow:
                 hits.pop()
             if key in keys and not hits:
                 del keys[key]
+
+    def export(self) -> dict[str, dict[str, list[float]]]:
+        """Return the times of requests by class and key; the clock is the machine's, the same for all processes."""
+        with self._lock:
+            return {name: {key: list(hits) for key, hits in keys.items()} for name, keys in self._classes.items()}
+
+    def merge(self, exported: dict[str, dict[str, list[float]]]) -> None:
+        """Add what another process counted."""
+        with self._lock:
+            for name, keys in exported.items():
+                own = self._classes.setdefault(name, OrderedDict())
+                for key, hits in keys.items():
+                    own[key] = array("d", sorted([*own.get(key, ()), *hits]))
 
     def _forget_quiet(self, keys: OrderedDict[str, "array[float]"], expired: float) -> None:
         for _ in range(2):

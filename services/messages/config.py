@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from email.headerregistry import Address
 
-from shared.env import database_url, needed_in_production, service_port, service_url, setting
+from shared.env import (
+    database_url,
+    needed_in_production,
+    service_port,
+    service_threads,
+    service_url,
+    service_workers,
+    setting,
+)
 from shared.mail_settings import MailConfig, mailbox
 
 
@@ -12,6 +20,8 @@ class Config(MailConfig):
     """What the messages service reads from the environment besides the settings that all services have."""
 
     messages_port: int = service_port("messages", 8004)
+    workers: int = service_workers("messages")
+    threads: int = service_threads("messages")
     database_url: str = database_url("MESSAGES_DATABASE_URL", "messages")
     posts_port: int = service_port("posts", 8002)
     posts_url: str = service_url("posts", 8002)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import env
-from shared.env import BaseConfig, database_url, service_port, service_url, setting
+from shared.env import BaseConfig, database_url, service_port, service_threads, service_url, service_workers, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +13,8 @@ class Config(BaseConfig):
     """What the posts service reads from the environment besides the settings that all services have."""
 
     posts_port: int = service_port("posts", 8002)
+    workers: int = service_workers("posts")
+    threads: int = service_threads("posts")
     ratelimit_enabled: bool = setting(
         "RATELIMIT_ENABLED", env.boolean, "true", "Whether requests are counted; always in production"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import env
-from shared.env import BaseConfig, database_url, service_port, setting
+from shared.env import BaseConfig, database_url, service_port, service_threads, service_workers, setting
 
 _s3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[\w-][\w.-]*)*)", re.ASCII).fullmatch
 _endpoint = re.compile(r"https?://[\w.:\[\]-]+(?:/[\w-][\w.~-]*)*", re.ASCII).fullmatch
@@ -51,12 +51,8 @@ class Config(BaseConfig):
     """What the uploads service reads from the environment besides the settings that all services have."""
 
     uploads_port: int = service_port("uploads", 8003)
-    threads: int = setting(
-        "UPLOADS_THREADS",
-        env.integer(1, 512),
-        "32",
-        "Requests at the same time: each slow download takes one",
-    )
+    workers: int = service_workers("uploads")
+    threads: int = service_threads("uploads", 32)  # each slow download takes one
     database_url: str = database_url("UPLOADS_DATABASE_URL", "uploads")
     storage_url: str = setting(
         "STORAGE_URL", _storage_url, _under_data_dir, "Where the bytes are kept: file:///folder or s3://bucket/prefix"

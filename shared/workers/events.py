@@ -18,8 +18,9 @@ from gunicorn.workers.base import Worker
 from gunicorn.workers.ggevent import GeventWorker
 
 from shared.event_loop import take_turn, watch
+from shared.problems import Problem
 from shared.workers.reading import Parser
-from shared.workers.refusing import Refusing, linger
+from shared.workers.refusing import DRAIN, LAST_ANSWERS, Refusing, linger
 
 FILES_OF_ONE = 3  # descriptors that a client may need: its connection, one to a service, a file for its body
 ROOM = 64  # places that are kept for newcomers
@@ -34,8 +35,23 @@ class EventWorker(Refusing, GeventWorker):
         self.places = min(self.worker_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // FILES_OF_ONE)
         self.parsers: set[Parser] = set()
         self.stopping = Event()
+        self.is_draining = False
+        self.end = float("inf")  # when what is still under way is cut off
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.signal(DRAIN, self.handle_drain)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stop(self.cfg.graceful_timeout - LAST_ANSWERS)
+
+    def handle_drain(self, sig: int, frame: FrameType | None) -> None:
+        if self.alive:
+            self.is_draining = True
+            self._stop(self.app.drain)
+
+    def _stop(self, seconds: float) -> None:
+        self.end = min(self.end, time.monotonic() + seconds)
         self.alive = False
         self.stopping.set()
 
@@ -45,7 +61,7 @@ class EventWorker(Refusing, GeventWorker):
             self.handle_exit(signal.SIGTERM, None)
 
     def run(self) -> None:
-        """Serve until told to stop, then finish the requests under way."""
+        """Serve until told to stop, then finish the requests under way; those that take too long get a 503."""
         watch(self.notify)
         pool = Pool(self.places)
         # The name is asked for now: a connection that has just come when the listener closes is answered all the same.
@@ -62,13 +78,18 @@ class EventWorker(Refusing, GeventWorker):
             self._end_silent()
         for server in servers:
             server.close()
+        if self.is_draining:
+            self.hand_over()
         self.end_streams()
         self._end_waiting(lambda parser: parser.answered > 0)  # newcomers have not had their first answer
         if not pool.join(NEWCOMERS):
             self._end_waiting(lambda parser: True)
-        if not pool.join(self.cfg.graceful_timeout):
-            self.log.warning("requests were still under way when the time to stop was up")
-            pool.kill(timeout=1)
+        while not pool.join(min(max(self.end - time.monotonic(), 0), 1.0)):
+            self.notify()
+            if time.monotonic() >= self.end:
+                self.log.warning("requests were still under way when the time to stop was up")
+                pool.kill(Problem("SERVICE_UNAVAILABLE", "The server restarts.", retryAfter=5), timeout=1)
+                pool.kill(timeout=LAST_ANSWERS - 1)
 
     def _end_silent(self) -> None:
         """End whoever has begun no request in time; a timer for each wait would take longer than to read a head."""

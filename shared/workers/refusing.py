@@ -18,6 +18,8 @@ from shared.sockets import ConnectionOver
 from shared.workers.answering import Response, answer, environment
 from shared.workers.reading import AT_ONCE, BLOCK, MAX_REST, Patience, Request
 
+LAST_ANSWERS = 2  # seconds for the answers to requests that are cut off at a stop
+DRAIN = signal.SIGUSR2  # asks a worker to finish what it has begun, take nothing new, and go
 PROBLEM = "postern.problem"  # in the environment of a request that the server refuses
 _logger = logging.getLogger("postern.server")
 
@@ -107,6 +109,11 @@ class Refusing:
         """End answers that would go on for ever, when the worker stops."""
         for end in getattr(self.wsgi, "extensions", {}).get("postern.stopping", ()):
             end()
+
+    def hand_over(self) -> None:
+        """Let parts of the application hand what they know to the worker that replaces this one."""
+        for hand_over in getattr(self.wsgi, "extensions", {}).get("postern.draining", ()):
+            hand_over()
 
     def orphaned(self) -> bool:
         return self.ppid != os.getppid()

@@ -58,6 +58,6 @@ def test_a_taken_address_costs_no_hash(client: Client, register: Register, hashi
 
 
 def test_of_an_address_two_requests_hash_at_a_time(app: Flask) -> None:
-    places = passwords.hashing_places()
+    places = passwords.hashing_places(8)
     assert (places.patience, passwords.PLACES_OF_ADDRESS) == (7.0, 2)
     assert app.extensions["postern.admission"].concerns(b"POST /api/auth/login HTTP/1.1\r\n\r\n")

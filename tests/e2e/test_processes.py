@@ -224,3 +224,13 @@ def test_ps_tells_which_process_serves_what(toys: ToyStack) -> None:
     toys.start()
     titles = [Path(f"/proc/{pid}/cmdline").read_text().strip("\0") for pid in toys.processes("alpha")]
     assert titles == ["gunicorn: master [alpha]", "gunicorn: worker [alpha]"]
+
+
+def test_a_second_stack_on_the_same_folder_does_not_start(toys: ToyStack, tmp_path: Path) -> None:
+    toys.start()
+    assert toys.process
+    code, said = ToyStack(tmp_path).run()
+    assert (code, "Traceback" in said) == (2, False)
+    assert f"Process {toys.process.pid} runs on DATA_DIR={tmp_path} already." in said
+    toys.stop()
+    toys.start()

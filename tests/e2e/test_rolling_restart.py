@@ -5,15 +5,18 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 import urllib3
 
+from shared.gunicorn import GRACE
 from tests.e2e.stack import SERVICES, Stack
 from tests.e2e.test_bad_days import children, masters
+from tests.uploads.samples import pdf
 from tests.waiting import wait_until
 
-PATIENCE = 4.0  # seconds, of the 5 that a request under way has when its server stops
+PATIENCE = 8.0  # seconds, of the 10 that a request under way has when its server stops
 
 
 class Reader(threading.Thread):
@@ -70,3 +73,33 @@ def replaced(stack: Stack, service: str, worker: int) -> bool:
     """Tell whether the service has another worker than that, and no other."""
     master = masters(stack).get(service)
     return master is not None and len(workers := children(master)) == 1 and worker not in workers
+
+
+def test_an_upload_under_way_outlives_a_reload_of_the_gateway(own_stack: Stack) -> None:
+    """A slow line takes longer than a stop would give it."""
+    token = own_stack.register()["accessToken"]
+    data = pdf(200_000)
+    [worker] = children(masters(own_stack)["gateway"])
+    reloaded = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        for start in range(0, len(data), 10_000):
+            yield data[start : start + 10_000]
+            time.sleep(0.05 if reloaded.is_set() else 0.2)
+            if start == 20_000:
+                os.kill(masters(own_stack)["gateway"], signal.SIGHUP)
+                wait_until(lambda: children(masters(own_stack)["gateway"])[-1] != worker)
+                assert own_stack.get("/api/hello")[0] == 200
+                time.sleep(GRACE + 3)
+                reloaded.set()
+
+    answer = urllib3.request(
+        "POST",
+        f"{own_stack.url}/api/files/{own_stack.get('/api/auth/me', token)[1]['data']['id']}/slow.pdf",
+        body=slowly(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/pdf"},
+        retries=False,
+        timeout=60,
+    )
+    assert answer.status == 201, answer.data
+    wait_until(lambda: worker not in children(masters(own_stack)["gateway"]))

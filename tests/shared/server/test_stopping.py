@@ -111,3 +111,50 @@ def test_the_worker_of_a_killed_master_ends(own: Served) -> None:
 
 def zombie(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+@pytest.fixture
+def draining(tmp_path: Path) -> Iterator[Served]:
+    """A server with an event loop that has a second at a stop."""
+    served = Served("events", tmp_path, TOY_GRACE="1")
+    yield served
+    served.stop(signal.SIGKILL)
+
+
+def test_a_replaced_worker_finishes_what_it_has_begun(draining: Served) -> None:
+    old = draining.get("/processes").json["worker"]
+    with draining.connect(15) as slow, draining.connect() as idle, draining.connect() as endless:
+        idle.sendall(head("GET / HTTP/1.1", "Host: x"))
+        read_answer(idle)
+        endless.sendall(head("GET /endless HTTP/1.1", "Host: x"))
+        slow.sendall(head("GET /sleep/6.0 HTTP/1.1", "Host: x"))
+        time.sleep(0.3)
+        draining.process.send_signal(signal.SIGHUP)
+        assert read_answer(endless).body == b"begunended"
+        assert idle.recv(1) == b""
+        wait_until(lambda: draining.get("/processes").json["worker"] != old)
+        assert read_answer(slow).body == b"slept"
+    wait_until(lambda: not Path(f"/proc/{old}").exists() or zombie(old))
+
+
+def test_what_is_cut_off_at_a_stop_is_told_to_come_back(draining: Served) -> None:
+    with draining.connect(15) as slow, draining.connect(15) as begun:
+        slow.sendall(head("GET /sleep/20.0 HTTP/1.1", "Host: x"))
+        begun.sendall(head("POST / HTTP/1.1", "Host: x", "Content-Length: 5") + b"abc")
+        time.sleep(0.2)
+        begun.sendall(b"d")
+        draining.process.send_signal(signal.SIGTERM)
+        answer = read_answer(slow)
+        assert (answer.status, answer.json["code"], answer.headers["Retry-After"]) == (503, "SERVICE_UNAVAILABLE", "5")
+    draining.process.wait(10)
+
+
+def test_a_stop_ends_a_drain(draining: Served) -> None:
+    with draining.connect(15) as slow:
+        slow.sendall(head("GET /sleep/20.0 HTTP/1.1", "Host: x"))
+        time.sleep(0.3)
+        draining.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        draining.process.send_signal(signal.SIGTERM)
+        assert read_answer(slow).status == 503
+    draining.process.wait(10)

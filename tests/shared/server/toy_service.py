@@ -196,7 +196,8 @@ def main() -> None:
     os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     config = BaseConfig.from_environment()
     gunicorn.BLOCKED = int(os.environ.get("TOY_BLOCKED", gunicorn.BLOCKED))
-    serve("toy", load, config, port=1, events=kind == "events", patience=SHORT)
+    gunicorn.GRACE = int(os.environ.get("TOY_GRACE", gunicorn.GRACE))
+    serve("toy", load, config, port=1, events=kind == "events", patience=SHORT, drain=30)
 
 
 if __name__ == "__main__":

@@ -53,16 +53,19 @@ class Bulkhead:
         self._average_hold = 0.0  # seconds
 
     @contextmanager
-    def place(self, client: str = "") -> Iterator[None]:
-        """Hold a place for the client while the block runs; raise a problem with `retryAfter` when none gets free."""
-        self.acquire(client)
+    def place(self, client: str = "", patience: float | None = None) -> Iterator[None]:
+        """Hold a place for the client while the block runs; raise a problem with `retryAfter` when none gets free.
+
+        `patience` is for how many seconds this request waits, if not as long as others.
+        """
+        self.acquire(client, patience)
         begin = monotonic()
         try:
             yield
         finally:
             self.release(client, monotonic() - begin)
 
-    def acquire(self, client: str = "") -> None:
+    def acquire(self, client: str = "", patience: float | None = None) -> None:
         """Take a place that `release` gives back, perhaps in another thread; raise like `place`."""
         with self._lock:
             if self._take(client):
@@ -71,7 +74,7 @@ class Bulkhead:
         if self.join(client, granted):
             return
         try:
-            granted.wait(self.patience)
+            granted.wait(self.patience if patience is None else max(patience, 0))
         except BaseException:  # of gevent, which ends a greenlet with an exception where it waits
             if not self.leave(client, granted):
                 self.release(client)

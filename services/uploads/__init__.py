@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from threading import BoundedSemaphore
 
 from flask import Flask, Response
 
@@ -22,10 +21,12 @@ from services.uploads.sweeping import Sweeper
 from services.uploads.variants import VariantCache
 from shared import db, errors
 from shared.app import check_database, create_service, run_in_background
+from shared.concurrency import Bulkhead
 from shared.internal import table_blueprint
 from shared.problems import Problem
 from shared.tokens import Jwks
 
+TOO_MANY_DOWNLOADS = "Too many long downloads are under way."
 MIGRATIONS = Path(__file__).parent / "migrations"
 _logger = logging.getLogger("postern.uploads")
 
@@ -45,7 +46,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     app.register_blueprint(table_blueprint("uploads", ids_after))
     app.extensions |= {
         "postern.keeper": keeper,
-        "postern.places": BoundedSemaphore(max(config.threads * 3 // 4, 1)),
+        "postern.downloads": Bulkhead(max(config.threads * 3 // 4, 1), patience=0, detail=TOO_MANY_DOWNLOADS),
         "postern.signer": Signer(config.internal_token),
     }
     app.register_error_handler(StorageDown, _storage_is_down)

@@ -1,15 +1,16 @@
 """Who may see and change an upload; a view finds rows and bytes through here."""
 
-from threading import BoundedSemaphore
 from typing import cast
 
-from flask import current_app
+from flask import current_app, request
 
 from services.uploads.config import Config
 from services.uploads.keeping import Keeper
 from services.uploads.models import Query, Upload, Usage
 from services.uploads.signing import Link, Signer
+from shared.addresses import client_address, limiter_key
 from shared.auth import current_user
+from shared.concurrency import Bulkhead
 from shared.db import get_or_404
 from shared.ids import is_id
 from shared.problems import Problem
@@ -19,9 +20,15 @@ def current_keeper() -> Keeper:
     return cast(Keeper, current_app.extensions["postern.keeper"])
 
 
-def current_places() -> BoundedSemaphore:
+def current_downloads() -> Bulkhead:
     """Return the places of long downloads."""
-    return cast(BoundedSemaphore, current_app.extensions["postern.places"])
+    return cast(Bulkhead, current_app.extensions["postern.downloads"])
+
+
+def current_client() -> str:
+    """Return who takes turns with others: the user, else the client's address."""
+    caller = current_user()
+    return caller.user_id if caller else limiter_key(client_address(request.environ))
 
 
 def current_signer() -> Signer:

@@ -32,6 +32,8 @@ MAX_FILES = 4  # standard input, output and error, and the image
 KEPT = 80 * 1024**2  # bytes of memory that are not given back, above which another process takes over
 
 Answer = dict[str, Any]
+# Each ends the process: by SIGPROF when an image costs too much, by SIGALRM when the machine is too busy for it.
+_TIMERS = {signal.ITIMER_PROF: "cpu_seconds", signal.ITIMER_REAL: "seconds"}
 
 
 def serve(control: socket.socket) -> None:
@@ -52,10 +54,12 @@ def _next_answer(control: socket.socket) -> Answer:
     if not message:
         sys.exit()
     job = orjson.loads(message)
-    signal.setitimer(signal.ITIMER_REAL, job.pop("seconds"))  # ends the process
+    for timer, name in _TIMERS.items():
+        signal.setitimer(timer, job.pop(name))
     with open(descriptors[0], "r+b", buffering=0) as image:
         answer = answer_to(image, **job)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    for timer in _TIMERS:
+        signal.setitimer(timer, 0)
     return answer | {"last": _resident() > KEPT}
 
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageSequence, JpegImagePlugin
 from services.uploads.containers import Container, walk
 from shared.problems import Problem
 
-MAX_PIXELS = 25_000_000
-MAX_ALL_PIXELS = 12 * MAX_PIXELS  # over all frames of an animation
+MAX_PIXELS = 64_000_000  # of a frame: phones send 50 million, screens 33 million
+MAX_PASSES = 400_000_000  # pixels over all frames and scans, each of which is a pass over them
 MAX_FRAMES = 1000
 ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
 UPRIGHT, ON_ITS_SIDE = 1, 5
@@ -65,8 +65,8 @@ def _check_size(container: Container) -> None:
     pixels = container.width * container.height
     if not 0 < pixels <= MAX_PIXELS:
         raise Problem("INVALID_IMAGE", f"The image must have from 1 to {MAX_PIXELS} pixels.")
-    if not 0 < container.frames <= MAX_FRAMES or pixels * container.frames > MAX_ALL_PIXELS:
-        raise Problem("INVALID_IMAGE", "The animation has no frames, too many or too large ones.")
+    if not 0 < container.frames <= MAX_FRAMES or pixels * container.frames * container.scans > MAX_PASSES:
+        raise Problem("INVALID_IMAGE", "The image has no frames, or too many frames or scans for its size.")
 
 
 def _decoded(container: Container, format: str) -> Picture:

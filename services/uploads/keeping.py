@@ -46,7 +46,7 @@ def prepare(user_id: str, received: Received) -> Upload:
     if received.kind is PDF:
         pdf.check(received.draft)
     else:
-        picture = decoding.clean(received.draft, received.kind)
+        picture = decoding.clean(received.draft, received.kind, user_id)
         upload.width, upload.height = picture["width"], picture["height"]
         for name, value in picture.get("content", {}).items():
             setattr(upload, name, value)

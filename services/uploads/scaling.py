@@ -18,7 +18,8 @@ def scaled(data: bytes, mime_type: str, to: str, size: tuple[int, int], crops: b
     """Return the picture in another type and size, which `crops` fills with a part of it."""
     size, format = (size[0], size[1]), pillow_name(to)
     with Image.open(BytesIO(data), formats=[pillow_name(mime_type)]) as image:
-        image.draft(None, (2 * size[0], 2 * size[1]))  # a JPEG need not be decoded in full
+        # A JPEG is decoded to a half, a quarter or an eighth of each side, whichever way it is turned afterwards.
+        image.draft(None, (max(size), max(size)))
         profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
         ImageOps.exif_transpose(image, in_place=True)  # an animation, whose frames stayed as they were
         picture = _plain(image)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from threading import BoundedSemaphore
 from typing import Any, Protocol
 
 from services.uploads import access, decoding, resizing
 from services.uploads.models import Upload
 from services.uploads.resizing import Variant
 from services.uploads.storage import Blocks
+from shared.concurrency import Bulkhead
 from shared.problems import Problem
 
 LONG = 1024 * 1024  # bytes; connections take about as many before they wait for who reads
@@ -45,9 +45,9 @@ class Original:
 class Held:
     """The blocks of a long answer, which hold a place until they are sent."""
 
-    def __init__(self, blocks: Blocks, places: BoundedSemaphore) -> None:
+    def __init__(self, blocks: Blocks, places: Bulkhead) -> None:
         self._blocks = blocks
-        self._places: BoundedSemaphore | None = places
+        self._places: Bulkhead | None = places
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._blocks
@@ -66,10 +66,12 @@ def to_send(blocks: Blocks, size: int) -> Blocks:
     """
     if size <= LONG:
         return blocks
-    places = access.current_places()
-    if not places.acquire(blocking=False):
+    places = access.current_downloads()
+    try:
+        places.acquire()
+    except Problem:
         blocks.close()
-        raise Problem("SERVICE_UNAVAILABLE", "Too many long downloads are under way.", retryAfter=5)
+        raise
     return Held(blocks, places)
 
 
@@ -89,14 +91,12 @@ def content_of(upload: Upload, variant: Variant | None) -> Content:
 
 
 def _made(upload: Upload, variant: Variant) -> Content:
-    keeper, made = access.current_keeper(), []
+    keeper, made, client = access.current_keeper(), [], access.current_client()
 
     def make() -> bytes:
         made.append(True)
-        with keeper.storage.draft() as draft:
-            with closing(keeper.storage.open(upload.key, 0, upload.size)) as blocks:
-                draft.writelines(blocks)
-            return decoding.scaled(draft, upload.kind, variant)
+        with closing(keeper.storage.open(upload.key, 0, upload.size)) as blocks:
+            return decoding.scaled(blocks, upload.kind, variant, client)
 
     kept = keeper.variants.get(upload.key, variant.name, make)
     if made and not Upload.known([upload.key]):  # deleted meanwhile

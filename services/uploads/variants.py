@@ -7,17 +7,17 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from services.uploads.disk import FileBlocks
-from services.uploads.places import place
+from shared.concurrency import Bulkhead
 from shared.ids import new_id
 
-PATIENCE = 15.0  # seconds to wait for another request that makes the same
-WAITING = 16  # requests for variants that are not there yet, half of the threads; one too many is sent away
+PATIENCE = 9.0  # seconds to wait for another request that makes the same: the gateway gives up after 10
+WAITING = 24  # requests for variants that are not there yet, three quarters of the threads; one too many is refused
 DIGEST = hashlib.sha256().digest_size  # bytes in front of each file
 _logger = logging.getLogger("postern.uploads")
 
@@ -50,16 +50,15 @@ class VariantCache:
         self._sizes: OrderedDict[Path, int] = OrderedDict()  # the least recently read first
         self._total = 0
         self._lock = threading.Lock()
-        self._makers: dict[Path, tuple[threading.Lock, list[None]]] = {}
-        self._waiting = threading.BoundedSemaphore(WAITING)
+        self._makers = Bulkhead(None, per_client=1, patience=PATIENCE, detail="The variant is still being made.")
+        self._waiting = Bulkhead(WAITING, patience=0, detail="Too many variants are being made at the moment.")
 
     def get(self, key: str, name: str, make: Callable[[], bytes]) -> Kept:
         """Return a variant, made now unless it is kept; raise what `make` raises, and SERVICE_UNAVAILABLE."""
         path = self._root / key / name
         if kept := self._open(path):
             return kept
-        one_of_few = place(self._waiting, 0, "Too many variants are being made at the moment.")
-        with one_of_few, self._only_maker(path):
+        with self._waiting.place(), self._makers.place(str(path)):
             return self._open(path) or self._add(path, make())
 
     def discard(self, key: str) -> None:
@@ -86,20 +85,6 @@ class VariantCache:
         for path in self._root.glob("*/*/*"):
             with suppress(FileNotFoundError):
                 yield path, path.stat()
-
-    @contextmanager
-    def _only_maker(self, path: Path) -> Iterator[None]:
-        with self._lock:
-            making, waiting = self._makers.setdefault(path, (threading.Lock(), []))
-            waiting.append(None)
-        try:
-            with place(making, PATIENCE, "The variant is still being made."):
-                yield
-        finally:
-            with self._lock:
-                waiting.pop()
-                if not waiting:
-                    del self._makers[path]
 
     def _open(self, path: Path) -> Kept | None:
         try:

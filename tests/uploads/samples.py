@@ -146,11 +146,11 @@ def forged_webp(width: int, height: int) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
-def many_scans() -> bytes:
-    """Return a progressive JPEG whose last scan comes again and again."""
-    data = encoded(picture(), "JPEG", progressive=True)
+def many_scans(width: int = 40, height: int = 30, scans: int = 200) -> bytes:
+    """Return a progressive JPEG whose last scan comes again and again: each is a pass over all pixels."""
+    data = encoded(picture(width, height), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
-    return data[:last] + data[last:-2] * 200 + data[-2:]
+    return data[:last] + data[last:-2] * (scans + 1 - data.count(b"\xff\xda")) + data[-2:]
 
 
 GIF_AND_SCRIPT = b"GIF89a/*" + b"\0" * 20 + b"*/=1;alert(document.cookie);//"

@@ -1,7 +1,6 @@
 """What a download says about itself, and who gets it."""
 
 from collections.abc import Callable
-from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +13,7 @@ from services.uploads.config import Config
 from services.uploads.disposition import disposition, safe_name
 from services.uploads.inspection import KINDS, PDF, PNG
 from services.uploads.ranges import MAX_PARTS
+from shared.concurrency import Bulkhead
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import AsUser, Client, Headers, kept_files
@@ -60,7 +60,7 @@ def test_long_downloads_leave_threads_to_all_else(
     app: Flask, client: Client, upload: UploadFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shown, "LONG", 1000)
-    app.extensions["postern.places"] = BoundedSemaphore(2)
+    app.extensions["postern.downloads"] = Bulkhead(2, patience=0, detail="Busy.")
     long, short = (upload(samples.pdf(size))["path"] for size in (2000, 1000))
     slow = [client.get(long, buffered=False) for _ in range(2)]
     for parts in ("bytes=0-", "bytes=0-899,900-1999"):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.waiting import wait_until
 
 __all__ = ["auth", "served"]
 MAKERS = dict(hostile.files())
-REFUSED = ("cut off", " 65535", "5001", "16383", "of 0", "× 0", "archive", "program", "60 MB", "page")
+REFUSED = ("cut off", " 65535", "8001", "16383", "of 0", "× 0", "archive", "program", "60 MB", "page")
 HARMLESS = {  # what is dangerous of these is dropped, or never unpacked, or given out as an attachment only
     "png of 1 × 65535", "png whose pixels go on for 60 MB", "png with a text of 60 MB",
     "png with an international text of 60 MB", "jpeg and program", "page in a comment", "pdf with a program",
@@ -87,29 +88,42 @@ def test_an_image_that_takes_too_long_costs_nobody_else(
     data = hostile.PNGS["png of 25 million pixels in 64 bits"]()
     assert send().status_code == 201
     with draft_of(tmp_path, data) as draft, monkeypatch.context() as patched:
-        patched.setattr(decoding, "SECONDS", 0.05)
+        patched.setattr(decoding, "CPU_SECONDS", 0.05)
         with pytest.raises(Problem, match="INVALID_IMAGE"):
-            decoding.clean(draft, PNG)
+            decoding.clean(draft, PNG, "ann")
     assert send().status_code == 201
 
 
-def test_only_so_many_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("taken", [["bob", "eve"], ["ann"]])
+def test_only_so_many_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[str]) -> None:
     monkeypatch.setattr(decoding, "PATIENCE", 0.01)
-    for _ in range(decoding.AT_ONCE):
-        assert decoding._places.acquire(timeout=5)
-    try:
-        with draft_of(tmp_path, samples.gif()) as draft, pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
-            decoding.clean(draft, GIF)
-    finally:
-        for _ in range(decoding.AT_ONCE):
-            decoding._places.release()
+    with ExitStack() as held, draft_of(tmp_path, samples.gif()) as draft:
+        for client in taken:
+            held.enter_context(decoding._places.place(client))
+        with pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
+            decoding.clean(draft, GIF, "ann")
+        if "ann" in taken:  # others do not wait for her
+            assert decoding.clean(draft, GIF, "bob")["width"]
+
+
+def test_a_machine_that_is_too_busy_blames_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "PATIENCE", 0.0)
+    monkeypatch.setattr(decoding, "SECONDS", 0.0)
+    data = hostile.PNGS["png of 25 million pixels in 64 bits"]()
+    with draft_of(tmp_path, data) as draft, pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
+        decoding.clean(draft, PNG, "ann")
+
+
+def test_a_progressive_picture_with_many_scans_for_its_size_is_refused(send: Send) -> None:
+    assert send(samples.many_scans(2000, 2000, 95)).status_code == 201
+    assert send(samples.many_scans(2200, 2000, 95)).json["code"] == "INVALID_IMAGE"
 
 
 def test_a_full_disk_blames_no_image(tmp_path: Path) -> None:
     with draft_of(tmp_path, samples.with_metadata("JPEG")) as draft:
         with open(draft.name, "rb") as unwritable, pytest.raises(Problem, match="STORAGE_FULL"):
-            decoding.clean(unwritable, JPEG)
-        assert decoding.clean(draft, JPEG)["content"]
+            decoding.clean(unwritable, JPEG, "ann")
+        assert decoding.clean(draft, JPEG, "ann")["content"]
 
 
 def test_a_decoder_that_does_not_start_blames_no_image(
@@ -119,7 +133,7 @@ def test_a_decoder_that_does_not_start_blames_no_image(
     with draft_of(tmp_path, samples.jpeg()) as draft, monkeypatch.context() as patched:
         patched.setattr(decoding, "PROGRAM", tmp_path / "nowhere.py")
         with pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
-            decoding.clean(draft, JPEG)
+            decoding.clean(draft, JPEG, "ann")
     assert send().status_code == 201
 
 

@@ -1,7 +1,6 @@
 """Resumable uploads by tus 1.0: each rule of the protocol, and what becomes of the file."""
 
 import hashlib
-import threading
 from base64 import b64encode
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -15,6 +14,7 @@ from services.uploads.config import Config
 from services.uploads.inspection import MAX_IMAGE, MAX_PDF
 from services.uploads.models import Resumable, Upload
 from shared import clock
+from shared.concurrency import Bulkhead
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, kept_files
@@ -335,9 +335,8 @@ def test_nothing_is_refused_for_a_moments_trouble(tus: Tus, app: Flask, monkeypa
     data = samples.png(300, 300)
     url = tus.begin(len(data))
     tus.patch(url, 0, data[:100])
-    taken = threading.BoundedSemaphore(1)
-    taken.acquire()
-    with monkeypatch.context() as patched:
+    taken = Bulkhead(1, patience=0, detail="Busy.")
+    with monkeypatch.context() as patched, taken.place():
         patched.setattr("services.uploads.decoding.PATIENCE", 0.0)
         patched.setattr("services.uploads.decoding._places", taken)
         assert_problem(tus.patch(url, 100, data[100:]), 503, "SERVICE_UNAVAILABLE")

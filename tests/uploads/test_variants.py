@@ -41,10 +41,10 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     usual = decoding.scaled
 
-    def scaled(draft: Any, kind: Any, variant: Any) -> bytes:
+    def scaled(image: Any, kind: Any, variant: Any, client: str) -> bytes:
         names.append(variant.name)
         time.sleep(0.05)
-        return usual(draft, kind, variant)
+        return usual(image, kind, variant, client)
 
     monkeypatch.setattr(decoding, "scaled", scaled)
     return names
@@ -268,7 +268,7 @@ def test_a_variant_made_while_its_original_goes_is_not_kept(
 
     def slow(*args: Any) -> bytes:
         data = usual(*args)
-        app.test_client().delete(image["path"], headers=ann)
+        in_threads(lambda: app.test_client().delete(image["path"], headers=ann))  # a request of its own
         return data
 
     monkeypatch.setattr(decoding, "scaled", slow)

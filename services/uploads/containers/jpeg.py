@@ -36,7 +36,7 @@ def walk_jpeg(data: bytes) -> Container:
     if not 0 < scans <= MAX_SCANS:
         raise Malformed("no scan, or too many")
     walk.keep(b"\xff\xd9")
-    return Container(width, height, 1, walk.clean(), exif)
+    return Container(width, height, 1, walk.clean(), exif, scans)
 
 
 def _jpeg_marker(walk: Walk) -> int:

@@ -11,13 +11,17 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """An image before it is decoded; `clean` is the file without metadata, `exif` the TIFF block it had."""
+    """An image before it is decoded; `clean` is the file without metadata, `exif` the TIFF block it had.
+
+    `scans` are the passes over all pixels that decoding takes.
+    """
 
     width: int
     height: int
     frames: int
     clean: bytes
     exif: bytes = b""
+    scans: int = 1
 
 
 class Walk:

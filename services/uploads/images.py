@@ -1,13 +1,16 @@
-"""Make an image that came from outside harmless: bounded, whole, upright and without metadata; runs in the decoder."""
+"""Make an image that came from outside harmless: bounded, whole, and without metadata; runs in the decoder.
+
+The picture's own bytes are never encoded again. How it is to be turned stays as the one tag of its EXIF data, for the
+formats whose viewers obey it.
+"""
 
 import struct
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 import PIL.WebPImagePlugin  # noqa: F401 (Pillow does not load it by itself)
-from PIL import Image, ImageSequence, JpegImagePlugin
+from PIL import Image, ImageSequence, PngImagePlugin
 
 from services.uploads.containers import Container, walk
 from shared.problems import Problem
@@ -17,19 +20,15 @@ MAX_PASSES = 400_000_000  # pixels over all frames and scans, each of which is a
 MAX_FRAMES = 1000
 ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
 UPRIGHT, ON_ITS_SIDE = 1, 5
+TURNED = range(2, 9)
+EXIF = b"Exif\0\0"
+JFIF = b"\xff\xe0"
+NOISE = bytes(range(1, 200))  # no marker of a JPEG is in it
+MAX_PROFILE = 8 * 1024 * 1024  # bytes of a colour profile: those of printers have up to three million
 PNG_HEADER = 8 + 25  # bytes of the signature and the first chunk
-WEBP_QUALITY = 95
 
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own check, behind the one of the header
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +41,11 @@ class Picture:
 
 
 def clean(data: bytes, mime_type: str) -> Picture:
-    """Return the image without metadata and upright; raise INVALID_IMAGE.
-
-    The picture's bytes stay as they came, unless its EXIF data tell to turn it: then it is encoded again.
-    """
+    """Return the image without metadata but for its orientation; raise INVALID_IMAGE."""
     try:
         container = walk(data, mime_type)
     except ValueError as error:
-        raise Problem("INVALID_IMAGE", "The image is cut off or broken, or something follows it.") from error
+        raise Problem("INVALID_IMAGE", "The image is cut off or broken.") from error
     _check_size(container)
     try:
         return _decoded(container, pillow_name(mime_type))
@@ -71,17 +67,25 @@ def _check_size(container: Container) -> None:
 
 def _decoded(container: Container, format: str) -> Picture:
     """Decode every frame, which raises whatever Pillow finds wrong."""
-    with Image.open(BytesIO(container.clean), formats=[format]) as image:
+    data, sides = container.clean + container.ending, (container.width, container.height)
+    with Image.open(BytesIO(data), formats=[format]) as image:
         if image.size != (container.width, container.height):
             raise ValueError("two sizes")
         for frame in ImageSequence.Iterator(image):
             frame.load()
-        orientation = _orientation(container.exif)
-        if orientation not in _TURNS or (container.frames > 1 and format != "PNG"):
-            return Picture(container.clean, container.width, container.height)
-        if container.frames > 1:
-            return _to_turn(container, orientation)
-        return _turned(image, _TURNS[orientation], format)
+        if container.ending and not _is_whole(image, container, format):
+            raise ValueError("cut off")
+    orientation = _orientation(container.exif)
+    if orientation in TURNED and format in _TAGGED:
+        data = _TAGGED[format](data, orientation)
+        sides = sides[::-1] if orientation >= ON_ITS_SIDE else sides
+    return Picture(data, *sides)
+
+
+def _is_whole(image: Image.Image, container: Container, format: str) -> bool:
+    """Tell whether an image that lacks its ending has all its pixels: then what follows them changes none."""
+    with Image.open(BytesIO(container.clean + NOISE + container.ending), formats=[format]) as other:
+        return image.tobytes() == other.tobytes()
 
 
 def _orientation(exif: bytes) -> int:
@@ -90,30 +94,30 @@ def _orientation(exif: bytes) -> int:
         return UPRIGHT
     try:
         entries = Image.Exif()
-        entries.load(b"Exif\0\0" + exif)
+        entries.load(EXIF + exif)
         return int(entries.get(ORIENTATION, UPRIGHT))
     except Exception:  # noqa: BLE001 (whatever is wrong with metadata that are dropped anyway)
         return UPRIGHT
 
 
-def _to_turn(container: Container, orientation: int) -> Picture:
-    """Leave the frames of a PNG as they are, and of its EXIF data what tells browsers to turn them."""
+def _exif(orientation: int) -> bytes:
+    """Return EXIF data with nothing but the one tag."""
     entries = Image.Exif()
     entries[ORIENTATION] = orientation
-    content = b"eXIf" + entries.tobytes().removeprefix(b"Exif\0\0")
+    return entries.tobytes().removeprefix(EXIF)
+
+
+def _tagged_png(data: bytes, orientation: int) -> bytes:
+    content = b"eXIf" + _exif(orientation)
     chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
-    data = container.clean[:PNG_HEADER] + chunk + container.clean[PNG_HEADER:]
-    sides = (container.width, container.height)
-    return Picture(data, *(reversed(sides) if orientation >= ON_ITS_SIDE else sides))
+    return data[:PNG_HEADER] + chunk + data[PNG_HEADER:]
 
 
-def _turned(image: Any, turn: Image.Transpose, format: str) -> Picture:
-    options: dict[str, Any] = {"icc_profile": image.info.get("icc_profile")}
-    if format == "JPEG":  # as fine as it was
-        options |= {"qtables": image.quantization, "subsampling": JpegImagePlugin.get_sampling(image)}
-    if format == "WEBP":
-        options |= {"quality": WEBP_QUALITY, "exif": b"", "xmp": b""}
-    upright = image.transpose(turn)
-    buffer = BytesIO()
-    upright.save(buffer, format, **options)
-    return Picture(buffer.getvalue(), *upright.size)
+def _tagged_jpeg(data: bytes, orientation: int) -> bytes:
+    """Put the segment behind that of JFIF, which comes first where there is one."""
+    content = EXIF + _exif(orientation)
+    place = 4 + int.from_bytes(data[4:6]) if data[2:4] == JFIF else 2
+    return data[:place] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + data[place:]
+
+
+_TAGGED = {"PNG": _tagged_png, "JPEG": _tagged_jpeg}  # browsers show a WebP as its pixels lie

@@ -14,7 +14,7 @@ _TEXT = rb"[\t\n\f\r\x1b\xbb\xbf\xef -;=-~]"  # lines, a printer's commands, a b
 _text = re.compile(_TEXT + rb"*").fullmatch
 _header = re.compile(_TEXT + rb"{0,%d}?%%PDF-" % MAX_AROUND).match
 _version = re.compile(rb"%PDF-[12]\.[0-9]").search
-_ends = re.compile(rb"startxref\s*([0-9]{1,12})\s*%%EOF").finditer
+_ends = re.compile(rb"startxref\s*([0-9]{1,12})(?:\s*%%EOF)?").finditer  # some writers forget the last line
 _table = re.compile(rb"\s*xref\s+[0-9]+\s+[0-9]+\s+(?:[0-9]{10} [0-9]{5} [fn]|trailer)").match
 _stream = re.compile(rb"\s*[0-9]+\s+[0-9]+\s+obj\s*<<").match
 _root = re.compile(rb"/Root\s*[0-9]+\s+[0-9]+\s+R").search
@@ -43,7 +43,7 @@ def _is_whole(data: mmap.mmap) -> bool:
     if not version or not ends:
         return False
     rest, offset = data[ends[-1].end() :], int(ends[-1][1])
-    if len(rest) > MAX_AROUND or not _text(rest.replace(b"\0", b"")):
+    if len(rest) > MAX_AROUND or not _text(rest.translate(None, b"\0\x1a")):  # filled up, or ended as CP/M ended texts
         return False
     # Some writers count from the header, as readers do, others from the beginning of the file.
     return any(_leads_to_objects(data, offset + start) for start in {0, version.start()})

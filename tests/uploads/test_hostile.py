@@ -23,7 +23,8 @@ MAKERS = dict(hostile.files())
 REFUSED = ("cut off", " 65535", "8001", "16383", "of 0", "× 0", "archive", "program", "60 MB", "page")
 HARMLESS = {  # what is dangerous of these is dropped, or never unpacked, or given out as an attachment only
     "png of 1 × 65535", "png whose pixels go on for 60 MB", "png with a text of 60 MB",
-    "png with an international text of 60 MB", "jpeg and program", "page in a comment", "pdf with a program",
+    "png with an international text of 60 MB", "jpeg and program",
+    "png and archive", "png and page", "gif and archive", "webp and archive", "page in a comment", "pdf with a program",
 }  # fmt: skip
 MAX_GROWTH = 40 * 1024  # KiB of the service, which holds no image
 MAX_DECODER = 500 * 1024

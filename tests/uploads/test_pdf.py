@@ -93,7 +93,6 @@ BROKEN = {
     "an archive behind": CLASSIC + samples.ZIP,
     "an archive around its end": samples.zipped(CLASSIC),
     "another end behind an archive": CLASSIC + samples.ZIP + b"%%EOF",
-    "no end": CLASSIC.replace(b"%%EOF", b""),
     "an end alone": b"%PDF-1.7\n%%EOF",
 }
 NONE = {
@@ -116,6 +115,11 @@ def is_whole(folder: Path, data: bytes) -> bool:
         return True
 
 
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\x1a", b"%%EOF\x1a\x1a", b"%%EOF\r\n\0\0\x1a"])
+def test_an_end_may_be_written_badly(tmp_path: Path, ending: bytes) -> None:
+    assert is_whole(tmp_path, CLASSIC.rstrip().removesuffix(b"%%EOF") + ending)
+
+
 @pytest.mark.parametrize("shape", WHOLE)
 def test_a_pdf_of_any_shape_is_taken(tmp_path: Path, shape: str) -> None:
     assert kind_of(WHOLE[shape]) is PDF
@@ -130,7 +134,7 @@ def test_a_broken_one_is_not(tmp_path: Path, fault: str) -> None:
 
 @pytest.mark.parametrize("shape", ["a table", "a table as a stream", "linearised"])
 def test_nothing_can_be_cut_off(tmp_path: Path, shape: str) -> None:
-    data = WHOLE[shape].rstrip()
+    data = WHOLE[shape][: WHOLE[shape].rindex(b"startxref")].rstrip() + b"\nstartxref"  # behind it all is there
     assert [size for size in range(len(data) % 7 + 1, len(data), 7) if is_whole(tmp_path, data[:size])] == []
 
 

@@ -13,7 +13,7 @@ def walk_gif(data: bytes) -> Container:
     _gif_colours(walk, flags)
     walk.keep_from(0)
     frames = 0
-    while (block := walk.take(1)) != b";":
+    while not walk.at_end and (block := walk.take(1)) != b";":  # some writers forget the last byte
         start = walk.position - 1
         if block == b",":
             right, bottom = _gif_image(walk)
@@ -25,7 +25,6 @@ def walk_gif(data: bytes) -> Container:
         else:
             raise Malformed("an unknown block")
     walk.keep(b";")
-    walk.end()
     return Container(width, height, frames, walk.clean())
 
 

@@ -11,6 +11,7 @@ _JPEG_KEPT = {0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
 _JFIF = 0xE0
 _APPLICATION = range(0xE0, 0xF0)
 _COMMENT, _START, _SCAN, _END = 0xFE, 0xD8, 0xDA, 0xD9
+_EOI = b"\xff\xd9"
 _find_marker = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]").search
 
 
@@ -20,7 +21,7 @@ def walk_jpeg(data: bytes) -> Container:
     walk.keep(walk.take(2))
     width = height = scans = 0
     exif = b""
-    while (marker := _jpeg_marker(walk)) != _END:
+    while not walk.at_end and (marker := _jpeg_marker(walk)) != _END:
         start = walk.position - 2
         content = walk.take(struct.unpack(">H", walk.take(2))[0] - 2)
         if marker in _JPEG_SIZES:
@@ -35,11 +36,14 @@ def walk_jpeg(data: bytes) -> Container:
         _keep(walk, start, marker, content)
     if not 0 < scans <= MAX_SCANS:
         raise Malformed("no scan, or too many")
-    walk.keep(b"\xff\xd9")
-    return Container(width, height, 1, walk.clean(), exif, scans)
+    ended = walk.data[walk.position - 2 : walk.position] == _EOI
+    if ended:
+        walk.keep(_EOI)
+    return Container(width, height, 1, walk.clean(), exif, scans, b"" if ended else _EOI)
 
 
 def _jpeg_marker(walk: Walk) -> int:
+    walk.skip_zeros()  # some cameras fill up with them
     first, code = walk.take(2)
     while code == 0xFF:
         (code,) = walk.take(1)
@@ -50,9 +54,7 @@ def _jpeg_marker(walk: Walk) -> int:
 
 def _pass_scan(walk: Walk) -> None:
     marker = _find_marker(walk.data, walk.position)
-    if marker is None:
-        raise Malformed("the scan does not end")
-    walk.take(marker.start() - walk.position)
+    walk.take((marker.start() if marker else len(walk.data)) - walk.position)
 
 
 def _keep(walk: Walk, start: int, marker: int, content: bytes) -> None:

@@ -30,5 +30,4 @@ def walk_png(data: bytes) -> Container:
         exif = content if name == b"eXIf" else exif
         if name in PNG_KEPT:
             walk.keep_from(start)
-    walk.end()
     return Container(width, height, max(animated, 1), walk.clean(), exif)

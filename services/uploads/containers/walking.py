@@ -13,7 +13,8 @@ class Malformed(ValueError):
 class Container:
     """An image before it is decoded; `clean` is the file without metadata, `exif` the TIFF block it had.
 
-    `scans` are the passes over all pixels that decoding takes.
+    `scans` are the passes over all pixels that decoding takes. `ending` is missing at the end of `clean`: whether the
+    image is whole without it, only the decoder can tell.
     """
 
     width: int
@@ -22,6 +23,7 @@ class Container:
     clean: bytes
     exif: bytes = b""
     scans: int = 1
+    ending: bytes = b""
 
 
 class Walk:
@@ -51,9 +53,12 @@ class Walk:
         self._kept.append(piece)
 
     def clean(self) -> bytes:
+        """Return the pieces to keep; what follows the image is not among them."""
         return b"".join(self._kept)
 
-    def end(self) -> None:
-        """Refuse anything but padding after the image: a second file hides there."""
-        if self.data[self.position :].strip(b"\0"):
-            raise Malformed("something follows the image")
+    @property
+    def at_end(self) -> bool:
+        return self.position >= len(self.data)
+
+    def skip_zeros(self) -> None:
+        self.position += len(self.data) - self.position - len(self.data[self.position :].lstrip(b"\0"))

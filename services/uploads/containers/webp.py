@@ -29,7 +29,6 @@ def walk_webp(data: bytes) -> Container:
             walk.keep(struct.pack("<4sI", name, len(frame)) + frame)
         elif name in _WEBP_KEPT:
             walk.keep_from(start)
-    walk.end()
     chunks = walk.clean()
     clean = b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
     return Container(*size, max(frames, 1), clean, exif)

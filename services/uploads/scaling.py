@@ -5,6 +5,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from services.uploads import colour
 from services.uploads.images import Picture, pillow_name
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -20,9 +21,12 @@ def scaled(data: bytes, mime_type: str, to: str, size: tuple[int, int], crops: b
     with Image.open(BytesIO(data), formats=[pillow_name(mime_type)]) as image:
         # A JPEG is decoded to a half, a quarter or an eighth of each side, whichever way it is turned afterwards.
         image.draft(None, (max(size), max(size)))
-        profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
-        ImageOps.exif_transpose(image, in_place=True)  # an animation, whose frames stayed as they were
-        picture = _plain(image)
+        if image.info.get("default_image"):  # for viewers without animations; no frame of this one
+            image.seek(1)
+        image.load()
+        upright = ImageOps.exif_transpose(image) or image
+        upright.format = image.format
+        picture = _plain(colour.to_srgb(upright, data))
     if crops:
         picture = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
     else:
@@ -30,9 +34,9 @@ def scaled(data: bytes, mime_type: str, to: str, size: tuple[int, int], crops: b
     if format == "JPEG" and picture.mode == "RGBA":
         picture = Image.alpha_composite(Image.new("RGBA", size, "white"), picture).convert("RGB")
     if format == "WEBP" and picture.mode == "L":
-        picture, profile = picture.convert("RGB"), None
+        picture = picture.convert("RGB")
     buffer = BytesIO()
-    picture.save(buffer, format, icc_profile=profile, **_OPTIONS[format])
+    picture.save(buffer, format, icc_profile=None, **_OPTIONS[format])
     return Picture(buffer.getvalue(), *size)
 
 

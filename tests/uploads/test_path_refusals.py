@@ -47,7 +47,7 @@ BAD_BODIES = {
     "HTML": (samples.HTML, 415, "UNSUPPORTED_MEDIA_TYPE"),
     "a form": (samples.form(), 415, "UNSUPPORTED_MEDIA_TYPE"),
     "a broken image": (PNG[:-20], 400, "INVALID_IMAGE"),
-    "a polyglot": (PNG + samples.ZIP, 400, "INVALID_IMAGE"),
+    "a polyglot": (samples.GIF_AND_SCRIPT, 400, "INVALID_IMAGE"),
     "a bomb": (samples.forged_png(60_000, 60_000), 400, "INVALID_IMAGE"),
     "a large image": (PNG + b"\0" * MAX_IMAGE, 413, "PAYLOAD_TOO_LARGE"),
     "a large PDF": (samples.pdf(11_000_000), 413, "PAYLOAD_TOO_LARGE"),

@@ -12,7 +12,7 @@ import peewee
 from flask import Flask
 from playhouse.migrations import Runner
 
-from shared import clock, database_errors, ids
+from shared import clock, database_errors, disk_reserve, ids
 from shared.problems import Problem
 
 BUSY_TIMEOUT = 5000  # milliseconds that a SQLite writer waits for another
@@ -102,6 +102,8 @@ def init_app(app: Flask, proxy: Database, url: str, migrations: Path) -> None:
     app.teardown_appcontext(lambda _error: drop_broken(database))
     if is_postgres(database):
         app.before_request(lambda: _drop_hung_up(database))
+    elif not app.config["TESTING"]:
+        disk_reserve.init_app(app, Path(database.database).parent)
 
 
 def drop_broken(database: Any) -> None:

@@ -4,7 +4,9 @@ import logging
 import threading
 from collections.abc import Callable
 
+from shared.database_errors import log_failure
 from shared.db import Database, drop_broken
+from shared.readers import REMIND
 
 AFTER_FAILURE = 5.0  # seconds
 FAREWELL = 3.0  # seconds that work under way has at a stop
@@ -13,7 +15,10 @@ _logger = logging.getLogger("postern.background")
 
 
 class Repeated:
-    """Call `work` every `pause` seconds in a thread of its own; what it raises is logged, and it is called again."""
+    """Call `work` every `pause` seconds in a thread of its own, also after it failed.
+
+    Of failures in a row the first is logged, and every thirtieth after it.
+    """
 
     def __init__(self, name: str, pause: float, work: Callable[[], object], database: Database) -> None:
         self.stopping = threading.Event()
@@ -22,6 +27,7 @@ class Repeated:
         self._work = work
         self._database = database
         self._thread: threading.Thread | None = None
+        self._failures = 0  # in a row
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -42,9 +48,12 @@ class Repeated:
     def _works(self) -> bool:
         try:
             self._work()
-        except Exception as error:
-            _logger.error("%s failed and is tried again: %s", self._name, error, exc_info=error)
+        except Exception as error:  # noqa: BLE001 (the thread never dies)
+            if self._failures % REMIND == 0:
+                log_failure(_logger, f"{self._name} failed and is tried again", error)
+            self._failures += 1
             return False
         finally:
             drop_broken(self._database)
+        self._failures = 0
         return True

@@ -2,6 +2,8 @@
 
 import logging
 import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import peewee
 from flask import Flask, Response
@@ -37,20 +39,57 @@ def _data(error: peewee.DataError) -> Response:
 
 
 def _database(error: peewee.DatabaseError | peewee.InterfaceError) -> Response:
-    """Ask the client to come back when the database is busy or away; a query that is wrong stays wrong."""
+    """Ask the client to come back when the database is full, busy or away; a query that is wrong stays wrong."""
+    if outage := outage_behind(error):
+        _logger.error(outage.sentence)
+        return respond(outage.problem)
     _logger.error("database error", exc_info=error)
-    number = _first_number(error)
-    if number in _DISK_FULL:
-        return respond(Problem("STORAGE_FULL"))
-    if isinstance(error, peewee.OperationalError | peewee.InterfaceError) and number != sqlite3.SQLITE_ERROR:
-        return respond(Problem("SERVICE_UNAVAILABLE", "The database is not available."))
     return respond(Problem("INTERNAL_ERROR"))
 
 
-def _first_number(error: BaseException | None) -> object:
-    """Return the code of the error that came first: SQLite undoes on a full disk by itself, and the ROLLBACK fails."""
-    number: object = None
+class Outage(NamedTuple):
+    """A failure of the database server or of its disk: no change of the code would prevent it."""
+
+    problem: Problem
+    sentence: str
+
+
+def outage_behind(error: BaseException) -> Outage | None:
+    """Return the outage that caused the error, None if the code may be wrong.
+
+    The first cause counts. On a full disk SQLite ends the transaction by itself; then the ROLLBACK fails too, with
+    "cannot rollback - no transaction is active".
+    """
+    failures = [cause for cause in _chain(error) if isinstance(cause, peewee.OperationalError | peewee.InterfaceError)]
+    for failure in failures:
+        if _number(failure) in _DISK_FULL:
+            return Outage(Problem("STORAGE_FULL"), f"the disk is full: {_first_line(failure)}")
+    if not failures or _number(failures[-1]) == sqlite3.SQLITE_ERROR:
+        return None
+    problem = Problem("SERVICE_UNAVAILABLE", "The database is not available.")
+    return Outage(problem, f"the database is not available: {_first_line(failures[-1])}")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and what it came from, the first cause last."""
     while error:
-        number = getattr(error, "sqlite_errorcode", None) or getattr(error, "sqlstate", None) or number
-        error = error.__context__
-    return number
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None:
+    """Log one line about an outage, and a traceback of any other error."""
+    if outage := outage_behind(error):
+        logger.error("%s: %s", what, outage.sentence)
+    else:
+        logger.error("%s: %s", what, error, exc_info=error)
+
+
+def _number(error: BaseException) -> object:
+    """Return the database's own code of an error that peewee wraps."""
+    driver = getattr(error, "orig", None)
+    return getattr(driver, "sqlite_errorcode", None) or getattr(driver, "sqlstate", None)

@@ -1,16 +1,20 @@
 """Follow what became true in another service, and change this service's database by it."""
 
+import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 from shared import clock
+from shared.database_errors import log_failure
 from shared.db import Database, drop_broken
 from shared.feed import PositionColumns
 from shared.ids import first_id
 from shared.readers import HandlerError, Reader
 
 SETTLED = timedelta(minutes=5)  # who is younger may be missing in a table that was read just before
+
+_logger = logging.getLogger("postern.feed")
 
 
 class Page(NamedTuple):
@@ -74,6 +78,12 @@ class DatabaseReader(Reader):
         row = self._positions.get_or_none(self._positions.source == self.source)
         self.last_event_id = row.event_id if row else None
         return {"lastEventId": self.last_event_id} if self.last_event_id else {}
+
+    def _complain(self, error: Exception) -> None:
+        if isinstance(error, OSError):  # of the source
+            super()._complain(error)
+        else:
+            log_failure(_logger, f"feed of {self.source} stands still and is tried again", error)
 
     def _apply(self, events: list[dict[str, Any]]) -> None:
         try:

@@ -1,5 +1,6 @@
 """Read a client's body in blocks: count it, bound it, and tell a broken one from a whole one."""
 
+import logging
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ BLOCK = 64 * 1024
 FROM_DISK = 256 * 1024  # bytes that are read at once, of a body that is there
 SHORT = 1024 * 1024  # bytes; what may be longer streams
 MAX_DIGITS = 18
+_logger = logging.getLogger("postern.gateway")
 
 
 class Readable(Protocol):
@@ -106,6 +108,7 @@ class SpooledBody(ClientBody):
         try:
             file.writelines(super().rest())
         except OSError as error:
+            _logger.error("a body cannot be kept on the disk: %s", error.strerror)
             raise Problem("STORAGE_FULL") from error
         except Problem as problem:
             if problem.code == "PAYLOAD_TOO_LARGE" or not self._takes_part:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from services.messages import log
 from services.messages.models import Event, database
 from shared import clock
+from shared.database_errors import log_failure
 from shared.db import drop_broken
 from shared.problems import Problem
 from shared.tokens import Claims, Revocations
@@ -182,9 +183,9 @@ class Streams:
                 for stream in [stream for stream in self._behind if not stream.unsent]:
                     self._tell_more(stream)
             self._failed = False
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (a database that is away ends no stream)
             if not self._failed:
-                _logger.error("the log of events cannot be read", exc_info=error)
+                log_failure(_logger, "the log of events cannot be read", error)
             self._failed = True
             drop_broken(database)
 

@@ -1,6 +1,7 @@
 """Keep bytes: the one small interface of a storage, and the drafts that every storage has on the local disk."""
 
 import errno
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from shared.problems import Problem
 BLOCK = 256 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+_logger = logging.getLogger("postern.uploads")
 is_key = re.compile(r"[0-9a-f-]{36}/[0-9a-f-]{36}\.[a-z]{3,4}").fullmatch
 
 
@@ -110,4 +112,5 @@ def full_disk_is_told() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
+        _logger.error("the disk is full: %s", error.strerror)
         raise Problem("STORAGE_FULL") from error

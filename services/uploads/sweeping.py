@@ -12,6 +12,7 @@ from services.uploads.resuming import Resumer
 from services.uploads.storage import Storage
 from services.uploads.variants import VariantCache
 from shared import clock
+from shared.database_errors import log_failure
 from shared.db import delete_unlocked
 
 AFTERLIFE = timedelta(days=1)  # no upload of a deleted user is under way for longer
@@ -83,6 +84,6 @@ class Sweeper:
                     sweep_variants(self._keeper.variants)
                     if removed := sweep(self._keeper.storage, clock.now() - GRACE):
                         _logger.info("removed %d files that no upload knows", removed)
-            except Exception as error:
-                _logger.error("the storage cannot be swept: %s", error, exc_info=error)
+            except Exception as error:  # noqa: BLE001 (the thread never dies)
+                log_failure(_logger, "the storage cannot be swept", error)
             self._stopping.wait(PAUSE)

@@ -197,18 +197,42 @@ def full_disk(app: Flask) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_a_full_disk_is_507(client: FlaskClient, ann: dict[str, str]) -> None:
+def test_a_full_disk_is_507(client: FlaskClient, ann: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     sent = {"name": "x" * 200, "price": 1}
     answers = [client.post("/api/toys", json=sent | {"name": f"{n:0200}"}, headers=ann) for n in range(30)]
     assert_problem(answers[-1], 507, "STORAGE_FULL")
+    assert caplog.records[-1].getMessage() == "the disk is full: database or disk is full"
+    assert not caplog.records[-1].exc_info
 
 
-def test_a_query_that_is_wrong_is_our_fault_and_not_worth_a_retry(app: Flask, client: FlaskClient) -> None:
+def test_the_first_cause_of_an_outage_is_logged(
+    app: Flask, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a full disk SQLite has ended the transaction when peewee rolls it back."""
+
+    def show(toy_id: str) -> str:
+        try:
+            database.execute_sql("PRAGMA max_page_count = 1")
+            database.execute_sql("CREATE TABLE more (x)")
+        except peewee.OperationalError:
+            database.execute_sql("ROLLBACK")
+        return "never"
+
+    app.view_functions["toys.show"] = show
+    assert_problem(client.get("/api/toys/x"), 507, "STORAGE_FULL")
+    assert caplog.records[-1].getMessage() == "the disk is full: database or disk is full"
+    database.close()
+
+
+def test_a_query_that_is_wrong_is_our_fault_and_not_worth_a_retry(
+    app: Flask, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app.view_functions["toys.show"] = lambda toy_id: database.execute_sql("SELECT secret FROM nowhere")
     assert_problem(client.get("/api/toys/x"), 500, "INTERNAL_ERROR")
+    assert caplog.records[-1].exc_info
 
 
-def test_a_database_that_stays_locked_is_503(app: Flask, ann: dict[str, str]) -> None:
+def test_a_database_that_stays_locked_is_503(app: Flask, ann: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     def create(_index: int) -> object:
         database.execute_sql("PRAGMA busy_timeout = 50")
         return app.test_client().post("/api/toys", json={"name": "train", "price": 1}, headers=ann)
@@ -216,6 +240,8 @@ def test_a_database_that_stays_locked_is_503(app: Flask, ann: dict[str, str]) ->
     with database.atomic():
         (answer,) = in_threads(1, create)
     assert_problem(answer, 503, "SERVICE_UNAVAILABLE")
+    assert caplog.records[-1].getMessage() == "the database is not available: database is locked"
+    assert not caplog.records[-1].exc_info
     assert Toy.select().count() == 0
 
 

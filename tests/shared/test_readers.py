@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import peewee
+import psycopg
 import pytest
 from flask import Flask
 from werkzeug.serving import make_server
@@ -199,6 +201,37 @@ def test_a_reader_waits_for_a_source_that_is_away(
     warnings = [record.getMessage() for record in caplog.records if record.name == "postern.feed"]
     assert 1 <= len(warnings) <= 10, "one line an outage, not one a try"
     assert all(text.startswith("feed of toys cannot be read") for text in warnings)
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (psycopg.OperationalError("no connection\n\tat all"), "the database is not available: no connection"),
+        (psycopg.errors.DiskFull("no space left"), "the disk is full: no space left"),
+    ],
+)
+def test_an_outage_of_the_readers_database_is_one_line(
+    make_reader: MakeReader,
+    running: list[readers.Reader],
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    line: str,
+) -> None:
+    tries: list[str] = []
+
+    def fail(event: dict[str, Any]) -> None:
+        tries.append(event["id"])
+        with vars(peewee)["__exception_wrapper__"]:
+            raise error
+
+    publish(1)
+    running.append(make_reader(fail))
+    running[0].start()
+    wait_until(lambda: len(tries) > 3)
+    running[0].stop()
+    (record,) = caplog.records
+    assert record.getMessage() == f"feed of toys stands still and is tried again: {line}"
+    assert not record.exc_info
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -21,20 +21,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from services.gateway import headers, layers
-from services.gateway.breaker import Breaker
-from services.gateway.cache import reuse_answers
-from services.gateway.client import proxies
-from services.gateway.freshness import Rules
-from services.gateway.pool import Pool
+from services.gateway import middleware
+from services.gateway.cache.middleware import reuse_answers
+from services.gateway.cache.policy import Rules
+from services.gateway.cache.store import Store
+from services.gateway.http import headers
+from services.gateway.http.forwarded import proxies
+from services.gateway.proxy.circuit_breaker import Breaker
+from services.gateway.proxy.connection_pool import Pool
+from services.gateway.request_context import KEY, Visit
 from services.gateway.routes import Node, RouteTable, row
-from services.gateway.store import Store
-from services.gateway.visit import KEY, Visit
-from shared.credentials import has_credentials
-from shared.env import BaseConfig
-from shared.gunicorn import serve
+from shared.identity.credentials import has_credentials
 from shared.problems import Problem
-from shared.request_id import WsgiApp, with_request_id
+from shared.server.run import serve
+from shared.settings import BaseConfig
+from shared.telemetry.request_id import WsgiApp, with_request_id
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -80,9 +81,9 @@ def gateway(origin: str) -> WsgiApp:
     pool = Pool("origin", origin)
     pools: Mapping[str, Pool] = defaultdict(lambda: pool)
     breakers: Mapping[str, Breaker] = defaultdict(lambda: Breaker("origin"))
-    app = layers.pass_on(lambda *_: (), pools, breakers, proxies(()), Path(tempfile.gettempdir()))
+    app = middleware.pass_on(lambda *_: (), pools, breakers, proxies(()), Path(tempfile.gettempdir()))
     app = reuse_answers(app, Store(64 * 1024 * 1024), lambda *_: None, AS_THEY_COME)
-    app = layers.find_route(app, Anything())
+    app = middleware.find_route(app, Anything())
     return with_request_id(open_visit(app))
 
 

@@ -16,10 +16,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.posts import public, spent, token
-from services.posts import create_app
+from services.posts.app import create_app
 from services.posts.config import Config
 from services.posts.models import database
-from shared.db import is_postgres
+from shared.database.connection import is_postgres
 
 SIZE = 100_000  # characters of a content
 _random = Random(1)

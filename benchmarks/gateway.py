@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from benchmarks import processes
 from benchmarks.load import Request, http, load
-from shared.env import BaseConfig
-from shared.gunicorn import serve
+from shared.server.run import serve
+from shared.settings import BaseConfig
 from tests.e2e.stack import Stack
 from tests.ports import free_port
 from tests.waiting import wait_until

@@ -4,8 +4,8 @@ Copies differ in number, id, slug and time, and their words stand in parts of th
 """
 
 from services.posts.models import database
-from services.posts.search import AUTHOR, CATEGORY, LABEL, PART, TAG, TITLE, WORD
-from shared.db import execute, is_postgres
+from services.posts.search.index import AUTHOR, CATEGORY, LABEL, PART, TAG, TITLE, WORD
+from shared.database.connection import execute, is_postgres
 
 KINDS = (WORD, TITLE, TAG, AUTHOR, LABEL, CATEGORY)
 COPIED = (

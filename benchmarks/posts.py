@@ -19,13 +19,14 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.multiply import multiply
-from services.posts import create_app
+from services.posts.app import create_app
 from services.posts.config import Config
+from services.posts.demo_data import Prose, seed
+from services.posts.demo_words import LANGUAGES
 from services.posts.models import database
-from services.posts.seed import Prose, seed
-from services.posts.seed_words import LANGUAGES
-from shared import clock, tokens
-from shared.db import is_postgres
+from shared import clock
+from shared.database.connection import is_postgres
+from shared.identity import access_tokens
 from shared.ids import new_id
 
 ROUNDS, REQUESTS = 5, 12
@@ -116,10 +117,16 @@ def public(key: Ed25519PrivateKey) -> dict[str, Any]:
 
 def token(key: Ed25519PrivateKey) -> str:
     now = int(clock.now().timestamp())
-    names = {"iss": tokens.ISSUER, "aud": tokens.AUDIENCE, "sub": new_id(), "sid": new_id(), "jti": new_id()}
+    names = {
+        "iss": access_tokens.ISSUER,
+        "aud": access_tokens.AUDIENCE,
+        "sub": new_id(),
+        "sid": new_id(),
+        "jti": new_id(),
+    }
     claims = names | {"email": "ann@example.org", "name": "Ann", "role": "user", "iat": now}
-    claims["exp"] = now + tokens.LIFETIME
-    return jwt.encode(claims, key, "EdDSA", headers={"typ": tokens.TYPE, "kid": "benchmark"})
+    claims["exp"] = now + access_tokens.LIFETIME
+    return jwt.encode(claims, key, "EdDSA", headers={"typ": access_tokens.TYPE, "kid": "benchmark"})
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import processes
 from benchmarks.images import sample
-from shared.gunicorn import serve
+from shared.server.run import serve
 from tests.e2e.stack import Stack
 from tests.ports import free_port
 from tests.uploads import samples
@@ -58,11 +58,11 @@ def _measure_png(stack: Stack, token: str, rounds: int) -> None:
     for _ in range(5):
         stack.upload("a.png", data, token)
     pids = {name: pid for name, pid in _services(stack).items() if name in ("gateway", "uploads")}
-    from services.uploads import images
+    from services.uploads.imaging import sanitizer
 
     began = time.process_time()
     for _ in range(rounds):
-        images.clean(data, "image/png")
+        sanitizer.clean(data, "image/png")
     decoding = (time.process_time() - began) / rounds * 1e6
     idle, _ = _cpu_of(pids, lambda: time.sleep(5))
     used, seconds = _cpu_of(pids, lambda: [stack.upload("a.png", data, token) for _ in range(rounds)])
@@ -172,8 +172,8 @@ def _load(name: str) -> Any:
             object.__setattr__(route, "max_body", 2**40)
             object.__setattr__(route, "first_byte", 120.0)
     else:
-        object.__setattr__(import_module("services.uploads.inspection").PDF, "max_size", 2**40)
-        vars(import_module("services.uploads.receiving"))["MAX_PDF"] = 2**40
+        object.__setattr__(import_module("services.uploads.file_types.registry").PDF, "max_size", 2**40)
+        vars(import_module("services.uploads.http.incoming_file"))["MAX_PDF"] = 2**40
     return app
 
 

@@ -1,1 +1,0 @@
-"""The services, one folder each, and how they are started together."""

@@ -6,17 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.errors import StartError
+from services.launcher.errors import StartError
 
 if TYPE_CHECKING:
-    from services.procfile import Program
+    from services.launcher.programs import Program
 
 WRONG = 2  # exit code when the fault is in the settings or the command
 ON_EVENT_LOOP = ("gateway",)
 COMMANDS = {
     "admin": "services.auth.admin",
     "rotate-keys": "services.auth.rotate_keys",
-    "seed": "services.seed",
+    "seed": "services.launcher.demo_data",
 }
 
 # What a command needs is imported by it: the supervisor imports nothing that gevent would have to patch before it has
@@ -51,17 +51,17 @@ def _say(error: Exception, *more: str) -> int:
 def _load_dotenv(path: Path) -> None:
     """Add the file's settings to the environment, which wins."""
     if path.is_file():
-        from services.dotenv import read_dotenv
+        from services.launcher.dotenv import read_dotenv
 
         os.environ |= read_dotenv(path) | dict(os.environ)
 
 
 def _start_all(package: str, reload: bool) -> int:
     """Run what the Procfile names until told to stop."""
-    from services.data_dir_lock import lock_data_dir
-    from services.procfile import read_procfile
-    from services.supervisor import Supervisor
-    from shared.sockets import PortError
+    from services.launcher.data_dir_lock import lock_data_dir
+    from services.launcher.programs import read_procfile
+    from services.launcher.supervisor import Supervisor
+    from shared.network.sockets import PortError
 
     programs = read_procfile(Path("Procfile"), ["--reload"] if reload else [])
     if not reload:
@@ -109,7 +109,7 @@ def _ask_child(package: str, names: list[str]) -> tuple[Path, dict[str, tuple[st
 
 
 def _write_places(package: str, names: list[str], descriptor: int) -> int:
-    from services.settings import known_services, load_configs
+    from services.launcher.discovery import known_services, load_configs
 
     known = known_services(package)
     try:
@@ -126,7 +126,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
     """Serve one service in this process."""
     from importlib import import_module
 
-    from services.settings import known_services, load_configs
+    from services.launcher.discovery import known_services, load_configs
 
     name, known = words[0], known_services(package)
     if words != [name] or name not in known:
@@ -134,8 +134,8 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
             f"Unknown: {' '.join(words)}. Say one of {', '.join(('migrate', *COMMANDS, *known))}; nothing starts all."
         )
     config = load_configs(package, [name])[name]
-    from shared.gunicorn import GRACE, THREADS, serve
-    from shared.sockets import PortError
+    from shared.network.sockets import PortError
+    from shared.server.run import GRACE, THREADS, serve
 
     try:
         serve(
@@ -158,8 +158,8 @@ def _migrate(package: str) -> int:
     """Bring every database to the newest schema."""
     from peewee import OperationalError
 
-    from services.settings import folder_of, known_services, load_configs
-    from shared.db import connect, migrate
+    from services.launcher.discovery import folder_of, known_services, load_configs
+    from shared.database.connection import connect, migrate
 
     for name, config in load_configs(package, known_services(package)).items():
         variable = f"{name.upper()}_DATABASE_URL"

@@ -1,1 +1,0 @@
-"""The kit that all services share."""

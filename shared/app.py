@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flask import Flask, request
 from flask_cors import CORS
 
-from shared import api, auth, document, errors, forms, health, list_links, logging
-from shared.env import BaseConfig
-from shared.internal import InternalClient
-from shared.metrics_server import OFFSET, MetricsServer
-from shared.nearby import FileWaking
-from shared.readers import MemoryReader, Reader
-from shared.request_id import with_request_id
-from shared.tokens import Jwks
+from shared.feed.consumer import MemoryReader, Reader
+from shared.feed.revocation_consumer import RevocationReader
+from shared.feed.service_client import InternalClient
+from shared.feed.wakeup_file import FileWaking
+from shared.identity.jwks import JWKS_PATH, Jwks
+from shared.settings import BaseConfig
+from shared.telemetry import json_log
+from shared.telemetry.metrics_server import OFFSET, MetricsServer
+from shared.telemetry.request_id import with_request_id
+from shared.web import auth, blueprint, error_handlers, health, html_forms, link_header, openapi
 
 if TYPE_CHECKING:  # the gateway has no database: to load what speaks to one would take a quarter of its memory
-    from shared.db import Database
-    from shared.feed import Feed
-    from shared.waking import Waking
+    from shared.database.connection import Database
+    from shared.feed.outbox import Feed
+    from shared.feed.wakeup_redis import Waking
 
 MAX_JSON = 1024 * 1024  # bytes of a JSON body
 MAX_FORM_FIELDS = 100
@@ -27,7 +29,7 @@ MAX_FORM_FIELDS = 100
 def create_service(
     name: str,
     config: BaseConfig,
-    blueprints: Sequence[api.Blueprint],
+    blueprints: Sequence[blueprint.Blueprint],
     *,
     checks: Mapping[str, health.Check] | None = None,
     feed: "Feed | None" = None,
@@ -41,7 +43,7 @@ def create_service(
     asked of auth. `own_cors` lets browsers on the service's own port in development. Readers and other threads that
     are to run after the fork go to `run_in_background`.
     """
-    logging.configure(name, config.log_level)
+    json_log.configure(name, config.log_level)
     app = Flask(f"services.{name}", static_folder=None)
     app.config |= {
         "INTERNAL_TOKEN": config.internal_token,
@@ -62,12 +64,12 @@ def create_service(
     app.before_request(_note_route)
     if own_cors and config.app_env == "development":  # through the gateway, which has its own rules, these are dropped
         CORS(app, origins=list(config.cors_origins), supports_credentials=True, always_send=False)
-    errors.init_app(app)
-    forms.init_app(app)
-    list_links.init_app(app)
+    error_handlers.init_app(app)
+    html_forms.init_app(app)
+    link_header.init_app(app)
     keys = InternalClient(config.auth_url)
-    verifier = auth.init_app(app, config, fetch_keys or (lambda: keys.get_json(auth.JWKS_PATH)))
-    reader = auth.RevocationReader(config.auth_url, config.internal_token, verifier.revocations)
+    verifier = auth.init_app(app, config, fetch_keys or (lambda: keys.get_json(JWKS_PATH)))
+    reader = RevocationReader(config.auth_url, config.internal_token, verifier.revocations)
     app.extensions["postern.revocation_reader"] = reader
     app.extensions["postern.waking"] = waking = _waking(config, name)
     run_in_background(app, waking)
@@ -75,9 +77,9 @@ def create_service(
     port = config.port_of(name)
     if port and config.app_env != "test":
         run_in_background(app, MetricsServer(port + OFFSET))
-    api.init_app(app, blueprints)
-    app.extensions["postern.document"] = describe = document.describing(app, f"Postern {name}", blueprints)
-    app.register_blueprint(document.blueprint(describe))
+    blueprint.init_app(app, blueprints)
+    app.extensions["postern.document"] = describe = openapi.describing(app, f"Postern {name}", blueprints)
+    app.register_blueprint(openapi.blueprint(describe))
     app.register_blueprint(health.blueprint(checks or {}))
     if feed:
         feed.on_commit = waking.tell
@@ -89,7 +91,9 @@ def create_service(
 def _waking(config: BaseConfig, name: str) -> "FileWaking | Waking":
     if not config.redis_url:
         return FileWaking(config.data_dir / "news", name)
-    from shared.waking import Waking  # only here: the library takes memory that few installations need to spend
+    from shared.feed.wakeup_redis import (
+        Waking,  # only here: the library takes memory that few installations need to spend
+    )
 
     return Waking(config.redis_url, name)
 

@@ -14,14 +14,18 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared import clock, db, tokens
+from shared import clock
+from shared.database import connection
+from shared.identity import access_tokens
+from shared.identity.claims import LIFETIME
+from shared.identity.jwks import Jwks
 from shared.ids import new_id
 from tests.databases import PostgresServer, SqliteTemplates
 from tests.redis_server import RedisServer
 
 POSTGRES = os.environ.get("POSTERN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432").rstrip("/")
 PATIENCE = 240.0  # seconds; the slowest test takes half a minute on a quiet machine
-SYNCHRONOUS = db.PRAGMAS["synchronous"]  # of the product
+SYNCHRONOUS = connection.PRAGMAS["synchronous"]  # of the product
 ENGINES = ["sqlite", "postgres"]
 KEY_ID = "test-key"
 
@@ -89,7 +93,7 @@ def signing_key() -> Ed25519PrivateKey:
 
 
 @pytest.fixture(scope="session")
-def jwks(signing_key: Ed25519PrivateKey) -> tokens.Jwks:
+def jwks(signing_key: Ed25519PrivateKey) -> Jwks:
     """What auth would publish."""
     key = jwt.algorithms.OKPAlgorithm.to_jwk(signing_key.public_key(), as_dict=True)
     return {"keys": [key | {"kid": KEY_ID, "use": "sig", "alg": "EdDSA"}]}
@@ -104,8 +108,8 @@ def make_token(signing_key: Ed25519PrivateKey) -> MakeToken:
     ) -> str:
         now = clock.now().timestamp()
         payload: dict[str, Any] = {
-            "iss": tokens.ISSUER,
-            "aud": tokens.AUDIENCE,
+            "iss": access_tokens.ISSUER,
+            "aud": access_tokens.AUDIENCE,
             "sub": user_id or new_id(),
             "email": "ann@example.org",
             "name": "Ann",
@@ -113,10 +117,12 @@ def make_token(signing_key: Ed25519PrivateKey) -> MakeToken:
             "sid": new_id(),
             "jti": new_id(),
             "iat": now,
-            "exp": int(now) + tokens.LIFETIME,
+            "exp": int(now) + LIFETIME,
         }
         payload = {name: value for name, value in (payload | claims).items() if value is not None}
-        return jwt.encode(payload, signing_key, "EdDSA", headers={"typ": tokens.TYPE, "kid": KEY_ID} | (headers or {}))
+        return jwt.encode(
+            payload, signing_key, "EdDSA", headers={"typ": access_tokens.TYPE, "kid": KEY_ID} | (headers or {})
+        )
 
     return make
 
@@ -125,7 +131,7 @@ def make_token(signing_key: Ed25519PrivateKey) -> MakeToken:
 def _no_waiting_for_the_disk() -> Iterator[None]:
     """Let SQLite in this process not wait until data are on the disk: no test takes the power away."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(db.PRAGMAS, "synchronous", "off")
+        patch.setitem(connection.PRAGMAS, "synchronous", "off")
         yield
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from shared.db import connect, migrate
+from shared.database.connection import connect, migrate
 
 # What another connection still holds must fail a test rather than stop it.
 LIMITS = "-c lock_timeout=10s -c statement_timeout=60s"

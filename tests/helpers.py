@@ -6,7 +6,7 @@ from typing import Any
 
 import peewee
 
-from shared.db import is_postgres, migrate
+from shared.database.connection import is_postgres, migrate
 from shared.problems import CODES, CONTENT_TYPE
 
 MEMBERS = {"success", "type", "title", "status", "detail", "instance", "code", "requestId"}

@@ -23,13 +23,15 @@ import services
 services.__path__.append(sys.argv[1] + "/services")
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from services.bookmarks import MIGRATIONS, create_app, models
+from services.bookmarks import models
+from services.bookmarks.app import MIGRATIONS, create_app
 from services.bookmarks.config import Config
 from services.bookmarks.owners import OwnerReader
-from shared import clock, tokens
+from shared import clock
+from shared.identity import access_tokens
 from shared.ids import new_id
 from tests.helpers import assert_models_match_migrations
-from shared.db import connect
+from shared.database.connection import connect
 
 key = Ed25519PrivateKey.generate()
 public = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "k", "use": "sig", "alg": "EdDSA"}
@@ -39,9 +41,11 @@ client = create_app(config, lambda: {"keys": [public]}).test_client()
 
 def headers(user):
     now = int(clock.now().timestamp())
-    claims = {"iss": tokens.ISSUER, "aud": tokens.AUDIENCE, "sub": user, "email": "a@example.org", "name": "Ann",
+    claims = {"iss": access_tokens.ISSUER, "aud": access_tokens.AUDIENCE, "sub": user,
+              "email": "a@example.org", "name": "Ann",
               "role": "user", "sid": new_id(), "jti": new_id(), "iat": now, "exp": now + 900}
-    return {"Authorization": "Bearer " + jwt.encode(claims, key, "EdDSA", headers={"typ": tokens.TYPE, "kid": "k"})}
+    token = jwt.encode(claims, key, "EdDSA", headers={"typ": access_tokens.TYPE, "kid": "k"})
+    return {"Authorization": f"Bearer {token}"}
 
 
 ann, post = new_id(), new_id()
@@ -71,6 +75,7 @@ def written(tmp_path: Path) -> Path:
             target = tmp_path / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
+            (target.parent / "__init__.py").touch()
     return tmp_path
 
 

@@ -42,7 +42,7 @@ def test_every_route_is_in_the_readme_of_its_service(name: str, tmp_path: Path) 
     config = importlib.import_module(f"services.{name}.config").Config.load(
         {"APP_ENV": "test", "DATA_DIR": str(tmp_path)}
     )
-    app = importlib.import_module(f"services.{name}").create_app(config)
+    app = importlib.import_module(f"services.{name}.app").create_app(config)
     readme = (ROOT / f"services/{name}/README.md").read_text()
     routes = {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(rule)) for rule in app.url_map.iter_rules()}
     documented = {re.sub(r"_(\w)", lambda match: match[1].upper(), route) for route in routes}

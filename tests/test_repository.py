@@ -24,7 +24,7 @@ SECRET = re.compile(r"TOKEN|PASSWORD|SECRET")
 
 
 def services() -> set[str]:
-    return {path.parent.name for path in (ROOT / "services").glob("*/__init__.py")}
+    return {path.parent.name for path in (ROOT / "services").glob("*/app.py")}
 
 
 def project_files() -> Iterator[tuple[Path, str]]:

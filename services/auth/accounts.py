@@ -5,13 +5,13 @@ from typing import Any
 
 import peewee
 
-from services.auth import limits, notices, passwords, signin_sources
-from services.auth.auditing import audit
+from services.auth import account_notices, login_throttle, passwords, signin_sources
+from services.auth.audit_log import audit
 from services.auth.folding import fold_name
 from services.auth.models import SUSPENDED, Profile, Session, User, database, feed
 from shared import clock
-from shared.db import locking
-from shared.emails import fold_email
+from shared.database.locking import locking
+from shared.mail.addresses import fold_email
 from shared.problems import Problem
 
 PAGE = 500
@@ -40,7 +40,7 @@ def check_password(email: str, password: str) -> User:
     account = fold_email(email)
     user = User.by_email(email)
     source = signin_sources.known_source(user.id if user else "")
-    limits.check(account, source)
+    login_throttle.check(account, source)
     try:
         return _checked(user, password)
     except Problem as problem:
@@ -53,14 +53,14 @@ def check_password(email: str, password: str) -> User:
 
 def _note_failure(kind: str, account: str, user: User | None, source: str = "") -> None:
     with database.atomic():
-        limits.fail(account, source)
+        login_throttle.fail(account, source)
         audit(kind, user.id if user else None)
 
 
 def _note_suspended(account: str, user: User | None, source: str) -> None:
     """Note that somebody had the password; whoever guessed it among too many is not told."""
     with database.atomic():
-        limits.judge(account, source)
+        login_throttle.judge(account, source)
         audit("login_failed", user.id if user else None, code="ACCOUNT_SUSPENDED")
 
 
@@ -104,7 +104,7 @@ def note_login(user: User) -> User:
     if not User.update(last_login=clock.now()).where(_unchanged(user), User.status == user.status).execute():
         raise Problem("INVALID_CREDENTIALS")
     source = signin_sources.known_source(user.id)
-    (limits.succeed if source else limits.judge)(user.email_folded, source)
+    (login_throttle.succeed if source else login_throttle.judge)(user.email_folded, source)
     return by_id(user.id)
 
 
@@ -117,12 +117,12 @@ def require_password(user: User, password: str) -> None:
 
     Such failures are counted apart, so that strangers who fail to log in do not hinder the owner here.
     """
-    limits.check(user.id)
+    login_throttle.check(user.id)
     if not passwords.matches(user.password_hash, password):
         _note_failure("password_refused", user.id, user)
         raise Problem("INVALID_CREDENTIALS", "The password is not right.")
     with database.atomic():
-        limits.succeed(user.id)
+        login_throttle.succeed(user.id)
 
 
 def change_password(user: User, password_hash: str, session_id: str, now: datetime) -> list[str]:
@@ -132,13 +132,13 @@ def change_password(user: User, password_hash: str, session_id: str, now: dateti
     forget_guesses(user)
     ended = Session.end_all(user.id, now, besides=session_id)
     audit("password_changed", user.id, sessions=len(ended))
-    notices.password_changed(user)
+    account_notices.password_changed(user)
     return ended
 
 
 def forget_guesses(user: User) -> None:
     """Count failures anew for another password, and know no browser by its cookie. Call it inside a transaction."""
-    limits.clear(user)
+    login_throttle.clear(user)
     signin_sources.forget_devices(user.id)
 
 

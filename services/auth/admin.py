@@ -6,12 +6,14 @@ import sys
 import marshmallow as ma
 import peewee
 
-from services.auth import MIGRATIONS, accounts, administration, passwords
+from services.auth import account_admin, accounts, passwords
+from services.auth.app import MIGRATIONS
 from services.auth.config import Config
 from services.auth.models import ACTIVE, User, database
-from shared import clock, db
-from shared.emails import Email
-from shared.env import SettingsError
+from shared import clock
+from shared.database import connection
+from shared.mail.addresses import Email
+from shared.settings import SettingsError
 
 USAGE = "Say whom: make admin EMAIL=ann@example.org"
 WRONG = 2  # exit code when the fault is in the settings or the command
@@ -23,8 +25,8 @@ def main(arguments: list[str]) -> int:
     try:
         email = _email(arguments)
         config = Config.from_environment()
-        database.initialize(db.connect(config.database_url))
-        db.migrate(database.obj, MIGRATIONS)
+        database.initialize(connection.connect(config.database_url))
+        connection.migrate(database.obj, MIGRATIONS)
         with database.connection_context():
             sys.stdout.write(make_admin(email, verify=config.needs_verification) + "\n")
     except SettingsError as error:
@@ -48,7 +50,7 @@ def _promote(user: User, *, verify: bool) -> str:
     if is_admin and (user.email_verified or not verify):
         return f"{user.email} is an admin already."
     with database.atomic():
-        administration.change(user.id, {"role": "admin", "status": ACTIVE}, clock.now(), lambda _user: None)
+        account_admin.change(user.id, {"role": "admin", "status": ACTIVE}, clock.now(), lambda _user: None)
         if verify:
             accounts.verify_email(user.id, user.email_folded)
     told = f"{user.email} is an admin now, from the next sign-in or refresh on."
@@ -62,7 +64,7 @@ def _create(email: str) -> str:
     password = secrets.token_urlsafe(15)
     password_hash = passwords.hash_password(password)
     with database.atomic():
-        user = administration.create(NAME, email, password_hash, "admin")
+        user = account_admin.create(NAME, email, password_hash, "admin")
         User.update(email_verified=True).where(User.id == user.id).execute()
     return f"There was no account for {email}, so one was made. Sign in with the password {password} and change it."
 

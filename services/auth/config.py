@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.env import boolean, choice, database_url, optional, service_threads, service_workers, setting, url
-from shared.mail_settings import MailConfig
+from shared.mail.settings import MailConfig
+from shared.settings import boolean, choice, database_url, optional, service_threads, service_workers, setting, url
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 from flask import Response
 
-from shared.credentials import TOKEN_COOKIE
-from shared.csrf import CSRF_COOKIE
-from shared.tokens import LIFETIME
+from shared.identity.claims import LIFETIME
+from shared.identity.credentials import TOKEN_COOKIE
+from shared.identity.csrf import CSRF_COOKIE
 
 REFRESH_COOKIE = "refreshToken"
 REFRESH_PATH = "/api/auth"

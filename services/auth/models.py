@@ -10,11 +10,13 @@ import peewee
 
 from services.auth.folding import fold_name
 from shared import clock
-from shared.db import Database, IdField, TimestampField, id_field, locking
-from shared.emails import fold_email, plain_email
-from shared.feed import FactColumns, Feed
-from shared.idempotency import Idempotency, IdempotencyKeyColumns
-from shared.mail import MailColumns, Outbox
+from shared.database.connection import Database
+from shared.database.fields import IdField, TimestampField, id_field
+from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
+from shared.database.locking import locking
+from shared.feed.outbox import FactColumns, Feed
+from shared.mail.addresses import fold_email, plain_email
+from shared.mail.outbox import MailColumns, Outbox
 
 ACTIVE, SUSPENDED, PENDING = "active", "suspended", "pending"
 NO_PASSWORD = "!"  # in place of a hash: the user has to set a password by the mailed link first

@@ -14,7 +14,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from services.auth.models import NO_PASSWORD
 from shared.concurrency import Bulkhead
 from shared.problems import Problem
-from shared.processes import return_freed_memory
+from shared.server.os_tuning import return_freed_memory
 
 COMMON = Path(__file__).parent / "common_passwords.txt"
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)

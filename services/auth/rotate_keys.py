@@ -3,8 +3,8 @@
 import sys
 
 from services.auth.config import Config
-from services.auth.keyring import KEPT_FOR, PUBLISHED_FOR, add_key
-from shared.env import SettingsError
+from services.auth.signing_keys import KEPT_FOR, PUBLISHED_FOR, add_key
+from shared.settings import SettingsError
 
 
 def main(_arguments: list[str]) -> int:

@@ -7,11 +7,11 @@ import orjson
 
 from services.auth.models import ACTIVE, PENDING, SUSPENDED, User
 from services.auth.passwords import normal
-from shared.api import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp
-from shared.emails import Email
+from shared.database.pagination import PageQuerySchema
+from shared.identity.roles import ROLES
 from shared.ids import is_id
-from shared.pagination import PageQuerySchema
-from shared.tokens import ROLES
+from shared.mail.addresses import Email
+from shared.web.schema import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp
 
 
 def _is_upload_id(text: str) -> None:

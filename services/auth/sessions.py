@@ -7,12 +7,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from services.auth import accounts, limits, notices
-from services.auth.auditing import audit
+from services.auth import account_notices, accounts, login_throttle
+from services.auth.audit_log import audit
 from services.auth.models import SUSPENDED, RefreshToken, Session, User, database
 from shared import clock
+from shared.identity.claims import REMEMBERED
+from shared.identity.revocations import Revocations
 from shared.problems import Problem
-from shared.tokens import REMEMBERED, Revocations
 
 TOKEN_BYTES = 32
 GRACE = timedelta(seconds=30)  # for two tabs that refresh at once, an answer that got lost, or a stall of ours
@@ -64,7 +65,7 @@ def continue_session(refresh_token: str) -> Signin:
         if successor is None:
             if Session.end(row.session_id, now):
                 audit("refresh_reused", user.id, session=row.session_id)
-                notices.session_stolen(user)
+                account_notices.session_stolen(user)
         elif not Session.note_use(row.session_id, now):  # a logout was faster
             raise Problem("TOKEN_REVOKED")
     if successor is None:
@@ -130,7 +131,7 @@ def _replace(row: RefreshToken, token: bytes, now: datetime) -> bytes | None:
     replaced = {"replaced_at": now, "successor": _seal(successor, token)}
     if not RefreshToken.update(replaced).where(unused).execute():
         return None
-    limits.check_refreshes(row.session_id, now)
+    login_throttle.check_refreshes(row.session_id, now)
     return _new_token(row.session, now, successor)
 
 

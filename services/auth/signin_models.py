@@ -5,7 +5,8 @@ from datetime import datetime
 import peewee
 
 from services.auth.models import Model, User
-from shared.db import TimestampField, delete_unlocked
+from shared.database.fields import TimestampField
+from shared.database.locking import delete_unlocked
 
 
 class FailedLogin(Model):

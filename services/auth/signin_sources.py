@@ -12,8 +12,8 @@ from flask import current_app, request
 from services.auth.cookies import DEVICE_COOKIE
 from services.auth.signin_models import SigninSource
 from shared import clock
-from shared.addresses import client_address, limiter_key
-from shared.credentials import cookie_value
+from shared.client_address import client_address, limiter_key
+from shared.identity.credentials import cookie_value
 from shared.problems import Problem
 
 LIFETIME = timedelta(days=30)

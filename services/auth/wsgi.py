@@ -1,5 +1,5 @@
 """What gunicorn loads."""
 
-from services.auth import create_app
+from services.auth.app import create_app
 
 app = create_app()

@@ -7,9 +7,9 @@ from ipaddress import ip_network
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from services.gateway.client import Network
+from services.gateway.http.forwarded import Network
 from services.gateway.routes import SERVICES
-from shared.env import BaseConfig, boolean, integer, items, service_port, service_url, setting, url
+from shared.settings import BaseConfig, boolean, integer, items, service_port, service_url, setting, url
 
 Settings = TypeVar("Settings", bound=BaseConfig)
 

@@ -1,7 +1,7 @@
-"""Decide who may pass; who somebody is, `shared.credentials` finds out, the same way in every service."""
+"""Decide who may pass; who somebody is, `shared.identity.credentials` finds out, the same way in every service."""
 
 from services.gateway.routes import Who
-from shared.credentials import Identity
+from shared.identity.credentials import Identity
 from shared.problems import Problem
 
 RANKS = {"user": Who.USER, "moderator": Who.MODERATOR, "admin": Who.ADMIN}

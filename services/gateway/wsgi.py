@@ -1,5 +1,5 @@
 """What gunicorn loads."""
 
-from services.gateway import create_app
+from services.gateway.app import create_app
 
 app = create_app()

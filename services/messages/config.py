@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from email.headerregistry import Address
 
-from shared.env import (
+from shared.mail.settings import MailConfig, mailbox
+from shared.settings import (
     database_url,
     needed_in_production,
     service_port,
@@ -12,7 +13,6 @@ from shared.env import (
     service_workers,
     setting,
 )
-from shared.mail_settings import MailConfig, mailbox
 
 
 @dataclass(frozen=True, kw_only=True)

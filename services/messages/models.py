@@ -7,12 +7,13 @@ from typing import Any, TypeAlias
 import peewee
 
 from shared import clock
-from shared.db import Database, IdField, TimestampField, execute, id_field
-from shared.emails import MAX_EMAIL
-from shared.feed import PositionColumns
-from shared.idempotency import Idempotency, IdempotencyKeyColumns
-from shared.mail import MailColumns, Outbox
-from shared.pagination import Order
+from shared.database.connection import Database, execute
+from shared.database.fields import IdField, TimestampField, id_field
+from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
+from shared.database.pagination import Order
+from shared.feed.outbox import PositionColumns
+from shared.mail.addresses import MAX_EMAIL
+from shared.mail.outbox import MailColumns, Outbox
 
 NEW, READ, ARCHIVED = "new", "read", "archived"  # what a contact message is
 STATUSES = (NEW, READ, ARCHIVED)

@@ -4,13 +4,13 @@ from typing import Any, ClassVar
 
 import marshmallow as ma
 
+from services.messages.live_events.public_events import NOTIFICATION, TOPICS
 from services.messages.models import STATUSES, TYPES
-from services.messages.public import NOTIFICATION, TOPICS
-from shared.api import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp
 from shared.clock import rfc3339
-from shared.emails import Email
-from shared.mail_transport import header_text
-from shared.pagination import PageQuerySchema
+from shared.database.pagination import PageQuerySchema
+from shared.mail.addresses import Email
+from shared.mail.smtp import header_text
+from shared.web.schema import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp
 
 
 def _fits_a_head(text: str) -> None:

@@ -1,5 +1,5 @@
 """What gunicorn loads."""
 
-from services.messages import create_app
+from services.messages.app import create_app
 
 app = create_app()

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from services.posts.config import Config
-from services.posts.editing import discard_drafts
 from services.posts.models import Author, FeedPosition, database, feed
+from services.posts.posts import discard_drafts
 from shared import clock
-from shared.database_readers import SETTLED, DatabaseReader
+from shared.feed.database_consumer import SETTLED, DatabaseReader
 
 
 class AuthorReader(DatabaseReader):

@@ -4,8 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared import env
-from shared.env import BaseConfig, database_url, service_port, service_threads, service_url, service_workers, setting
+from shared import settings
+from shared.settings import (
+    BaseConfig,
+    database_url,
+    service_port,
+    service_threads,
+    service_url,
+    service_workers,
+    setting,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +24,7 @@ class Config(BaseConfig):
     workers: int = service_workers("posts")
     threads: int = service_threads("posts")
     ratelimit_enabled: bool = setting(
-        "RATELIMIT_ENABLED", env.boolean, "true", "Whether requests are counted; always in production"
+        "RATELIMIT_ENABLED", settings.boolean, "true", "Whether requests are counted; always in production"
     )
     database_url: str = database_url("POSTS_DATABASE_URL", "posts")
     uploads_port: int = service_port("uploads", 8003)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.posts import editing
+from services.posts import posts
 from services.posts.config import Config
 from services.posts.models import FeedPosition, Post, database
-from shared.database_readers import DatabaseReader
+from shared.feed.database_consumer import DatabaseReader
 
 
 class CoverReader(DatabaseReader):
@@ -26,8 +26,8 @@ class CoverReader(DatabaseReader):
         for page in self.pages("/internal/uploads", may_be_empty=True):
             with database.atomic():
                 for upload_id in Post.covers(page.after, page.last) - page.ids:
-                    editing.drop_cover(upload_id)
+                    posts.drop_cover(upload_id)
 
 
 def _uncover(event: dict[str, Any]) -> None:
-    editing.drop_cover(event["subject"])
+    posts.drop_cover(event["subject"])

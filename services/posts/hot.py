@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from services.posts import lists
-from services.posts.lists import COLUMNS, Row
+from services.posts import post_queries
 from services.posts.models import Counter, database
+from services.posts.post_queries import COLUMNS, Row
 from services.posts.slugs import spellings
-from shared.db import execute
+from shared.database.connection import execute
+from shared.database.pagination import Order, set_place
 from shared.ids import is_id
-from shared.pagination import Order, set_place
 from shared.problems import Problem
 
 _names = [column.rpartition(" ")[2].rpartition(".")[2] for column in COLUMNS]
@@ -30,7 +30,7 @@ _ONE = f"""SELECT {", ".join(COLUMNS)}, content.content {_FROM}
 
 def page(sort: str, args: dict[str, Any]) -> list[Row]:
     """Return one page of all posts that everybody may see; the envelope is filled in."""
-    order, limit, cursor = lists.LISTED[sort], args["limit"], args.get("cursor")
+    order, limit, cursor = post_queries.LISTED[sort], args["limit"], args.get("cursor")
     place = order.values(cursor) if cursor else []
     skipped, total = 0 if cursor else (args.get("page", 1) - 1) * limit, Counter.listed_posts()
     if skipped:
@@ -45,7 +45,7 @@ def page(sort: str, args: dict[str, Any]) -> list[Row]:
 @cache
 def _page(sort: str, limit: int, *, after: bool) -> str:
     """Return what names its limit: where that is a value, PostgreSQL makes the plan anew each time."""
-    order: Order = lists.LISTED[sort]
+    order: Order = post_queries.LISTED[sort]
     sign = "<" if order.descending else ">"
     beyond = f" AND ({', '.join(_columns(order))}) {sign} ({', '.join('?' * len(order.columns))})" if after else ""
     return f"{_ITEMS}{beyond} ORDER BY {_by(order)} LIMIT {limit}"
@@ -54,7 +54,7 @@ def _page(sort: str, limit: int, *, after: bool) -> str:
 @cache
 def _page_behind(sort: str) -> str:
     """Return what passes over the rows of earlier pages in the index alone: to read them costs many times as much."""
-    by = _by(lists.LISTED[sort])
+    by = _by(post_queries.LISTED[sort])
     numbers = f"SELECT post.number FROM post WHERE post.listed_at IS NOT NULL ORDER BY {by} LIMIT ? OFFSET ?"  # noqa: S608
     return f"{_ITEMS} AND post.number IN ({numbers}) ORDER BY {by}"
 

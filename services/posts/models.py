@@ -10,10 +10,12 @@ from typing import Any
 
 import peewee
 
-from services.posts import slugs, words
-from shared.db import Database, IdField, TimestampField, execute
-from shared.feed import FactColumns, Feed, PositionColumns
-from shared.idempotency import Idempotency, IdempotencyKeyColumns
+from services.posts import slugs
+from services.posts.search import tokenizer
+from shared.database.connection import Database, execute
+from shared.database.fields import IdField, TimestampField
+from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
+from shared.feed.outbox import FactColumns, Feed, PositionColumns
 from shared.ids import new_id
 from shared.problems import Problem
 
@@ -94,14 +96,14 @@ class Author(Model):
         """Lock an author; add one of whom auth's feed has not told yet, and raise TOKEN_REVOKED for a deleted one."""
         insert = """INSERT INTO author (id, name, folded, deleted) VALUES (?, ?, ?, false)
             ON CONFLICT (id) DO UPDATE SET deleted = author.deleted WHERE author.deleted RETURNING deleted"""
-        row = execute(database, insert, (user_id, name, words.fold(name))).fetchone()
+        row = execute(database, insert, (user_id, name, tokenizer.fold(name))).fetchone()
         if row and row[0]:
             raise Problem("TOKEN_REVOKED")
 
     @classmethod
     def remember(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:
         """Keep what auth said at that moment, unless it has said something newer."""
-        known = {"name": name, "folded": words.fold(name), "avatar": avatar, "told_at": moment}
+        known = {"name": name, "folded": tokenizer.fold(name), "avatar": avatar, "told_at": moment}
         is_news = cls.told_at.is_null() | (cls.told_at <= moment)
         cls.insert(id=user_id, **known).on_conflict(
             conflict_target=[cls.id], update=known, where=is_news & ~cls.deleted

@@ -6,9 +6,10 @@ import marshmallow as ma
 
 from services.posts import text
 from services.posts.models import DELETED, DRAFT, HIDDEN, PUBLISHED, STATUSES, VISIBLE
-from shared.api import SOMETIMES, AnswerSchema, Boolean, List, Schema, Text, Timestamp, Wire
+from shared.database.pagination import PageQuerySchema
 from shared.ids import is_id
-from shared.pagination import PageQuerySchema
+from shared.web.request_parser import Wire
+from shared.web.schema import SOMETIMES, AnswerSchema, Boolean, List, Schema, Text, Timestamp
 
 MAX_TAGS = 20
 MAX_TAG = 50

@@ -1,5 +1,5 @@
 """What gunicorn loads."""
 
-from services.posts import create_app
+from services.posts.app import create_app
 
 app = create_app()

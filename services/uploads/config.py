@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import env
-from shared.env import BaseConfig, database_url, service_port, service_threads, service_workers, setting
+from shared import settings
+from shared.settings import BaseConfig, database_url, service_port, service_threads, service_workers, setting
 
 _s3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[\w-][\w.-]*)*)", re.ASCII).fullmatch
 _endpoint = re.compile(r"https?://[\w.:\[\]-]+(?:/[\w-][\w.~-]*)*", re.ASCII).fullmatch
@@ -21,14 +21,14 @@ def _under_data_dir(known: dict[str, Any]) -> str:
 
 
 def _storage_url(value: str) -> str:
-    address = env.url("file", "s3")(value)
+    address = settings.url("file", "s3")(value)
     if address.startswith("s3:") and not _s3(address):
         raise ValueError("must be like s3://bucket/prefix, without anything that needs percent-encoding")
     return address
 
 
 def _endpoint_url(value: str) -> str:
-    address = env.url("http", "https")(value)
+    address = settings.url("http", "https")(value)
     if not _endpoint(address):
         raise ValueError("must be an address without user, query and anything that needs percent-encoding")
     return address
@@ -64,13 +64,13 @@ class Config(BaseConfig):
         lambda known: f"https://s3.{known.get('s3_region', 'us-east-1')}.amazonaws.com",
         "Address of the S3 store; Amazon's by default",
     )
-    s3_key_id: str | None = setting("AWS_ACCESS_KEY_ID", env.optional(_word), "", "Access key of the S3 store")
-    s3_secret: str | None = setting("AWS_SECRET_ACCESS_KEY", env.optional(_secret), "", "The secret of that key")
+    s3_key_id: str | None = setting("AWS_ACCESS_KEY_ID", settings.optional(_word), "", "Access key of the S3 store")
+    s3_secret: str | None = setting("AWS_SECRET_ACCESS_KEY", settings.optional(_secret), "", "The secret of that key")
     quota: int = setting(
-        "UPLOAD_QUOTA", env.integer(0, 2**60), str(1024**3), "Bytes that the uploads of one user may have together"
+        "UPLOAD_QUOTA", settings.integer(0, 2**60), str(1024**3), "Bytes that the uploads of one user may have together"
     )
     variants_size: int = setting(
-        "VARIANTS_SIZE", env.integer(0, 2**60), str(512 * 1024**2), "Bytes of resized images that are kept at most"
+        "VARIANTS_SIZE", settings.integer(0, 2**60), str(512 * 1024**2), "Bytes of resized images that are kept at most"
     )
 
     @classmethod

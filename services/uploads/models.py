@@ -9,12 +9,14 @@ from urllib.parse import quote
 import peewee
 from peewee import fn
 
-from services.uploads.inspection import KINDS, Kind
+from services.uploads.file_types.registry import KINDS, Kind
 from shared import clock
-from shared.db import Database, IdField, TimestampField, delete_unlocked, execute, id_field
-from shared.feed import FactColumns, Feed, PositionColumns
-from shared.idempotency import Idempotency, IdempotencyKeyColumns
-from shared.pagination import Order
+from shared.database.connection import Database, execute
+from shared.database.fields import IdField, TimestampField, id_field
+from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
+from shared.database.locking import delete_unlocked
+from shared.database.pagination import Order
+from shared.feed.outbox import FactColumns, Feed, PositionColumns
 
 _SAFE = "/!$&'()*+,;=:@"
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import marshmallow as ma
 
-from services.uploads.resizing import FITS, FORMATS, MAX_SIDE
-from services.uploads.signing import LONGEST
-from shared.api import SOMETIMES, AnswerSchema, Boolean, Integer, Schema, Text, Timestamp
+from services.uploads.imaging.variant_spec import FITS, FORMATS, MAX_SIDE
+from services.uploads.signed_urls import LONGEST
+from shared.web.schema import SOMETIMES, AnswerSchema, Boolean, Integer, Schema, Text, Timestamp
 
 MAX_FILENAME = 255
 

@@ -1,5 +1,5 @@
 """What gunicorn loads."""
 
-from services.uploads import create_app
+from services.uploads.app import create_app
 
 app = create_app()

@@ -8,7 +8,8 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 
-from services.auth import MIGRATIONS, create_app, passwords
+from services.auth import passwords
+from services.auth.app import MIGRATIONS, create_app
 from services.auth.config import Config
 from services.auth.models import Fact, User, database
 

@@ -2,7 +2,7 @@
 
 import re
 
-from services.auth.mail import Mails
+from services.auth.account_mail import Mails
 from services.auth.models import Mail
 from tests.auth.conftest import Client
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.auth import accounts, passwords, tokens
+from services.auth import access_tokens, accounts, passwords
 from services.auth.models import NO_PASSWORD, AuditEvent, Fact, Session, User, database
 from services.auth.resources import users
 from shared import clock
@@ -155,7 +155,7 @@ def test_a_token_of_the_moment_of_a_change_does_not_keep_the_old_role(
     signin = register()
     user_id = signin["user"]["id"]
     give(client, admin, user_id, role="moderator")
-    issue = tokens.issue_access_token
+    issue = access_tokens.issue_access_token
     statuses: list[int] = []
 
     def taken_away_meanwhile(*details: Any) -> str:

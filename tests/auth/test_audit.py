@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from services.auth import accounts, auditing
+from services.auth import accounts, audit_log
 from services.auth.models import AuditEvent, Fact, User, database
 from tests.auth.conftest import Client, Register, account, bearer, log_in
 from tests.conftest import FrozenClock
@@ -86,6 +86,6 @@ def test_what_did_not_happen_is_not_noted(client: Client, monkeypatch: pytest.Mo
 def test_a_command_has_neither_address_nor_request(client: Client) -> None:
     with database.atomic():
         user = accounts.register("Ann", "ann@example.org", "!")
-        auditing.audit("tried", user.id, why="a test")
+        audit_log.audit("tried", user.id, why="a test")
     event = AuditEvent.get()
     assert (event.actor_id, event.address, event.request_id, event.detail) == (None, "", "", '{"why":"a test"}')

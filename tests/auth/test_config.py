@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.auth.config import Config
-from shared.env import SettingsError
+from shared.settings import SettingsError
 
 PRODUCTION = {
     "APP_ENV": "production",

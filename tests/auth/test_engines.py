@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from services.auth import create_app
+from services.auth.app import create_app
 from services.auth.config import Config
 from services.auth.models import User, database
 from tests.auth.conftest import PASSWORD, account, bearer, log_in

@@ -8,14 +8,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from services.auth import MIGRATIONS, create_app, models, signin_models
+from services.auth import models, signin_models
+from services.auth.app import MIGRATIONS, create_app
 from services.auth.config import Config
-from services.auth.keyring import load_keys
+from services.auth.demo_data import PASSWORD as SEEDED
+from services.auth.demo_data import seed
 from services.auth.models import database
-from services.auth.seed import PASSWORD as SEEDED
-from services.auth.seed import seed
-from shared import db
-from shared.env import SettingsError
+from services.auth.signing_keys import load_keys
+from shared.database import connection
+from shared.settings import SettingsError
 from tests.auth.conftest import Client, Register, bearer
 from tests.helpers import assert_models_match_migrations
 
@@ -93,13 +94,13 @@ def test_a_key_that_is_none_is_told_with_its_file(tmp_path: Path, content: bytes
 
 
 def test_models_and_migrations_agree(empty_database_url: str) -> None:
-    assert_models_match_migrations(TABLES, db.connect(empty_database_url), MIGRATIONS)
+    assert_models_match_migrations(TABLES, connection.connect(empty_database_url), MIGRATIONS)
 
 
 def test_seeding_in_several_transactions_returns_all_in_order(
     settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.auth.seed.BATCH", 2)
+    monkeypatch.setattr("services.auth.demo_data.BATCH", 2)
     told: list[int] = []
     seeded = seed(Config.load(settings), 5, lambda done, _: told.append(done))
     assert [user.email for user in seeded] == [f"demo{number}@example.com" for number in range(1, 6)]

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.auth import create_app, limits, passwords, signin_sources
+from services.auth import login_throttle, passwords, signin_sources
+from services.auth.app import create_app
 from services.auth.config import Config
 from services.auth.models import AuditEvent, User, database
-from services.auth.pruning import prune
+from services.auth.retention import prune
 from services.auth.signin_models import FailedLogin, SigninSource
-from shared.env import SettingsError
+from shared.settings import SettingsError
 from tests.auth.conftest import PASSWORD, Client, Register, bearer, log_in, run_at_once
 from tests.auth.mailbox import answer_requests, last_token
 from tests.conftest import FrozenClock
@@ -103,7 +104,7 @@ def test_a_right_guess_among_too_many_is_not_told(
     def overtaken(*details: Any) -> bool:
         with database.atomic():
             for _ in range(5):
-                limits.fail("ann@example.org", signin_sources.known_source(User.get().id))
+                login_throttle.fail("ann@example.org", signin_sources.known_source(User.get().id))
         return matches(*details)
 
     monkeypatch.setattr(passwords, "matches", overtaken)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.auth import pruning
-from services.auth.mail import RESET, VERIFY
+from services.auth import retention
+from services.auth.account_mail import RESET, VERIFY
 from services.auth.models import MailToken, User
 from services.auth.signin_models import FailedLogin, SigninSource
 from shared import clock
@@ -124,7 +124,7 @@ def delete(target: Target, client: Client) -> Any:
 
 
 def prune(_target: Target, _client: Client) -> None:
-    pruning.prune()
+    retention.prune()
 
 
 Writer = Callable[[Target, Client], Any]

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from services.auth import pruning
+from services.auth import retention
 from services.auth.models import AuditEvent, RefreshToken, Session
 from services.auth.sessions import SESSION_LIFETIME
 from tests.auth.conftest import Client, Register, bearer, log_in
@@ -21,10 +21,10 @@ def test_a_session_goes_a_day_after_it_was_ended(client: Client, frozen_clock: F
     log_in(client)
     (running,) = [session.id for session in Session.select().where(Session.revoked_at.is_null())]
     frozen_clock.advance(seconds=DAY)
-    pruning.prune()
+    retention.prune()
     assert len(sessions()) == 2
     frozen_clock.advance(seconds=1)
-    pruning.prune()
+    retention.prune()
     assert sessions() == {running}
     assert {token.session_id for token in RefreshToken.select()} == {running}
 
@@ -32,11 +32,11 @@ def test_a_session_goes_a_day_after_it_was_ended(client: Client, frozen_clock: F
 def test_a_session_goes_a_day_after_it_expired(client: Client, frozen_clock: FrozenClock, register: Register) -> None:
     token = register()["refreshToken"]
     frozen_clock.advance(seconds=SESSION_LIFETIME[False].total_seconds() + DAY)
-    pruning.prune()
+    retention.prune()
     late = client.post("/api/auth/refresh", json={"refreshToken": token})
     assert late.json["code"] == "TOKEN_EXPIRED"
     frozen_clock.advance(seconds=1)
-    pruning.prune()
+    retention.prune()
     assert not sessions()
     assert not RefreshToken.select().exists()
 
@@ -44,14 +44,14 @@ def test_a_session_goes_a_day_after_it_expired(client: Client, frozen_clock: Fro
 def test_events_are_kept_for_a_year(
     client: Client, frozen_clock: FrozenClock, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH", 2)
     user_id = register()["user"]["id"]
     for _ in range(4):
         log_in(client)
     frozen_clock.moment += timedelta(days=365)
     recent: Any = AuditEvent.create(kind="login", user_id=user_id, address="", request_id="", detail="{}")
-    pruning.prune()
+    retention.prune()
     assert AuditEvent.select().count() == 6
     frozen_clock.advance(seconds=1)
-    pruning.prune()
+    retention.prune()
     assert [event.id for event in AuditEvent.select()] == [recent.id]

@@ -9,9 +9,10 @@ from typing import Any
 import jwt
 import pytest
 
-from services.auth import keyring, rotate_keys
-from services.auth.keyring import KEPT_FOR, LOOK_EVERY, PUBLISHED_FOR, Keyring, add_key, load_keys
-from shared.tokens import LIFETIME, PAUSE
+from services.auth import rotate_keys, signing_keys
+from services.auth.signing_keys import KEPT_FOR, LOOK_EVERY, PUBLISHED_FOR, Keyring, add_key, load_keys
+from shared.identity.claims import LIFETIME
+from shared.identity.jwks import PAUSE
 from tests.auth.conftest import Client, Register
 from tests.conftest import FrozenClock
 
@@ -22,7 +23,7 @@ Rotate = Callable[[], Path]
 
 @pytest.fixture(autouse=True)
 def _look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyring, "LOOK_EVERY", 0)
+    monkeypatch.setattr(signing_keys, "LOOK_EVERY", 0)
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_a_folder_that_is_gone_changes_nothing(ring: Keyring, tmp_path: Path) ->
 def test_the_folder_is_looked_at_once_in_a_while(
     ring: Keyring, rotate: Rotate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keyring, "LOOK_EVERY", 60)
+    monkeypatch.setattr(signing_keys, "LOOK_EVERY", 60)
     assert len(kids(ring)) == 1
     rotate()
     assert len(kids(ring)) == 1

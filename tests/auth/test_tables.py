@@ -1,8 +1,9 @@
 from playhouse.migrations import Runner
 
-from services.auth import MIGRATIONS
+from services.auth.app import MIGRATIONS
 from services.auth.models import AuditEvent, MailToken, User
-from shared import clock, db
+from shared import clock
+from shared.database import connection as db
 from shared.ids import new_id
 
 

@@ -7,10 +7,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from services.auth import create_app
+from services.auth.app import create_app
 from services.auth.config import Config
 from services.auth.models import database
-from shared.tokens import LEEWAY, LIFETIME
+from shared.identity.claims import LEEWAY, LIFETIME
 from tests.auth.conftest import Client, Register, bearer
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem

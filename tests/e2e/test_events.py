@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from shared.gunicorn import GRACE
+from shared.server.run import GRACE
 from tests.e2e.browser import Browser, FrontEnd
 from tests.e2e.node import node_modules
 from tests.e2e.stack import ROOT, Stack

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.supervisor import GRACE
+from services.launcher.supervisor import GRACE
 from tests.e2e.toy_stack import ToyStack
 from tests.e2e.toys.alpha import config as alpha_config
 from tests.waiting import assert_within, wait_until

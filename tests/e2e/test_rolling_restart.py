@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import urllib3
 
-from shared.gunicorn import GRACE
+from shared.server.run import GRACE
 from tests.e2e.stack import SERVICES, Stack
 from tests.e2e.test_bad_days import children, masters
 from tests.uploads.samples import pdf

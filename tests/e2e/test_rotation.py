@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.auth.keyring import KEPT_FOR, PUBLISHED_FOR
+from services.auth.signing_keys import KEPT_FOR, PUBLISHED_FOR
 from tests.e2e.stack import OWN_PATHS, ROOT, Stack
 from tests.waiting import wait_until
 

@@ -7,13 +7,13 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.gateway import create_app
-from services.gateway import pool as pool_module
+from services.gateway.app import create_app
 from services.gateway.config import Config
-from services.gateway.pool import Pool
+from services.gateway.proxy import connection_pool as pool_module
+from services.gateway.proxy.connection_pool import Pool
 from services.gateway.routes import SERVICES
+from shared.identity.claims import LEEWAY, LIFETIME
 from shared.ids import new_id
-from shared.tokens import LEEWAY, LIFETIME
 from tests.gateway.forwarding import Pools, PoolTo, Start
 from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, json_response
 from tests.gateway.wsgi_client import WsgiClient

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from services.gateway.body import ClientBody
-from services.gateway.forward import Answer, Request, forward
-from services.gateway.headers import Headers
-from services.gateway.pool import Pool
+from services.gateway.http.headers import Headers
+from services.gateway.proxy.connection_pool import Pool
+from services.gateway.proxy.forward import Answer, Request, forward
+from services.gateway.proxy.request_body import ClientBody
 from shared.problems import Problem
 from tests.gateway.upstreams import Behaviour, Upstream
 

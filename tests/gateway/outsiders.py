@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from services.gateway.external import Outside
-from shared.addresses import Address
+from services.gateway.outside.client import Outside
+from shared.client_address import Address
 from shared.clock import now
-from shared.tls import client_context
+from shared.network.tls import client_context
 from tests.gateway.upstreams import Line, Upstream
 
 PUBLIC = "93.184.215.14"

@@ -2,7 +2,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from services.gateway.addresses import is_public
+from services.gateway.outside.address_policy import is_public
 
 CLOSED = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "100.127.255.255", "127.0.0.1",

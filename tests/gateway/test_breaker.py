@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway.breaker import LONGEST_PAUSE, PAUSE, THRESHOLD, Breaker, forward_through
-from services.gateway.pool import Pool
+from services.gateway.proxy.circuit_breaker import LONGEST_PAUSE, PAUSE, THRESHOLD, Breaker, forward_through
+from services.gateway.proxy.connection_pool import Pool
 from shared.problems import Problem
 from tests.gateway.forwarding import PoolTo, Start, a_request, body_of, read
 from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, hold, response, say

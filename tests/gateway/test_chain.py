@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.target import split_target
+from services.gateway.http.request_target import split_target
 from shared.ids import new_id
 from shared.problems import Problem
 from tests.gateway.upstreams import Upstream, response
@@ -110,7 +110,7 @@ def test_an_unexpected_error_says_nothing_about_the_inside(client: WsgiClient, m
     def explode(target: str) -> tuple[str, str]:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("services.gateway.layers.split_target", explode)
+    monkeypatch.setattr("services.gateway.middleware.split_target", explode)
     response = client.get("/api/posts")
     assert (response.status, response.code) == (500, "INTERNAL_ERROR")
     assert b"secret" not in response.body

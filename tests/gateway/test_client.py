@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from services.gateway.client import _warn_of_hops, client_address, proxies, scheme_and_host
-from shared.addresses import limiter_key
+from services.gateway.http.forwarded import _warn_of_hops, client_address, proxies, scheme_and_host
+from shared.client_address import limiter_key
 
 PROXIES = proxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway import pool as pool_module
-from services.gateway.body import BLOCK
-from services.gateway.forward import Answer, Request, forward
-from services.gateway.pool import PER_CLIENT, Pool
+from services.gateway.proxy import connection_pool as pool_module
+from services.gateway.proxy.connection_pool import PER_CLIENT, Pool
+from services.gateway.proxy.forward import Answer, Request, forward
+from services.gateway.proxy.request_body import BLOCK
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.forwarding import Start, a_request, code_of, read
 from tests.gateway.upstreams import Line, Upstream, response

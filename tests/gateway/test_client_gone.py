@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway import pool as pool_module
-from services.gateway.breaker import THRESHOLD, Breaker, forward_through
-from shared.sockets import ClientGone
+from services.gateway.proxy import connection_pool as pool_module
+from services.gateway.proxy.circuit_breaker import THRESHOLD, Breaker, forward_through
+from shared.network.sockets import ClientGone
 from tests.gateway.conftest import Connected, StartGateway
 from tests.gateway.forwarding import PoolTo, a_request
 from tests.gateway.test_measures import told

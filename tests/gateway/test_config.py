@@ -4,7 +4,7 @@ from ipaddress import ip_network
 import pytest
 
 from services.gateway.config import Config
-from shared.env import SettingsError
+from shared.settings import SettingsError
 
 SECRET = secrets.token_hex(32)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from services.gateway.cors import Cors
+from services.gateway.http.cors import Cors
 from tests.gateway.conftest import StartGateway
 from tests.gateway.upstreams import Line, Upstream, json_response
 from tests.gateway.wsgi_client import Response, WsgiClient

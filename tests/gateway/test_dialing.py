@@ -5,10 +5,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from services.gateway import dialing
-from services.gateway.forward import forward
-from services.gateway.pool import Pool
-from shared.name_lookup import NameLookup
+from services.gateway.proxy import dialing
+from services.gateway.proxy.connection_pool import Pool
+from services.gateway.proxy.forward import forward
+from shared.network.name_lookup import NameLookup
 from tests.gateway.forwarding import Start, a_request, code_of, read
 from tests.gateway.upstreams import echo
 

@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from services.gateway.body import BLOCK, ClientBody
-from services.gateway.forward import forward
+from services.gateway.proxy.forward import forward
+from services.gateway.proxy.request_body import BLOCK, ClientBody
 from shared.problems import Problem
 from tests.gateway.forwarding import MIB, Pools, PoolTo, Start, a_request, body_of, code_of, read
 from tests.gateway.upstreams import Line, echo, response, say

@@ -6,11 +6,11 @@ from contextlib import suppress
 
 import pytest
 
-from services.gateway import forward as forward_module
-from services.gateway import pool as pool_module
-from services.gateway.body import BLOCK
-from services.gateway.forward import forward
-from services.gateway.pool import Pool
+from services.gateway.proxy import connection_pool as pool_module
+from services.gateway.proxy import forward as forward_module
+from services.gateway.proxy.connection_pool import Pool
+from services.gateway.proxy.forward import forward
+from services.gateway.proxy.request_body import BLOCK
 from shared.problems import Problem
 from tests.gateway.forwarding import Pools, PoolTo, Start, a_request, body_of, code_of, read
 from tests.gateway.upstreams import Behaviour, Line, echo, hold, response, say

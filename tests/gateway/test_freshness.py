@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import cache_tests
-from services.gateway.freshness import (
+from services.gateway.cache.policy import (
     OURS,
     Rules,
     Terms,
@@ -16,7 +16,7 @@ from services.gateway.freshness import (
     tags,
     terms,
 )
-from services.gateway.headers import Headers
+from services.gateway.http.headers import Headers
 
 PLAIN = replace(OURS, needed=frozenset())
 DATE, LATER = "Thu, 01 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:01 GMT"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway import headers
+from services.gateway.http import headers
 
 CLIENT = {"client": "203.0.113.9", "scheme": "https", "host": "api.example.org", "request_id": "r1"}
 

@@ -4,8 +4,8 @@ import threading
 import pytest
 import redis
 
-from services.gateway.limits import CLASSES, LimitClass, MemoryWindow, Verdict
-from services.gateway.shared_window import FallbackWindow, RedisWindow
+from services.gateway.rate_limit.memory import CLASSES, LimitClass, MemoryWindow, Verdict
+from services.gateway.rate_limit.redis import FallbackWindow, RedisWindow
 from tests.ports import free_port
 
 THREE = LimitClass("three", 3, 10)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.limits import LimitClass, MemoryWindow
-from services.gateway.limits_handover import LimitsHandover
+from services.gateway.rate_limit.handover import LimitsHandover
+from services.gateway.rate_limit.memory import LimitClass, MemoryWindow
 from tests.waiting import wait_until
 
 LIMIT = LimitClass("general", 5, 60)

@@ -3,9 +3,9 @@ import re
 
 import pytest
 
-from services.gateway.breaker import THRESHOLD
-from services.gateway.limits import CLASSES
-from shared.metrics import render
+from services.gateway.proxy.circuit_breaker import THRESHOLD
+from services.gateway.rate_limit.memory import CLASSES
+from shared.telemetry.metrics import render
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.upstreams import Upstream, response
 from tests.gateway.wsgi_client import WsgiClient

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from services.gateway.config import Config
-from services.gateway.openapi import merge
-from services.gateway.resources.docs import FOLDER
+from services.gateway.openapi.merge import merge
+from services.gateway.pages.docs import FOLDER
 from services.gateway.routes import ROUTES, SERVICES, RouteTable, row
 from shared.problems import CODES
 from tests.gateway.conftest import StartGateway
@@ -30,7 +30,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Document]:
 
 def own_document(name: str, environ: dict[str, str]) -> Document:
     config = importlib.import_module(f"services.{name}.config").Config.load(environ)
-    app = importlib.import_module(f"services.{name}").create_app(config)
+    app = importlib.import_module(f"services.{name}.app").create_app(config)
     with app.app_context():
         document: Document = orjson.loads(orjson.dumps(app.extensions["postern.document"]()))
     return document

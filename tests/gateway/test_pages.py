@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.health import VERSION
+from services.gateway.proxy.health import VERSION
 from services.gateway.routes import SERVICES
 from shared.problems import CODES
 from tests.gateway.conftest import StartGateway

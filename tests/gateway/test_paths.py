@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from services.gateway.http.request_target import split_target
 from services.gateway.routes import RouteTable
-from services.gateway.target import split_target
 from tests.gateway.upstreams import Upstream
 from tests.gateway.wsgi_client import WsgiClient
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway import pool as pool_module
-from services.gateway.forward import forward
-from shared.sockets import ClientGone
+from services.gateway.proxy import connection_pool as pool_module
+from services.gateway.proxy.forward import forward
+from shared.network.sockets import ClientGone
 from tests.gateway.conftest import Connected
 from tests.gateway.forwarding import Pools, PoolTo, Start, a_request, body_of, code_of, read
 from tests.gateway.upstreams import Line, echo, hold, response, say

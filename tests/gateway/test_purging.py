@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from services.gateway import pool as pool_module
-from services.gateway.breaker import THRESHOLD
+from services.gateway.cache.feed_invalidation import PurgingReader, touched
+from services.gateway.cache.store import Store
 from services.gateway.config import Config
-from services.gateway.purging import PurgingReader, touched
-from services.gateway.store import Store
+from services.gateway.proxy import connection_pool as pool_module
+from services.gateway.proxy.circuit_breaker import THRESHOLD
 from tests.gateway.conftest import Connected, as_user
 from tests.gateway.test_store import entry
 from tests.gateway.upstreams import Behaviour, Line, Upstream, json_response, response, say

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from services.gateway import shared_store
-from services.gateway.shared_store import LOG, NUMBER, SharedStore
-from services.gateway.store import StoreUnavailable
+from services.gateway.cache import redis_invalidation
+from services.gateway.cache.redis_invalidation import LOG, NUMBER, SharedStore
+from services.gateway.cache.store import StoreUnavailable
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.test_purging import Book, Counting, read_until, write_and_read_back
 from tests.gateway.test_store import entry
@@ -28,12 +28,12 @@ URL = "/api/posts/1"
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for a Redis that is slow because the machine is busy."""
-    monkeypatch.setattr(shared_store, "TIMEOUT", 5.0)
+    monkeypatch.setattr(redis_invalidation, "TIMEOUT", 5.0)
 
 
 @pytest.fixture
 def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_store, "TIMEOUT", 0.25)
+    monkeypatch.setattr(redis_invalidation, "TIMEOUT", 0.25)
 
 
 @pytest.fixture
@@ -131,12 +131,12 @@ def test_who_has_missed_more_than_the_log_holds_forgets_all(
 ) -> None:
     one, two = stores
     keep(two, "/a", "one")
-    for number in range(shared_store.KEPT):
+    for number in range(redis_invalidation.KEPT):
         one.purge([f"t{number}"])
     assert two.find("/a", {}) is not None
-    for number in range(shared_store.KEPT + 1):
+    for number in range(redis_invalidation.KEPT + 1):
         one.purge([f"t{number}"])
-    assert empty_redis.zcard(LOG) == shared_store.KEPT
+    assert empty_redis.zcard(LOG) == redis_invalidation.KEPT
     assert two.find("/a", {}) is None
 
 
@@ -160,14 +160,14 @@ def test_a_purge_that_redis_did_not_take_is_told_later(server: RedisServer, capl
     server.stop()
     for _ in range(3):
         one.purge(["one"])
-        now += shared_store.PAUSE
+        now += redis_invalidation.PAUSE
         with pytest.raises(StoreUnavailable):
             one.find("/a", {})
     server.start()
     keep(two, "/b", "one")
     two.catch_up()
     keep(two, "/c", "one")
-    now += shared_store.PAUSE
+    now += redis_invalidation.PAUSE
     one.catch_up()
     assert (one._untold, two.find("/c", {})) == ({}, None)
     assert [record.levelno for record in caplog.records if record.name == "postern.cache"] == [logging.WARNING]
@@ -201,7 +201,7 @@ def test_a_redis_that_answers_reads_but_refuses_writes_is_not_trusted(server: Re
             with pytest.raises(StoreUnavailable):
                 store.find("/a", {})
         administrator.config_set("min-replicas-to-write", 0)
-    now += shared_store.PAUSE
+    now += redis_invalidation.PAUSE
     assert two.find("/a", {}) is None
     keep(two, "/b", "one")
     one.catch_up()
@@ -209,7 +209,7 @@ def test_a_redis_that_answers_reads_but_refuses_writes_is_not_trusted(server: Re
 
 
 def test_many_purges_that_were_not_told_purge_everything(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_store, "MAX_UNTOLD", 3)
+    monkeypatch.setattr(redis_invalidation, "MAX_UNTOLD", 3)
     one, two = (SharedStore(100_000, server.url, lambda: 0) for _ in range(2))
     server.stop()
     for number in range(10):
@@ -279,7 +279,7 @@ def test_a_read_through_one_does_not_bring_back_what_a_write_through_the_other_c
 def test_without_redis_reads_pass_the_cache_by_and_nothing_stale_comes_back_with_it(
     two: tuple[WsgiClient, WsgiClient], book: Book, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_store, "PAUSE", 0.05)
+    monkeypatch.setattr(redis_invalidation, "PAUSE", 0.05)
     for client in (*two, *two):
         client.get(URL)
     server.stop()

@@ -1,6 +1,6 @@
 import pytest
 
-from services.gateway.store import MAX_PURGED, Entry, Store
+from services.gateway.cache.store import MAX_PURGED, Entry, Store
 
 
 def entry(

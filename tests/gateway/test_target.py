@@ -1,6 +1,6 @@
 import pytest
 
-from services.gateway.target import join_target, split_target
+from services.gateway.http.request_target import join_target, split_target
 from shared.problems import Problem
 
 

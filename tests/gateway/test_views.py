@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from services.gateway import views as views_module
-from services.gateway.cache import reuse_answers
+from services.gateway.cache import view_reporting as views_module
+from services.gateway.cache.middleware import reuse_answers
+from services.gateway.cache.store import Store
+from services.gateway.cache.view_reporting import Views
 from services.gateway.config import Config
+from services.gateway.request_context import KEY, Visit
 from services.gateway.routes import RouteTable
-from services.gateway.store import Store
-from services.gateway.views import Views
-from services.gateway.visit import KEY, Visit
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.upstreams import Line, Upstream, response
 from tests.gateway.wsgi_client import WsgiClient

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.messages import MIGRATIONS, create_app, log
+from services.messages.app import MIGRATIONS, create_app
 from services.messages.config import Config
+from services.messages.live_events import event_log
 from services.messages.models import database
-from shared.tokens import Jwks
+from shared.identity.jwks import Jwks
 from tests.conftest import MakeToken
 
 Client = Any  # Flask's, whose answers are of any shape
@@ -70,7 +71,7 @@ def waiting_for_the_log(work: Callable[[], object]) -> Iterator[None]:
 
     thread = threading.Thread(target=run)
     with database.atomic():
-        log.lock()
+        event_log.lock()
         thread.start()
         time.sleep(0.3)
         yield

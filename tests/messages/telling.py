@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from services.messages.config import Config
-from services.messages.following import readers
+from services.messages.feed_consumers import readers
 from services.messages.models import Notification
 from shared.ids import new_id
 from tests.feeds import ServedFeed

@@ -11,8 +11,8 @@ from flask import Flask
 from services.messages.config import Config
 from services.messages.models import ContactMessage, Mail, database, outbox
 from shared.ids import is_id
-from shared.mail import MailWorker
-from shared.mail_transport import SmtpTransport
+from shared.mail.outbox import MailWorker
+from shared.mail.smtp import SmtpTransport
 from tests.conftest import FrozenClock
 from tests.helpers import NOBODY, assert_problem
 from tests.messages.conftest import AsUser, Client, Headers

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.messages import log, streams
+from services.messages.live_events import event_log, sse_server
+from services.messages.live_events.public_events import TOPICS
+from services.messages.live_events.sse_server import Streams
 from services.messages.models import database
-from services.messages.public import TOPICS
-from services.messages.streams import Streams
 from shared.ids import new_id
 from tests.conftest import FrozenClock, MakeToken
 from tests.helpers import assert_problem
@@ -53,7 +53,7 @@ def append(number: int = 1, topic: str = "post.published", user_id: str | None =
     for _ in range(number):
         subjects.append(new_id())
         with database.atomic():
-            log.append(topic, {"type": topic, "id": subjects[-1], "text": "x" * size}, user_id=user_id)
+            event_log.append(topic, {"type": topic, "id": subjects[-1], "text": "x" * size}, user_id=user_id)
     return subjects
 
 
@@ -73,7 +73,7 @@ def test_a_stream_begins_with_a_greeting_and_goes_on_with_what_happens(listen: L
     assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store, no-transform", "no")
     assert headers["X-Request-ID"]
     assert stream.next() == Told("3", "connected", {"type": "connected"})
-    assert stream.retry == [streams.RETRY]
+    assert stream.retry == [sse_server.RETRY]
     (subject,) = append(topic="comment.created")
     expected = {"type": "comment.created", "id": subject, "text": ""}
     assert stream.next() == Told("4", "comment.created", expected)
@@ -95,7 +95,7 @@ def test_whoever_comes_back_hears_what_was_missed_and_then_goes_on(listen: Liste
 def test_a_long_absence_is_told_in_order_and_once_while_more_happens(
     listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "PAGE", 7)
+    monkeypatch.setattr(sse_server, "PAGE", 7)
     listening = listen()
     subjects = append(60)
     late = listen("?lastEventId=0")
@@ -117,12 +117,12 @@ def test_what_is_older_than_seven_days_is_forgotten(listen: Listen, frozen_clock
     frozen_clock.advance(days=3)
     kept = append(2)
     frozen_clock.advance(days=4, seconds=1)
-    log.prune()
+    event_log.prune()
     assert about(listen("?lastEventId=3").take(2)) == kept
     stream = listen("?lastEventId=2")
     assert stream.next() == Told("5", "resync", {"type": "resync"})
     frozen_clock.advance(days=8)
-    log.prune()
+    event_log.prune()
     assert hears(listen("?lastEventId=5"), append(1))
     assert listen("?lastEventId=4").next() == Told("6", "resync", {"type": "resync"})
 
@@ -277,7 +277,7 @@ def test_one_client_cannot_take_all_streams(
 
 
 def test_there_is_a_number_of_streams_that_a_process_serves(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MAX_STREAMS", 1)
+    monkeypatch.setattr(sse_server, "MAX_STREAMS", 1)
     listen()
     refused = listen(greeting=False)
     assert (refused.status, refused.response.headers["Retry-After"]) == (503, "5")
@@ -286,7 +286,7 @@ def test_there_is_a_number_of_streams_that_a_process_serves(listen: Listen, monk
 def test_whoever_does_not_read_is_cut_off(
     app: Flask, listen: Listen, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "PATIENCE", 0.3)
+    monkeypatch.setattr(sse_server, "PATIENCE", 0.3)
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(("127.0.0.1", port))
@@ -301,8 +301,8 @@ def test_whoever_does_not_read_is_cut_off(
 
 
 def test_whoever_reads_slowly_misses_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "BUFFER", 4096)
-    monkeypatch.setattr(streams, "PAGE", 3)
+    monkeypatch.setattr(sse_server, "BUFFER", 4096)
+    monkeypatch.setattr(sse_server, "PAGE", 3)
     slow = Listener(port)
     assert slow.next()
     subjects = append(30, size=100_000)
@@ -311,8 +311,8 @@ def test_whoever_reads_slowly_misses_nothing(port: int, monkeypatch: pytest.Monk
 
 
 def test_silence_is_broken_by_comments(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "BEAT", 0.2)
-    monkeypatch.setattr(streams, "LOOK", 0.05)
+    monkeypatch.setattr(sse_server, "BEAT", 0.2)
+    monkeypatch.setattr(sse_server, "LOOK", 0.05)
     stream = listen()
     time.sleep(0.7)
     append(1)
@@ -332,7 +332,7 @@ def test_at_a_stop_all_streams_end_with_a_hint_when_to_come_back(app: Flask, lis
 
 def test_what_other_processes_append_is_told_too(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = listen()
-    monkeypatch.setattr(log, "on_commit", None)
+    monkeypatch.setattr(event_log, "on_commit", None)
     assert hears(stream, append(1))
 
 
@@ -345,11 +345,11 @@ def test_a_database_that_is_away_for_a_moment_costs_no_stream(listen: Listen, mo
         broken.append(1)
         raise RuntimeError
 
-    newest = log.newest
-    monkeypatch.setattr(log, "newest", fail)
+    newest = event_log.newest
+    monkeypatch.setattr(event_log, "newest", fail)
     subjects = append(2)
     wait_until(lambda: len(broken) > 1)
-    monkeypatch.setattr(log, "newest", newest)
+    monkeypatch.setattr(event_log, "newest", newest)
     assert about(stream.take(2)) == subjects
 
 

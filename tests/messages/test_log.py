@@ -7,7 +7,8 @@ import orjson
 import pytest
 from flask import Flask
 
-from services.messages import following, log, public
+from services.messages import feed_consumers
+from services.messages.live_events import event_log, public_events
 from services.messages.models import Event, FeedPosition, Notification, database
 from shared import clock
 from shared.ids import new_id
@@ -27,15 +28,15 @@ def test_ids_appear_in_their_order_whoever_appends_at_the_same_time(app: Flask) 
     def write() -> None:
         for number in range(each):
             with database.atomic() as transaction:
-                log.append("post.published", {"id": new_id()})
+                event_log.append("post.published", {"id": new_id()})
                 if number % 5 == 4:
                     transaction.rollback()
         database.close()
 
     def read() -> None:
-        while not done.is_set() or log.newest() > (seen[-1] if seen else 0):
+        while not done.is_set() or event_log.newest() > (seen[-1] if seen else 0):
             last = seen[-1] if seen else 0
-            seen.extend(event.id for event in log.page(last, log.newest(), 10))
+            seen.extend(event.id for event in event_log.page(last, event_log.newest(), 10))
         database.close()
 
     threads = [threading.Thread(target=write) for _ in range(writers)]
@@ -51,17 +52,17 @@ def test_ids_appear_in_their_order_whoever_appends_at_the_same_time(app: Flask) 
 
 def test_nothing_is_appended_outside_a_transaction(app: Flask) -> None:
     with pytest.raises(RuntimeError):
-        log.append("post.published", {"id": "x"})
+        event_log.append("post.published", {"id": "x"})
 
 
 def test_what_was_rolled_back_wakes_nobody(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     woken: list[int] = []
-    monkeypatch.setattr(log, "on_commit", lambda: woken.append(log.newest()))
+    monkeypatch.setattr(event_log, "on_commit", lambda: woken.append(event_log.newest()))
     with database.atomic() as transaction:
-        log.append("post.published", {"id": "x"})
+        event_log.append("post.published", {"id": "x"})
         transaction.rollback()
     with database.atomic():
-        log.append("post.published", {"id": "x"})
+        event_log.append("post.published", {"id": "x"})
         assert woken == []
     assert woken == [1]
 
@@ -74,7 +75,7 @@ def fact(kind: str, subject: str, **data: Any) -> dict[str, Any]:
 def tell(*facts: dict[str, Any]) -> Rows:
     with database.atomic():
         for one in facts:
-            public.HANDLERS[one["type"]](one)
+            public_events.HANDLERS[one["type"]](one)
     return rows()
 
 
@@ -154,37 +155,37 @@ def test_what_a_user_was_told_goes_though_nobody_else_could_see_it_any_more(app:
     about = {"postId": "p", "parentId": None, "postAuthorId": "ben", "parentAuthorId": None}
     with database.atomic():
         for one in (fact("comment.created", "c", **about), gone):
-            following.OF_POSTS[one["type"]](one)
+            feed_consumers.OF_POSTS[one["type"]](one)
     assert [topic for topic, _ in rows()] == ["comment.created"]
     assert Notification.select().count() == 0
 
 
 def test_what_belongs_to_a_user_is_forgotten_with_the_user(app: Flask) -> None:
     with database.atomic():
-        log.append("notification", {"id": "1"}, user_id="ann")
-        log.append("notification", {"id": "2"}, user_id="ben")
-        log.forget("ann")
+        event_log.append("notification", {"id": "1"}, user_id="ann")
+        event_log.append("notification", {"id": "2"}, user_id="ben")
+        event_log.forget("ann")
     assert rows() == [("notification", {"id": "2"})]
 
 
 def test_what_happened_long_ago_is_told_nobody(app: Flask) -> None:
     with database.atomic():
-        log.append("post.published", {"id": "x"}, moment=clock.now() - log.KEPT)
-        log.append("post.published", {"id": "y"}, moment=clock.now() - log.KEPT / 2)
+        event_log.append("post.published", {"id": "x"}, moment=clock.now() - event_log.KEPT)
+        event_log.append("post.published", {"id": "y"}, moment=clock.now() - event_log.KEPT / 2)
     assert [data["id"] for _, data in rows()] == ["y"]
 
 
 def test_when_the_feed_starts_over_so_does_the_log(app: Flask) -> None:
     tell(PUBLISHED, PUBLISHED)
     with database.atomic():
-        log.start_over()
+        event_log.start_over()
     assert rows() == []
-    assert [log.reaches_back_to(known) for known in (1, 2, 3)] == [False, False, True]
+    assert [event_log.reaches_back_to(known) for known in (1, 2, 3)] == [False, False, True]
 
 
 def test_a_batch_that_was_applied_elsewhere_appends_nothing(app: Flask, config: Any) -> None:
     events = [PUBLISHED | {"id": "0-1"}]
     for _ in range(2):
-        _, reader = following.readers(config)
+        _, reader = feed_consumers.readers(config)
         reader._apply(events)
     assert (len(rows()), FeedPosition.get().event_id) == (1, "0-1")

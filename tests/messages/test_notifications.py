@@ -9,13 +9,14 @@ import pytest
 from flask import Flask
 from peewee import OperationalError
 
-from services.messages import create_app, notifying
+from services.messages import notifications
+from services.messages.app import create_app
 from services.messages.config import Config
-from services.messages.following import FactReader, readers
+from services.messages.feed_consumers import FactReader, readers
 from services.messages.models import FeedPosition, Liker, Notification, Person, database
+from shared.feed.consumer import HandlerError
+from shared.identity.jwks import Jwks
 from shared.ids import is_id, new_id
-from shared.readers import HandlerError
-from shared.tokens import Jwks
 from tests.feeds import ServedFeed
 from tests.messages.conftest import AsUser, Client
 from tests.messages.telling import (
@@ -155,13 +156,13 @@ def test_what_is_hidden_when_it_is_read_was_never_told(
     posts_feed: ServedFeed, read: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    notify = notifying._notify
+    notify = notifications._notify
 
     def note(user_id: str, type: str, key: str, *rest: Any, **about: Any) -> None:
         made.append(key)
         notify(user_id, type, key, *rest, **about)
 
-    monkeypatch.setattr(notifying, "_notify", note)
+    monkeypatch.setattr(notifications, "_notify", note)
     for last in ("comment.hidden", "comment.deleted"):
         data = comment(BOB, ANN, new_id())
         tell_comment(posts_feed, data)
@@ -252,7 +253,7 @@ def test_a_batch_that_fails_at_its_end_is_told_once(
 ) -> None:
     """Whatever breaks between two facts, the position and what was told stand together."""
     everything(auth_feed, posts_feed)
-    notify, calls = notifying._notify, 0
+    notify, calls = notifications._notify, 0
 
     def break_down(*args: Any, **about: Any) -> None:
         nonlocal calls
@@ -261,7 +262,7 @@ def test_a_batch_that_fails_at_its_end_is_told_once(
         if calls % 7 == 0:
             raise ConnectionError("the database is away")
 
-    monkeypatch.setattr(notifying, "_notify", break_down)
+    monkeypatch.setattr(notifications, "_notify", break_down)
     failures = 0
     while failures < 200:
         try:

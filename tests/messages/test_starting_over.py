@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from services.messages import log
 from services.messages.config import Config
-from services.messages.following import readers
+from services.messages.feed_consumers import readers
+from services.messages.live_events import event_log
 from services.messages.models import FeedPosition, Liker, Notification, Person, database
 from shared.ids import first_id, new_id
 from tests.feeds import TOLD, ServedFeed
@@ -118,4 +118,4 @@ def test_who_starts_over_waits_for_the_log_first_as_whoever_reads_on(
     slow._position()
     with waiting_for_the_log(lambda: slow._start_over(f"0-{posts_feed.oldest}")):
         database.execute_sql("SELECT 1 FROM feed_position FOR UPDATE NOWAIT")
-    assert not log.reaches_back_to(log.newest() - 1)
+    assert not event_log.reaches_back_to(event_log.newest() - 1)

@@ -1,7 +1,8 @@
 import peewee
 
-from services.messages import MIGRATIONS, models
-from shared.db import connect
+from services.messages import models
+from services.messages.app import MIGRATIONS
+from shared.database.connection import connect
 from tests.helpers import assert_models_match_migrations
 
 TABLES = [

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.posts import MIGRATIONS, create_app
+from services.posts.app import MIGRATIONS, create_app
 from services.posts.config import Config
 from services.posts.models import database
-from shared.tokens import Jwks
+from shared.identity.jwks import Jwks
 from tests.conftest import MakeToken
 from tests.helpers import assert_problem
 

@@ -11,13 +11,14 @@ import orjson
 import pytest
 from flask import Flask
 
-from services.posts import authors, create_app
+from services.posts import authors
+from services.posts.app import create_app
 from services.posts.config import Config
 from services.posts.models import NOBODY, Author, FeedPosition, Post, database
 from shared.clock import rfc3339
-from shared.database_readers import DatabaseReader
+from shared.feed.consumer import HandlerError
+from shared.feed.database_consumer import DatabaseReader
 from shared.ids import new_id
-from shared.readers import HandlerError
 from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, body, refused
 
 TOLD = datetime(2026, 1, 2, tzinfo=UTC)
@@ -259,7 +260,7 @@ def eventually_named(client: Client, name: str, seconds: float) -> None:
 def test_a_running_service_shows_a_new_name_within_two_seconds_and_survives_an_outage(
     app: Flask, client: Client, auth: AuthFeed, reader: DatabaseReader, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.readers.RETRY", 0.1)
+    monkeypatch.setattr("shared.feed.consumer.RETRY", 0.1)
     ended = threading.Event()
 
     def run() -> None:

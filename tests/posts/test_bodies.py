@@ -14,7 +14,7 @@ from services.posts.schemas import (
     PostSchema,
     TagSchema,
 )
-from services.posts.views import Views
+from services.posts.view_counts import Views
 from shared.ids import new_id
 from tests.posts.conftest import Client, Headers, Write
 

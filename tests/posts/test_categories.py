@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.posts import categorising
+from services.posts import categories as categorising
 from services.posts.models import Category, Fact, Post, database
 from tests.conftest import FrozenClock
 from tests.helpers import NOBODY

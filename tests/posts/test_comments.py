@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from playhouse.test_utils import assert_query_count
 
-from services.posts import commenting
+from services.posts import comments
 from services.posts.models import Comment
 from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, refused
 
@@ -99,13 +99,13 @@ def test_no_comment_on_what_is_deleted(client: Client, ann: Headers, post: Any, 
 def test_a_post_deleted_while_one_writes_takes_no_comment(
     app: Flask, client: Client, ann: Headers, post: Any, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = commenting.create
+    create = comments.create
 
     def create_late(*details: Any, **options: Any) -> Any:
         client.delete(f"/api/posts/{post['id']}", headers=ann)
         return create(*details, **options)
 
-    monkeypatch.setattr(commenting, "create", create_late)
+    monkeypatch.setattr(comments, "create", create_late)
     refused(app.test_client().post(address, json={"content": "Hi"}, headers=ann), 404, "NOT_FOUND")
     assert Comment.select().count() == 0
 

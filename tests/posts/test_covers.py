@@ -7,7 +7,7 @@ import pytest
 
 from services.posts import covers
 from services.posts.models import Fact, FeedPosition, Post
-from shared.database_readers import DatabaseReader
+from shared.feed.database_consumer import DatabaseReader
 from shared.ids import new_id
 from tests.posts.conftest import Client, Headers, Write, body, refused
 

@@ -4,13 +4,15 @@ import peewee
 import pytest
 from playhouse.migrations import Runner
 
-from services.posts import MIGRATIONS, models, search
+from services.posts import models
+from services.posts.app import MIGRATIONS
 from services.posts.config import Config
+from services.posts.demo_data import seed
 from services.posts.models import Author, Category, Comment, Post, PostTag, database
-from services.posts.seed import seed
-from shared import db
-from shared.env import SettingsError
+from services.posts.search import index
+from shared.database import connection as db
 from shared.ids import new_id
+from shared.settings import SettingsError
 from tests.helpers import assert_models_match_migrations
 from tests.posts.conftest import AsUser, Client, Headers, Write, on_postgres
 
@@ -62,8 +64,8 @@ def test_what_an_earlier_version_has_folded_is_folded_anew(
     Post.update(title_key=peewee.fn.lower(Post.title)).execute()
     Author.update(folded="josé").execute()
     for publication in (1, 2):
-        search.remove(publication)
-    search.put(1, ["w0xalpha", "w0xc"])
+        index.remove(publication)
+    index.put(1, ["w0xalpha", "w0xc"])
 
     runner = Runner(database.obj, str(MIGRATIONS))
     try:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from services.posts import create_app
+from services.posts.app import create_app
 from services.posts.config import Config
 from services.posts.models import database
-from shared.tokens import Jwks
+from shared.identity.jwks import Jwks
 from tests.engines import ODD_TEXTS, as_json, assert_same_answers, engine_urls, outcome
 from tests.posts.conftest import AsUser
 

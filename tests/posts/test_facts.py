@@ -5,11 +5,11 @@ from typing import Any
 import orjson
 import pytest
 
-from services.posts import liking
+from services.posts import likes
 from services.posts.models import Fact, Post, PostLike
+from shared.identity.claims import Claims
 from shared.ids import new_id
 from shared.problems import Problem
-from shared.tokens import Claims
 from tests.posts.conftest import Client, Headers, Write
 
 
@@ -90,7 +90,7 @@ def test_a_like_that_comes_after_the_deletion_is_none(client: Client, ann: Heade
     row = Post.get(Post.id == post["id"])
     client.delete(f"/api/posts/{post['id']}", headers=ann)
     with pytest.raises(Problem) as caught:
-        liking.set_like(Claims(new_id(), "", "Bob", "user", "", "", 0, 0), row, liked=True)
+        likes.set_like(Claims(new_id(), "", "Bob", "user", "", "", 0, 0), row, liked=True)
     assert caught.value.code == "NOT_FOUND"
     assert (facts("post.liked"), PostLike.select().count()) == ([], 0)
 

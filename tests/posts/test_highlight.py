@@ -2,9 +2,9 @@ import re
 
 import pytest
 
-from services.posts import highlight
-from services.posts.highlight import LENGTH, Highlighter
-from services.posts.words import prepared, terms
+from services.posts.search import highlight
+from services.posts.search.highlight import LENGTH, Highlighter
+from services.posts.search.tokenizer import prepared, terms
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ ROOT = Path(__file__).parents[2]
 # Dies when the post and its fact are written but nothing is committed.
 DYING = """
 import os, sys, json
-from services.posts import create_app, editing
+from services.posts import posts
+from services.posts.app import create_app
 from services.posts.config import Config
 settings, jwks, headers, body = json.loads(sys.argv[1])
-tell = editing.feed.publish
-editing.feed.publish = lambda *fact: (tell(*fact), os._exit(9))
+tell = posts.feed.publish
+posts.feed.publish = lambda *fact: (tell(*fact), os._exit(9))
 create_app(Config.load(settings), lambda: jwks).test_client().post("/api/posts", json=body, headers=headers)
 """
 

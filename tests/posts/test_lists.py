@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from playhouse.test_utils import assert_query_count
 
-from services.posts import lists
+from services.posts import post_queries
 from services.posts.models import Post, PostTag, database
 from shared.ids import new_id
 from tests.posts.conftest import AsUser, Client, Headers, Write, on_sqlite, refused
@@ -175,7 +175,7 @@ def test_a_deleted_draft_is_in_no_list(client: Client, ann: Headers, write: Writ
 def test_the_total_is_exact_for_all_posts_and_a_floor_for_many_matches(
     client: Client, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.pagination.COUNT_CAP", 2)
+    monkeypatch.setattr("shared.database.pagination.COUNT_CAP", 2)
     for _ in range(3):
         write(tags=["all", "each"])
     for query, total, exact in (("", 3, True), ("?tag=all&tag=each", 2, False), ("?author=ann", 2, False)):
@@ -254,7 +254,7 @@ def test_a_list_costs_the_same_queries_whatever_its_length(
 def test_the_posts_of_one_tag_or_category_are_counted_exactly(
     client: Client, write: Write, moderator: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.pagination.COUNT_CAP", 2)
+    monkeypatch.setattr("shared.database.pagination.COUNT_CAP", 2)
     home = client.post("/api/categories", json={"name": "Home"}, headers=moderator).json["data"]["slug"]
     for status in ("published", "published", "published", "draft"):
         write(tags=["A", "b"], category=home, status=status)
@@ -278,12 +278,13 @@ def test_one_post_costs_one_query(client: Client, write: Write) -> None:
 @pytest.mark.parametrize(
     "query, order, index",
     [
-        (lists.listed, lists.NEWEST, "post_listed_at_number"),
-        (lambda: lists.listed().where(lists.written_by(new_id())), lists.NEWEST, "post_author_id_listed_at_number"),
-        (lambda: lists.listed_with(["a", "b"]), lists.NEWEST_OF_TAG, "post_tag_tag_id_listed_at_post_id"),
-        (lambda: lists.kept("draft", []).where(lists.written_by(new_id())), lists.LAST_CREATED,
+        (post_queries.listed, post_queries.NEWEST, "post_listed_at_number"),
+        (lambda: post_queries.listed().where(post_queries.written_by(new_id())), post_queries.NEWEST,
+         "post_author_id_listed_at_number"),
+        (lambda: post_queries.listed_with(["a", "b"]), post_queries.NEWEST_OF_TAG, "post_tag_tag_id_listed_at_post_id"),
+        (lambda: post_queries.kept("draft", []).where(post_queries.written_by(new_id())), post_queries.LAST_CREATED,
          "post_author_id_status_created_at_number"),
-        (lambda: lists.comments_of(1), lists.EARLIEST_COMMENT, "comment_post_id_number"),
+        (lambda: post_queries.comments_of(1), post_queries.EARLIEST_COMMENT, "comment_post_id_number"),
     ],
 )  # fmt: skip
 def test_lists_walk_an_index_and_never_sort(app: Flask, query: Any, order: Any, index: str) -> None:
@@ -297,7 +298,7 @@ def test_lists_walk_an_index_and_never_sort(app: Flask, query: Any, order: Any, 
 
 
 @on_sqlite
-@pytest.mark.parametrize("query", [lists.listed, lambda: lists.listed_with(["a"])])
+@pytest.mark.parametrize("query", [post_queries.listed, lambda: post_queries.listed_with(["a"])])
 def test_counting_needs_no_author(app: Flask, query: Any) -> None:
     sql, values = query().select(peewee.SQL("1")).limit(5).sql()
     plan = [row[3] for row in database.execute_sql("EXPLAIN QUERY PLAN " + sql, values)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.posts import authors, categorising, editing
+from services.posts import authors, categories, posts
 from services.posts.models import Category, database
 from shared.ids import new_id
 from tests.lock_order import slow_statements
@@ -86,7 +86,7 @@ def delete_category(target: Target, client: Client) -> Any:
 
 def forget_category(target: Target, _client: Client) -> None:
     category = Category.get_by_id(target.category["id"])
-    while categorising._take_from_some(category):
+    while categories._take_from_some(category):
         pass
 
 
@@ -97,7 +97,7 @@ def forget_author(target: Target, _client: Client) -> None:
 
 def drop_cover(target: Target, _client: Client) -> None:
     with database.atomic():
-        editing.drop_cover(target.cover)
+        posts.drop_cover(target.cover)
 
 
 Writer = Callable[[Target, Client], Any]

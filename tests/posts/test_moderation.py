@@ -6,13 +6,14 @@ import pytest
 from flask import Flask
 from playhouse.test_utils import assert_query_count
 
-from services.posts import create_app, lists
+from services.posts import post_queries
+from services.posts.app import create_app
 from services.posts.config import Config
 from services.posts.models import Comment, Fact, database
-from shared.env import SettingsError
+from shared.database.pagination import Order
+from shared.identity.jwks import Jwks
 from shared.ids import new_id
-from shared.pagination import Order
-from shared.tokens import Jwks
+from shared.settings import SettingsError
 from tests.conftest import FrozenClock
 from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, on_sqlite, refused
 
@@ -271,11 +272,11 @@ def test_a_comment_is_told_to_other_services(
 @pytest.mark.parametrize(
     "query, order, index",
     [
-        (lambda: lists.roots_of(1), lists.EARLIEST_COMMENT, "comment_post_id_root_number"),
-        (lambda: lists.replies_to(1, [1, 2]), None, "comment_post_id_root_number"),
-        (lambda: lists.comments_with("hidden"), lists.LATEST_COMMENT, "comment_status_number"),
-        (lists.used_tags, lists.MOST_USED, "tag_post_count_id"),
-        (lists.categories, lists.BY_SLUG, "category_slug"),
+        (lambda: post_queries.roots_of(1), post_queries.EARLIEST_COMMENT, "comment_post_id_root_number"),
+        (lambda: post_queries.replies_to(1, [1, 2]), None, "comment_post_id_root_number"),
+        (lambda: post_queries.comments_with("hidden"), post_queries.LATEST_COMMENT, "comment_status_number"),
+        (post_queries.used_tags, post_queries.MOST_USED, "tag_post_count_id"),
+        (post_queries.categories, post_queries.BY_SLUG, "category_slug"),
     ],
 )
 def test_lists_walk_an_index(app: Flask, query: Any, order: Order | None, index: str) -> None:

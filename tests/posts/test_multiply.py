@@ -2,8 +2,8 @@
 
 from benchmarks.multiply import multiply
 from services.posts.config import Config
+from services.posts.demo_data import seed
 from services.posts.models import Post
-from services.posts.seed import seed
 from shared.ids import is_id, new_id
 from tests.posts.conftest import Client, Headers, Write
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.posts import lists
+from services.posts import post_queries
 from services.posts.config import Config
+from services.posts.demo_data import seed
 from services.posts.models import Author, Category, Post, PostTag, Tag, database
-from services.posts.seed import seed
-from shared.db import is_postgres
+from shared.database.connection import is_postgres
 from shared.ids import new_id
 from tests.posts.conftest import Client, Headers, on_sqlite
 
@@ -93,7 +93,7 @@ def filled(filter: str) -> str:
 @pytest.mark.parametrize("few", [True, False], ids=["few are sorted", "many are walked"])
 def test_lists_of_all_posts(app: Flask, client: Client, monkeypatch: pytest.MonkeyPatch, few: bool) -> None:
     if not few:
-        monkeypatch.setattr(lists, "FEW", -1)
+        monkeypatch.setattr(post_queries, "FEW", -1)
     for sort, filter in product(SORTS, (*NARROW, *WIDE)):
         for sql, values in pages(client, f"/api/posts?limit=1&sort={sort}&{filled(filter)}", {}):
             steps = plan(sql, values)

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from playhouse.test_utils import assert_query_count
 
-from services.posts import search
 from services.posts.config import Config
-from services.posts.seed import seed
+from services.posts.demo_data import seed
+from services.posts.search import index
 from shared.ids import new_id
 from tests.posts.conftest import AsUser, Client, Headers, Write, on_sqlite, refused
 
@@ -177,7 +177,7 @@ def test_filters_narrow_a_search(client: Client, as_user: AsUser, ann: Headers, 
 def test_pages_and_cursors_show_every_match_once(
     client: Client, write: Write, monkeypatch: pytest.MonkeyPatch, sort: str
 ) -> None:
-    monkeypatch.setattr(search, "PART", 3)
+    monkeypatch.setattr(index, "PART", 3)
     for number in range(10):
         write(title=f"{'Lantern' if number % 3 == 0 else 'Post'} {number}", content="A lantern, of course")
     everything = titles(client, "lantern", sort=sort)
@@ -202,8 +202,8 @@ def test_pages_and_cursors_show_every_match_once(
 def test_the_newest_matches_are_ranked_and_counted(
     client: Client, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "MAX_FOUND", 3)
-    monkeypatch.setattr(search, "PART", 2)
+    monkeypatch.setattr(index, "MAX_FOUND", 3)
+    monkeypatch.setattr(index, "PART", 2)
     for title in ("Old lantern", "Lantern", "Post", "Post 2", "Post 3"):
         write(title=title, content="A lantern is here")
     answer = ask(client, "lantern")
@@ -234,7 +234,7 @@ def test_a_failed_write_leaves_nothing_to_be_found(
     client: Client, ann: Headers, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post = write(title="Lantern")
-    monkeypatch.setattr("services.posts.counting.Counter.add_listed_posts", lambda _: 1 / 0)
+    monkeypatch.setattr("services.posts.counters.Counter.add_listed_posts", lambda _: 1 / 0)
     client.patch(f"{URL}/{post['id']}", json={"title": "Changed"}, headers=ann)
     client.post(URL, json={"title": "Another lantern", "content": "Long enough", "status": "published"}, headers=ann)
     assert titles(client, "lantern") == ["Lantern"]

@@ -9,8 +9,8 @@ from services.posts.authors import AuthorReader
 from services.posts.config import Config
 from services.posts.covers import CoverReader
 from services.posts.models import NOBODY, Author, FeedPosition
+from shared.feed.consumer import Reader
 from shared.ids import first_id
-from shared.readers import Reader
 from tests.feeds import TOLD, ServedFeed
 from tests.posts.conftest import AsUser, Client, Write
 

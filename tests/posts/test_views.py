@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 from playhouse.test_utils import assert_query_count
 
-from services.posts import views
+from services.posts import view_counts as views
 from services.posts.models import PostView
-from services.posts.views import Views
+from services.posts.view_counts import Views
 from tests.conftest import FrozenClock
 from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
 

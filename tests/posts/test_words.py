@@ -3,7 +3,18 @@ import unicodedata
 
 import pytest
 
-from services.posts.words import MAX_MARKS, MAX_WORD, Term, fold, limited, prepared, sort_key, terms, tokens, words
+from services.posts.search.tokenizer import (
+    MAX_MARKS,
+    MAX_WORD,
+    Term,
+    fold,
+    limited,
+    prepared,
+    sort_key,
+    terms,
+    tokens,
+    words,
+)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
+from shared.identity.jwks import Jwks
 from shared.ids import new_id
-from shared.tokens import Jwks
 from tests.conftest import MakeToken
 from tests.shared.toys import MIGRATIONS, Config, create_app
 from tests.shared.toys.models import database

@@ -8,8 +8,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from shared.api import List, camel, init_app
-from shared.document import describing
+from shared.web.blueprint import init_app
+from shared.web.openapi import describing
+from shared.web.schema import List, camel
 from tests.helpers import assert_problem
 from tests.shared.conftest import AsUser
 from tests.shared.toys import resources

@@ -7,10 +7,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from shared import clock
-from shared.auth import RevocationReader
+from shared.feed.revocation_consumer import RevocationReader
+from shared.feed.service_client import BATCH
+from shared.identity.claims import LEEWAY, LIFETIME
+from shared.identity.revocations import Revocations
 from shared.ids import new_id
-from shared.internal import BATCH
-from shared.tokens import LEEWAY, LIFETIME, Revocations
 from tests.conftest import FrozenClock, MakeToken
 from tests.helpers import assert_problem
 from tests.shared.conftest import AsUser, Serve

@@ -3,9 +3,9 @@
 import peewee
 import pytest
 
-from shared import background
-from shared.background import Repeated
-from shared.readers import REMIND
+from shared import periodic_task
+from shared.feed.consumer import REMIND
+from shared.periodic_task import Repeated
 from tests.waiting import wait_until
 
 
@@ -22,7 +22,7 @@ class Work:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "AFTER_FAILURE", 0.001)
+    monkeypatch.setattr(periodic_task, "AFTER_FAILURE", 0.001)
 
 
 def run(work: Work) -> None:

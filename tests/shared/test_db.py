@@ -12,11 +12,13 @@ import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
 
-from shared import db, health
-from shared.api import respond
-from shared.db import PRAGMAS, Database, TimestampField, connect, drop_broken, get_or_404, migrate
+from shared.database import connection
+from shared.database.connection import PRAGMAS, Database, connect, drop_broken, get_or_404, migrate
+from shared.database.fields import TimestampField
 from shared.ids import new_id
 from shared.problems import Problem
+from shared.web import health
+from shared.web.responses import respond
 from tests.conftest import SYNCHRONOUS
 from tests.databases import end_connections
 from tests.helpers import assert_models_match_migrations, assert_problem
@@ -196,7 +198,7 @@ def test_a_migration_holds_nobody_up_while_a_transaction_holds_it_up(
     fresh: peewee.Database, empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever waits for a lock on a table keeps all others from it who come later."""
-    monkeypatch.setattr(db, "BUSY_TIMEOUT", 200)
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT", 200)
     step = "def up(migrator, db):\n    db.execute_sql('{}')"
     (tmp_path / "0001_new.py").write_text(step.format("CREATE TABLE whole (id INTEGER)"))
     migrate(fresh, tmp_path)

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from shared import disk_reserve
-from shared.disk_reserve import LOW, MIB, PLENTY, SIZE, DiskReserve
+from shared.database import disk_reserve
+from shared.database.disk_reserve import LOW, MIB, PLENTY, SIZE, DiskReserve
 
 SetFree = Callable[[int], None]
 

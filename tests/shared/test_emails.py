@@ -5,9 +5,9 @@ import time
 import marshmallow as ma
 import pytest
 
-from shared.emails import Email, fold_email
-from shared.mail_settings import mailbox
-from shared.mail_transport import mail_address
+from shared.mail.addresses import Email, fold_email
+from shared.mail.settings import mailbox
+from shared.mail.smtp import mail_address
 
 
 @pytest.mark.parametrize(

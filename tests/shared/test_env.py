@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.env import SettingsError, origin, private_file
 from shared.problems import Problem
+from shared.settings import SettingsError, origin, private_file
 from tests.shared.toys import Config
 
 SECRET = hashlib.sha256(b"for tests").hexdigest()

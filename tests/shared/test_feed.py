@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 from playhouse.test_utils import count_queries
 
 from shared import clock
+from shared.feed.service_client import BATCH
 from shared.ids import new_id
-from shared.internal import BATCH
 from tests.conftest import POSTGRES, FrozenClock
 from tests.helpers import assert_problem
 from tests.shared.conftest import in_threads

@@ -11,9 +11,9 @@ import peewee
 import pytest
 
 from shared import clock
-from shared.db import Database, connect
-from shared.mail import KEPT, LEASE, MailColumns, MailWorker, Outbox, retry_pause
-from shared.mail_transport import RefusedError, SmtpTransport, Transport
+from shared.database.connection import Database, connect
+from shared.mail.outbox import KEPT, LEASE, MailColumns, MailWorker, Outbox, retry_pause
+from shared.mail.smtp import RefusedError, SmtpTransport, Transport
 from tests.conftest import FrozenClock
 from tests.smtp_server import CONTENT, GREETING, HANG_UP, SmtpServer
 

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from shared import mail_transport
-from shared.mail_settings import mailbox
-from shared.mail_transport import FolderTransport, RefusedError, SmtpTransport, answer_to, compose
+from shared.mail import smtp
+from shared.mail.settings import mailbox
+from shared.mail.smtp import FolderTransport, RefusedError, SmtpTransport, answer_to, compose
 from tests.smtp_server import STALL, SmtpServer
 
 SENDER = Address("Pförtner, Postern", "postern", "example.org")
@@ -157,7 +157,7 @@ def test_a_server_that_is_somebody_else_gets_nothing(tls: ssl.SSLContext, scheme
 def test_a_password_leaves_the_machine_encrypted_only(server: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
     SmtpTransport(server.url.replace("//", "//ann:secret@")).send(mail())
     assert server.logins == [("ann", "secret")]
-    monkeypatch.setattr(mail_transport, "_is_this_machine", lambda _host: False)
+    monkeypatch.setattr(smtp, "_is_this_machine", lambda _host: False)
     with pytest.raises(OSError, match="no encryption"):
         SmtpTransport(server.url.replace("//", "//ann:secret@")).send(mail())
     assert len(server.logins) == len(server.mails) == 1
@@ -168,7 +168,7 @@ def test_a_password_leaves_the_machine_encrypted_only(server: SmtpServer, monkey
     [("localhost", True), ("127.0.0.9", True), ("::1", True), ("mail.example", False), ("10.0.0.1", False)],
 )
 def test_only_loopback_is_this_machine(host: str, local: bool) -> None:
-    assert mail_transport._is_this_machine(host) is local
+    assert smtp._is_this_machine(host) is local
 
 
 def test_a_refused_login_is_tried_again_later(server: SmtpServer) -> None:

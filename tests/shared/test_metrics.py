@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shared import metrics, metrics_server
-from shared.metrics import BOUNDS, Counter, Gauge, Histogram, note_request, render
-from shared.metrics_server import MetricsServer
-from shared.request_id import with_request_id
-from shared.tally import Tally
+from shared.telemetry import metrics, metrics_server
+from shared.telemetry.metrics import BOUNDS, Counter, Gauge, Histogram, note_request, render
+from shared.telemetry.metrics_server import MetricsServer
+from shared.telemetry.request_id import with_request_id
+from shared.telemetry.tally import Tally
 from tests.ports import free_port
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)*)\})? ([0-9.]+|\+Inf)')

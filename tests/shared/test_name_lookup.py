@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.name_lookup import NameLookup
+from shared.network.name_lookup import NameLookup
 from shared.problems import Problem
 from tests.waiting import wait_until
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.nearby import FileWaking
-from shared.readers import Reader
+from shared.feed.consumer import Reader
+from shared.feed.wakeup_file import FileWaking
 from tests.waiting import wait_until
 
 Start = Callable[..., FileWaking]

@@ -11,10 +11,10 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 from playhouse.test_utils import count_queries
 
-from shared import pagination
 from shared.clock import now
+from shared.database import pagination
+from shared.database.pagination import MAX_CURSOR, Order
 from shared.ids import new_id
-from shared.pagination import MAX_CURSOR, Order
 from tests.helpers import assert_problem
 from tests.shared.test_feed import explain
 from tests.shared.toys.models import BY_NAME, NEWEST, Toy, database

@@ -8,7 +8,7 @@ import pytest
 HASHING = """
 import sys, threading
 from argon2 import PasswordHasher
-from shared.processes import share_freed_memory
+from shared.server.os_tuning import share_freed_memory
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
@@ -35,7 +35,7 @@ print(resident() - before)
 
 
 FREEING = """
-from shared.processes import return_freed_memory
+from shared.server.os_tuning import return_freed_memory
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20

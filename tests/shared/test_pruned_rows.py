@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared.db import delete_unlocked, is_postgres, locking
+from shared.database.connection import is_postgres
+from shared.database.locking import delete_unlocked, locking
 from shared.ids import new_id
 from tests.shared.conftest import in_threads
 from tests.shared.toys.models import Toy, database

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from shared import feed, readers
-from shared.database_readers import DatabaseReader, Page
-from shared.feed import PRUNED
+from shared.feed import consumer, outbox
+from shared.feed.consumer import MemoryReader
+from shared.feed.database_consumer import DatabaseReader, Page
+from shared.feed.outbox import PRUNED
 from shared.ids import first_id, new_id
-from shared.internal import table_blueprint
-from shared.readers import MemoryReader
+from shared.web.internal import table_blueprint
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
 from tests.shared.conftest import Serve, in_threads
@@ -72,7 +72,7 @@ def test_a_fact_that_is_alone_is_no_mark(any_app: Flask, frozen_clock: FrozenClo
 def test_many_facts_go_some_at_a_time(
     any_app: Flask, frozen_clock: FrozenClock, monkeypatch: pytest.MonkeyPatch, ask: Ask
 ) -> None:
-    monkeypatch.setattr(feed, "PRUNED_AT_ONCE", 3)
+    monkeypatch.setattr(outbox, "PRUNED_AT_ONCE", 3)
     publish(*range(10))
     frozen_clock.advance(days=31)
     publish("new")
@@ -156,7 +156,7 @@ def token(any_app: Flask) -> str:
     return str(any_app.config["INTERNAL_TOKEN"])
 
 
-def read_all(reader: readers.Reader, until: str) -> None:
+def read_all(reader: consumer.Reader, until: str) -> None:
     def told() -> bool:
         reader.read_batch()
         return until in [*getattr(reader, "told", ()), *getattr(reader, "seen", ())]

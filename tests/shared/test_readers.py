@@ -14,10 +14,11 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
-from shared import clock, feed, readers
-from shared.database_readers import DatabaseReader
+from shared import clock
+from shared.feed import consumer, outbox
+from shared.feed.consumer import HandlerError, MemoryReader
+from shared.feed.database_consumer import DatabaseReader
 from shared.ids import new_id
-from shared.readers import HandlerError, MemoryReader
 from tests.conftest import FrozenClock
 from tests.databases import end_connections
 from tests.ports import free_port
@@ -32,10 +33,10 @@ MakeReader = Callable[..., DatabaseReader]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "BATCH", BATCH)
-    monkeypatch.setattr(readers, "BATCH", BATCH)
-    monkeypatch.setattr(readers, "PAUSE", 0.01)
-    monkeypatch.setattr(readers, "RETRY", 0.02)
+    monkeypatch.setattr(outbox, "BATCH", BATCH)
+    monkeypatch.setattr(consumer, "BATCH", BATCH)
+    monkeypatch.setattr(consumer, "PAUSE", 0.01)
+    monkeypatch.setattr(consumer, "RETRY", 0.02)
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def noted() -> list[str]:
     return [toy.name for toy in Toy.select().order_by(Toy.created_at, Toy.id)]
 
 
-def read_until(reader: readers.Reader, condition: Callable[[], object]) -> None:
+def read_until(reader: consumer.Reader, condition: Callable[[], object]) -> None:
     """Read on; on a shared PostgreSQL server facts may be held back a moment."""
 
     def read() -> object:
@@ -83,9 +84,9 @@ def read_until(reader: readers.Reader, condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def running() -> Iterator[list[readers.Reader]]:
+def running() -> Iterator[list[consumer.Reader]]:
     """Readers that are stopped after the test, their threads too."""
-    started: list[readers.Reader] = []
+    started: list[consumer.Reader] = []
     before = set(threading.enumerate())
     yield started
     for reader in started:
@@ -152,7 +153,7 @@ def test_a_handler_that_fails_undoes_its_event_and_is_asked_again(make_reader: M
 
 
 def test_a_reader_never_dies_and_says_what_stands_still(
-    make_reader: MakeReader, running: list[readers.Reader], caplog: pytest.LogCaptureFixture
+    make_reader: MakeReader, running: list[consumer.Reader], caplog: pytest.LogCaptureFixture
 ) -> None:
     tries: list[str] = []
 
@@ -163,7 +164,7 @@ def test_a_reader_never_dies_and_says_what_stands_still(
     publish(1)
     running.append(make_reader(fail))
     running[0].start()
-    wait_until(lambda: len(tries) >= readers.REMIND + 2)
+    wait_until(lambda: len(tries) >= consumer.REMIND + 2)
     running[0].stop()
     assert len(set(tries)) == 1
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -185,7 +186,7 @@ def serving(app: Flask, port: int) -> Iterator[None]:
 
 
 def test_a_reader_waits_for_a_source_that_is_away(
-    any_app: Flask, make_reader: MakeReader, running: list[readers.Reader], caplog: pytest.LogCaptureFixture
+    any_app: Flask, make_reader: MakeReader, running: list[consumer.Reader], caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
     publish(1)
@@ -212,7 +213,7 @@ def test_a_reader_waits_for_a_source_that_is_away(
 )
 def test_an_outage_of_the_readers_database_is_one_line(
     make_reader: MakeReader,
-    running: list[readers.Reader],
+    running: list[consumer.Reader],
     caplog: pytest.LogCaptureFixture,
     error: Exception,
     line: str,
@@ -236,7 +237,7 @@ def test_an_outage_of_the_readers_database_is_one_line(
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_a_reader_gets_over_a_lost_connection(
-    make_reader: MakeReader, running: list[readers.Reader], database_url: str
+    make_reader: MakeReader, running: list[consumer.Reader], database_url: str
 ) -> None:
     publish(1)
     running.append(make_reader())
@@ -248,7 +249,7 @@ def test_a_reader_gets_over_a_lost_connection(
     wait_until(lambda: noted() == ["1", "2"])
 
 
-def test_a_reader_that_is_stopped_stops_soon(make_reader: MakeReader, running: list[readers.Reader]) -> None:
+def test_a_reader_that_is_stopped_stops_soon(make_reader: MakeReader, running: list[consumer.Reader]) -> None:
     reader = make_reader()
     reader.start()
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "feed-toys"]
@@ -319,10 +320,10 @@ def test_a_reader_that_is_led_asks_when_there_is_news(
     make_reader: MakeReader,
     source: str,
     token: str,
-    running: list[readers.Reader],
+    running: list[consumer.Reader],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(readers, "FOLLOWER_PAUSE", 60)
+    monkeypatch.setattr(consumer, "FOLLOWER_PAUSE", 60)
     follower, leader = make_reader(), MemoryReader("toys", source, token, {}, look_back=60)
     leader.lead(follower)
     running += [leader, follower]
@@ -335,10 +336,10 @@ def test_a_reader_that_is_led_asks_when_there_is_news(
 
 
 def test_who_is_woken_asks_less_often_by_itself_until_nobody_wakes_it_any_more(
-    make_reader: MakeReader, running: list[readers.Reader], monkeypatch: pytest.MonkeyPatch
+    make_reader: MakeReader, running: list[consumer.Reader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "PAUSE", 0.05)
-    monkeypatch.setattr(readers, "WOKEN_PAUSE", 60)
+    monkeypatch.setattr(consumer, "PAUSE", 0.05)
+    monkeypatch.setattr(consumer, "WOKEN_PAUSE", 60)
     reader = make_reader()
     questions = count_questions(reader, monkeypatch)
     running.append(reader)
@@ -354,7 +355,7 @@ def test_who_is_woken_asks_less_often_by_itself_until_nobody_wakes_it_any_more(
 
 
 def test_who_is_woken_and_finds_nothing_asks_again_soon(
-    make_reader: MakeReader, running: list[readers.Reader], monkeypatch: pytest.MonkeyPatch
+    make_reader: MakeReader, running: list[consumer.Reader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that still runs may hold back what the reader was woken for."""
     reader = make_reader()

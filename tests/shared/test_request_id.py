@@ -9,9 +9,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from shared import logging as kit_logging
 from shared.ids import new_id
-from shared.request_id import with_request_id
+from shared.telemetry import json_log as kit_logging
+from shared.telemetry.request_id import with_request_id
 from tests.shared.conftest import AsUser
 
 Lines = Callable[[], list[dict[str, Any]]]

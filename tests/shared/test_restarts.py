@@ -8,11 +8,13 @@ import orjson
 import pytest
 from werkzeug.serving import make_server
 
-from shared import auth, clock
-from shared.auth import RevocationReader
+from shared import clock
+from shared.feed.revocation_consumer import RevocationReader
+from shared.identity.access_tokens import Verifier
+from shared.identity.jwks import Jwks, KeySet
+from shared.identity.revocations import Revocations
 from shared.ids import new_id
 from shared.problems import Problem
-from shared.tokens import Jwks, KeySet, Revocations, Verifier
 from tests.conftest import MakeToken
 
 Event = dict[str, Any]
@@ -88,8 +90,8 @@ def test_the_first_token_waits_until_the_past_is_known(
 def test_the_past_is_known_after_its_last_batch(
     feed: AuthFeed, start: Callable[..., Verifier], make_token: MakeToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.readers.BATCH", 1)
-    monkeypatch.setattr(auth, "BATCH", 1)
+    monkeypatch.setattr("shared.feed.consumer.BATCH", 1)
+    monkeypatch.setattr("shared.feed.revocation_consumer.BATCH", 1)
     session_id = new_id()
     feed.batches = [[ended(new_id())] for _ in range(50)] + [[ended(session_id)]]
     feed.may_answer.set()

@@ -13,10 +13,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared import tokens
+from shared.identity.access_tokens import Verifier
+from shared.identity.claims import LEEWAY, LIFETIME, REMEMBERED, Claims
+from shared.identity.jwks import Jwks, KeySet
+from shared.identity.revocations import Revocations
+from shared.identity.roles import ROLES
 from shared.ids import new_id
 from shared.problems import Problem
-from shared.tokens import Claims, Jwks, KeySet, Revocations, Verifier
 from tests.conftest import KEY_ID, FrozenClock, MakeToken
 from tests.shared.conftest import in_threads
 
@@ -256,12 +259,13 @@ def test_a_token_expires(verifier: Verifier, make_token: MakeToken, frozen_clock
     fresh, old = (
         make_token(),
         make_token(
-            iat=frozen_clock.moment.timestamp() - tokens.REMEMBERED, exp=frozen_clock.moment.timestamp() - tokens.LEEWAY
+            iat=frozen_clock.moment.timestamp() - REMEMBERED,
+            exp=frozen_clock.moment.timestamp() - LEEWAY,
         ),
     )
     assert refused(lambda: verifier.verify(old)) == "TOKEN_EXPIRED"
     verifier.verify(fresh)
-    frozen_clock.advance(seconds=tokens.LIFETIME + tokens.LEEWAY - 2)
+    frozen_clock.advance(seconds=LIFETIME + LEEWAY - 2)
     verifier.verify(fresh)
     frozen_clock.advance(seconds=2)
     assert refused(lambda: verifier.verify(fresh)) == "TOKEN_EXPIRED"
@@ -270,21 +274,21 @@ def test_a_token_expires(verifier: Verifier, make_token: MakeToken, frozen_clock
 def test_a_clock_that_is_a_little_behind_takes_a_fresh_token(
     verifier: Verifier, make_token: MakeToken, frozen_clock: FrozenClock
 ) -> None:
-    ahead = frozen_clock.moment.timestamp() + tokens.LEEWAY
-    assert verifier.verify(make_token(iat=ahead, nbf=ahead, exp=ahead + tokens.LIFETIME))
+    ahead = frozen_clock.moment.timestamp() + LEEWAY
+    assert verifier.verify(make_token(iat=ahead, nbf=ahead, exp=ahead + LIFETIME))
 
 
 def test_the_log_says_that_clocks_differ(
     verifier: Verifier, make_token: MakeToken, frozen_clock: FrozenClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     ahead = frozen_clock.moment.timestamp() + 600
-    token = make_token(iat=ahead, exp=ahead + tokens.LIFETIME)
+    token = make_token(iat=ahead, exp=ahead + LIFETIME)
     for _ in range(3):
         assert refused(lambda: verifier.verify(token)) == "UNAUTHORIZED"
     assert [record.message for record in caplog.records] == [
         "tokens are refused that auth signed 600 s in the future: compare the clocks"
     ]
-    frozen_clock.advance(seconds=600 - tokens.LEEWAY)
+    frozen_clock.advance(seconds=600 - LEEWAY)
     assert verifier.verify(token)
 
 
@@ -292,10 +296,10 @@ def test_an_ended_session_stays_ended_where_the_clock_is_behind(
     verifier: Verifier, make_token: MakeToken, frozen_clock: FrozenClock
 ) -> None:
     """Auth is as far ahead as may be: its token is good here for its lifetime and twice the leeway."""
-    ahead = frozen_clock.moment.timestamp() + tokens.LEEWAY
-    token = make_token(sid="s1", iat=ahead, exp=int(ahead) + tokens.LIFETIME)
+    ahead = frozen_clock.moment.timestamp() + LEEWAY
+    token = make_token(sid="s1", iat=ahead, exp=int(ahead) + LIFETIME)
     verifier.revocations.end_session("s1", frozen_clock.moment.timestamp())
-    for _ in range(tokens.LIFETIME + 2 * tokens.LEEWAY - 1):
+    for _ in range(LIFETIME + 2 * LEEWAY - 1):
         frozen_clock.advance(seconds=1)
         verifier.revocations.end_session("another", frozen_clock.moment.timestamp())
         assert refused(lambda: verifier.verify(token)) == "TOKEN_REVOKED"
@@ -337,9 +341,9 @@ def test_a_revoked_session_ends_at_once_and_is_forgotten_with_its_tokens(
     verifier.revocations.end_session("s1", now)
     assert refused(lambda: verifier.verify(token)) == "TOKEN_REVOKED"
     assert verifier.verify(other)
-    verifier.revocations.end_session("s3", now + tokens.REMEMBERED - 1)
+    verifier.revocations.end_session("s3", now + REMEMBERED - 1)
     assert refused(lambda: verifier.verify(token)) == "TOKEN_REVOKED"
-    verifier.revocations.end_session("s4", now + tokens.REMEMBERED)
+    verifier.revocations.end_session("s4", now + REMEMBERED)
     assert set(verifier.revocations._ended) == {"s3", "s4"}
 
 
@@ -371,7 +375,7 @@ def test_many_revocations_cost_little_and_are_forgotten() -> None:
     for number in range(20_000):
         revocations.end_session(str(number), number)
         revocations.end_tokens_before(str(number), number, number)
-    assert len(revocations._ended) == len(revocations._before) == tokens.REMEMBERED
+    assert len(revocations._ended) == len(revocations._before) == REMEMBERED
 
 
 @pytest.mark.parametrize(
@@ -380,7 +384,7 @@ def test_many_revocations_cost_little_and_are_forgotten() -> None:
 )
 def test_higher_roles_include_lower_ones(role: str, suffices: list[str]) -> None:
     claims = Claims("u", "", "", role, "s", "t", 0, 0)
-    assert [wanted for wanted in tokens.ROLES if claims.has_role(wanted)] == suffices
+    assert [wanted for wanted in ROLES if claims.has_role(wanted)] == suffices
 
 
 def test_an_unknown_key_id_is_asked_for_once_in_a_pause(auth: Auth, make_token: MakeToken) -> None:

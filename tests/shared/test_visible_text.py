@@ -3,8 +3,8 @@
 import marshmallow as ma
 import pytest
 
-from shared.api import Text
 from shared.visible_text import has_visible_character
+from shared.web.schema import Text
 
 INVISIBLE = [
     "\u200b\u200b",

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from shared import readers
-from shared import waking as waking_module
 from shared.app import create_service, run_in_background
-from shared.env import BaseConfig
-from shared.readers import MemoryReader, Reader
-from shared.tokens import Jwks
-from shared.waking import Waking
+from shared.feed import consumer as readers
+from shared.feed import wakeup_redis as waking_module
+from shared.feed.consumer import MemoryReader, Reader
+from shared.feed.wakeup_redis import Waking
+from shared.identity.jwks import Jwks
+from shared.settings import BaseConfig
 from tests.ports import free_port
 from tests.redis_server import RedisServer
 from tests.shared.conftest import Serve

@@ -7,11 +7,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from services.uploads import MIGRATIONS, create_app
+from services.uploads.app import MIGRATIONS, create_app
 from services.uploads.config import Config
-from services.uploads.keeping import Keeper
 from services.uploads.models import Resumable, Upload, Usage, database
-from shared.tokens import Jwks
+from services.uploads.upload_service import Keeper
+from shared.identity.jwks import Jwks
 from tests.conftest import MakeToken
 from tests.uploads import s3_server
 from tests.uploads.s3_server import S3Server

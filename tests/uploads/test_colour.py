@@ -6,8 +6,8 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageCms
 
-from services.uploads.colour import BT709, PRIMARIES, made_profile
-from services.uploads.scaling import scaled
+from services.uploads.imaging.colour import BT709, PRIMARIES, made_profile
+from services.uploads.imaging.resize import scaled
 from tests.uploads import samples
 
 Colour = tuple[int, ...]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from services.uploads.config import Config
-from shared.env import SettingsError
+from shared.settings import SettingsError
 
 KEY = {"AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": "a/secret+="}
 

@@ -13,10 +13,10 @@ import pytest
 from flask import Flask
 
 from services.uploads.config import Config
-from services.uploads.inspection import MAX_PDF
-from services.uploads.keeping import Keeper
+from services.uploads.file_types.registry import MAX_PDF
 from services.uploads.models import Upload, feed, idempotency
-from services.uploads.storage import Storage
+from services.uploads.storage.base import Storage
+from services.uploads.upload_service import Keeper
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, Send, kept_files

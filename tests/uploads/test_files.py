@@ -8,11 +8,12 @@ import pytest
 from flask import Flask
 from werkzeug.http import parse_options_header
 
-from services.uploads import open_storage, shown
+from services.uploads.app import open_storage
 from services.uploads.config import Config
-from services.uploads.disposition import disposition, safe_name
-from services.uploads.inspection import KINDS, PDF, PNG
-from services.uploads.ranges import MAX_PARTS
+from services.uploads.file_types.registry import KINDS, PDF, PNG
+from services.uploads.http import download
+from services.uploads.http.byte_ranges import MAX_PARTS
+from services.uploads.http.content_disposition import disposition, safe_name
 from shared.concurrency import Bulkhead
 from tests.helpers import assert_problem
 from tests.uploads import samples
@@ -59,7 +60,7 @@ def test_an_image_is_saved_on_demand(client: Client, image: dict[str, Any]) -> N
 def test_long_downloads_leave_threads_to_all_else(
     app: Flask, client: Client, upload: UploadFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shown, "LONG", 1000)
+    monkeypatch.setattr(download, "LONG", 1000)
     app.extensions["postern.downloads"] = Bulkhead(2, patience=0, detail="Busy.")
     long, short = (upload(samples.pdf(size))["path"] for size in (2000, 1000))
     slow = [client.get(long, buffered=False) for _ in range(2)]

@@ -3,7 +3,7 @@
 import pytest
 from werkzeug.sansio.multipart import Data, Field, File
 
-from services.uploads.forms import events, filename_of
+from services.uploads.http.multipart import events, filename_of
 from tests.uploads.samples import BOUNDARY, END, part
 
 TRICKY = b"\r\n--frontie\r\n\r\n--\r\n\r\r-frontier--\r\n--frontieR\r\n" + bytes(range(256)) + b"\r\n--front"

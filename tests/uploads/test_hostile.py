@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from services.uploads import decoding
-from services.uploads.inspection import GIF, JPEG, PNG
+from services.uploads.file_types.registry import GIF, JPEG, PNG
+from services.uploads.imaging import worker_pool
 from shared.problems import Problem
 from tests.uploads import hostile, samples
 from tests.uploads.conftest import AsUser, Headers, Send
@@ -89,30 +89,30 @@ def test_an_image_that_takes_too_long_costs_nobody_else(
     data = hostile.PNGS["png of 25 million pixels in 64 bits"]()
     assert send().status_code == 201
     with draft_of(tmp_path, data) as draft, monkeypatch.context() as patched:
-        patched.setattr(decoding, "CPU_SECONDS", 0.05)
+        patched.setattr(worker_pool, "CPU_SECONDS", 0.05)
         with pytest.raises(Problem, match="INVALID_IMAGE"):
-            decoding.clean(draft, PNG, "ann")
+            worker_pool.clean(draft, PNG, "ann")
     assert send().status_code == 201
 
 
 @pytest.mark.parametrize("taken", [["bob", "eve"], ["ann"]])
 def test_only_so_many_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[str]) -> None:
-    monkeypatch.setattr(decoding, "PATIENCE", 0.01)
+    monkeypatch.setattr(worker_pool, "PATIENCE", 0.01)
     with ExitStack() as held, draft_of(tmp_path, samples.gif()) as draft:
         for client in taken:
-            held.enter_context(decoding._places.place(client))
+            held.enter_context(worker_pool._places.place(client))
         with pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
-            decoding.clean(draft, GIF, "ann")
+            worker_pool.clean(draft, GIF, "ann")
         if "ann" in taken:  # others do not wait for her
-            assert decoding.clean(draft, GIF, "bob")["width"]
+            assert worker_pool.clean(draft, GIF, "bob")["width"]
 
 
 def test_a_machine_that_is_too_busy_blames_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "PATIENCE", 0.0)
-    monkeypatch.setattr(decoding, "SECONDS", 0.0)
+    monkeypatch.setattr(worker_pool, "PATIENCE", 0.0)
+    monkeypatch.setattr(worker_pool, "SECONDS", 0.0)
     data = hostile.PNGS["png of 25 million pixels in 64 bits"]()
     with draft_of(tmp_path, data) as draft, pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
-        decoding.clean(draft, PNG, "ann")
+        worker_pool.clean(draft, PNG, "ann")
 
 
 def test_a_progressive_picture_with_many_scans_for_its_size_is_refused(send: Send) -> None:
@@ -123,24 +123,24 @@ def test_a_progressive_picture_with_many_scans_for_its_size_is_refused(send: Sen
 def test_a_full_disk_blames_no_image(tmp_path: Path) -> None:
     with draft_of(tmp_path, samples.with_metadata("JPEG")) as draft:
         with open(draft.name, "rb") as unwritable, pytest.raises(Problem, match="STORAGE_FULL"):
-            decoding.clean(unwritable, JPEG, "ann")
-        assert decoding.clean(draft, JPEG, "ann")["content"]
+            worker_pool.clean(unwritable, JPEG, "ann")
+        assert worker_pool.clean(draft, JPEG, "ann")["content"]
 
 
 def test_a_decoder_that_does_not_start_blames_no_image(
     tmp_path: Path, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoding._end_all()
+    worker_pool._end_all()
     with draft_of(tmp_path, samples.jpeg()) as draft, monkeypatch.context() as patched:
-        patched.setattr(decoding, "PROGRAM", tmp_path / "nowhere.py")
+        patched.setattr(worker_pool, "PROGRAM", tmp_path / "nowhere.py")
         with pytest.raises(Problem, match="SERVICE_UNAVAILABLE"):
-            decoding.clean(draft, JPEG, "ann")
+            worker_pool.clean(draft, JPEG, "ann")
     assert send().status_code == 201
 
 
 def test_the_decoder_has_no_secrets_and_may_open_nothing(send: Send) -> None:
     assert send().status_code == 201
-    [decoder] = decoding._idle
+    [decoder] = worker_pool._idle
     process = Path(f"/proc/{decoder._process.pid}")
     assert process.joinpath("environ").read_bytes() == b""
     assert len(list(process.joinpath("fd").iterdir())) == 3
@@ -149,18 +149,18 @@ def test_the_decoder_has_no_secrets_and_may_open_nothing(send: Send) -> None:
 
 
 def test_a_decoder_that_has_grown_is_replaced(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = decoding.Decoder.ask
-    monkeypatch.setattr(decoding.Decoder, "ask", lambda *args, **job: ask(*args, **job) | {"last": True})
+    ask = worker_pool.Decoder.ask
+    monkeypatch.setattr(worker_pool.Decoder, "ask", lambda *args, **job: ask(*args, **job) | {"last": True})
     assert send().status_code == 201
-    assert not decoding._idle
+    assert not worker_pool._idle
     monkeypatch.undo()
     assert send().status_code == 201
-    assert decoding._idle
+    assert worker_pool._idle
 
 
 def test_the_memory_of_a_large_image_is_given_back(send: Send) -> None:
     assert send(samples.png(5000, 5000)).status_code == 201
-    for decoder in decoding._idle:
+    for decoder in worker_pool._idle:
         resident = Path(f"/proc/{decoder._process.pid}/statm").read_text().split()[1]
         assert int(resident) * 4096 < 80 * 1024**2
 

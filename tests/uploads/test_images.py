@@ -6,16 +6,16 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageChops, ImageOps, ImageSequence
 
-from services.uploads import images
-from services.uploads.scaling import scaled
+from services.uploads.imaging import sanitizer
+from services.uploads.imaging.resize import scaled
 from shared.problems import Problem
 from tests.uploads import samples
 
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF"]
 
 
-def clean(data: bytes, format: str) -> images.Picture:
-    return images.clean(data, f"image/{format.lower()}")
+def clean(data: bytes, format: str) -> sanitizer.Picture:
+    return sanitizer.clean(data, f"image/{format.lower()}")
 
 
 def pixels(data: bytes) -> Image.Image:

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from services.uploads.signing import Signer
+from services.uploads.signed_urls import Signer
 from shared.ids import new_id
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.uploads.forms import MAX_FILES
-from services.uploads.inspection import MAX_IMAGE
+from services.uploads.file_types.registry import MAX_IMAGE
+from services.uploads.http.multipart import MAX_FILES
 from services.uploads.models import Fact, Upload, feed
 from tests.helpers import assert_problem
 from tests.uploads import samples

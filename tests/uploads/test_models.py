@@ -2,9 +2,9 @@ from pathlib import Path
 
 from playhouse.migrations import Runner
 
-from services.uploads import MIGRATIONS
+from services.uploads.app import MIGRATIONS
 from services.uploads.models import Fact, FeedPosition, IdempotencyKey, Resumable, Upload, Usage
-from shared.db import connect
+from shared.database.connection import connect
 from shared.ids import new_id
 from tests.helpers import assert_models_match_migrations
 

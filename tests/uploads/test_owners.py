@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.uploads import keeping
+from services.uploads import upload_service
 from services.uploads.config import Config
+from services.uploads.maintenance.garbage_collection import AFTERLIFE
+from services.uploads.maintenance.user_deletion import OwnerReader
 from services.uploads.models import Resumable, Upload, Usage, database
-from services.uploads.owners import OwnerReader
-from services.uploads.sweeping import AFTERLIFE
 from shared import clock
 from shared.ids import new_id
 from tests.conftest import MakeToken
@@ -68,13 +68,13 @@ def delete(app: Flask, owner: str) -> None:
 def test_a_file_that_comes_in_meanwhile_is_not_kept(
     app: Flask, client: Client, ann: Headers, owner: str, config: Config, monkeypatch: pytest.MonkeyPatch, way: Way
 ) -> None:
-    prepare = keeping.prepare
+    prepare = upload_service.prepare
 
     def late(*args: Any) -> Any:
         delete(app, owner)
         return prepare(*args)
 
-    monkeypatch.setattr(keeping, "prepare", late)
+    monkeypatch.setattr(upload_service, "prepare", late)
     answer = way(client, ann, owner)
     if way is resumable:
         assert_problem(answer, 409, "CONFLICT")

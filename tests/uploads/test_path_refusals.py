@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from services.uploads.config import Config
-from services.uploads.inspection import KINDS, MAX_IMAGE, MAX_PDF
+from services.uploads.file_types.registry import KINDS, MAX_IMAGE, MAX_PDF
 from services.uploads.models import Upload
 from shared.ids import new_id
 from tests.helpers import assert_problem

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.uploads import pdf
-from services.uploads.inspection import PDF, kind_of
+from services.uploads.file_types import pdf
+from services.uploads.file_types.registry import PDF, kind_of
 from shared.problems import Problem
 from tests.uploads import samples
 

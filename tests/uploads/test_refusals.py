@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.uploads.inspection import KINDS, MAX_IMAGE, MAX_PDF
+from services.uploads.file_types.registry import KINDS, MAX_IMAGE, MAX_PDF
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, Send

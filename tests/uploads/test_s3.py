@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import urllib3
 
-from services.uploads import open_storage, s3
+from services.uploads.app import open_storage
 from services.uploads.config import Config
-from services.uploads.disk import LocalStorage
-from services.uploads.s3 import NOTHING, S3Storage
-from services.uploads.sigv4 import Credentials, query_string, signed
-from services.uploads.storage import StorageDown
+from services.uploads.storage import s3
+from services.uploads.storage.base import StorageDown
+from services.uploads.storage.local import LocalStorage
+from services.uploads.storage.s3 import NOTHING, S3Storage
+from services.uploads.storage.sigv4 import Credentials, query_string, signed
 from shared import clock
 from tests.helpers import assert_problem
 from tests.uploads import s3_server, samples

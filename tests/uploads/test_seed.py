@@ -1,6 +1,6 @@
 from services.uploads.config import Config
+from services.uploads.demo_data import seed
 from services.uploads.models import Upload
-from services.uploads.seed import seed
 from shared.ids import new_id
 from tests.uploads.conftest import Client, kept_files
 

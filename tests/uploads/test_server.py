@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.tokens import Jwks
+from shared.identity.jwks import Jwks
 from tests.uploads import samples
 from tests.uploads.conftest import AsUser, Headers
 from tests.uploads.tus_client import PART, PATH, SPEAKS, metadata

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.uploads import open_storage
+from services.uploads.app import open_storage
 from services.uploads.config import Config
-from services.uploads.storage import Storage
+from services.uploads.storage.base import Storage
 from shared import clock
 from shared.ids import new_id
 from tests.helpers import NOBODY

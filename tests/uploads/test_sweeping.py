@@ -10,13 +10,13 @@ import orjson
 import pytest
 from flask import Flask
 
-from services.uploads import sweeping
 from services.uploads.config import Config
-from services.uploads.keeping import Keeper
+from services.uploads.maintenance import garbage_collection
+from services.uploads.maintenance.garbage_collection import GRACE, Sweeper, sweep
+from services.uploads.maintenance.user_deletion import OwnerReader
 from services.uploads.models import Fact, FeedPosition, Upload
-from services.uploads.owners import OwnerReader
-from services.uploads.storage import Storage
-from services.uploads.sweeping import GRACE, Sweeper, sweep
+from services.uploads.storage.base import Storage
+from services.uploads.upload_service import Keeper
 from shared import clock
 from shared.ids import first_id, new_id
 from tests.feeds import TOLD, ServedFeed
@@ -112,7 +112,7 @@ def test_the_service_sweeps_when_it_starts(
 ) -> None:
     upload()
     key = orphan(storage)
-    monkeypatch.setattr(sweeping, "GRACE", timedelta(minutes=-1))
+    monkeypatch.setattr(garbage_collection, "GRACE", timedelta(minutes=-1))
     sweeper = Sweeper(keeper)
     sweeper.start()
     until = clock.now() + timedelta(seconds=10)

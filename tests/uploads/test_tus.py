@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from services.uploads.config import Config
-from services.uploads.inspection import MAX_IMAGE, MAX_PDF
+from services.uploads.file_types.registry import MAX_IMAGE, MAX_PDF
 from services.uploads.models import Resumable, Upload
 from shared import clock
 from shared.concurrency import Bulkhead
@@ -337,8 +337,8 @@ def test_nothing_is_refused_for_a_moments_trouble(tus: Tus, app: Flask, monkeypa
     tus.patch(url, 0, data[:100])
     taken = Bulkhead(1, patience=0, detail="Busy.")
     with monkeypatch.context() as patched, taken.place():
-        patched.setattr("services.uploads.decoding.PATIENCE", 0.0)
-        patched.setattr("services.uploads.decoding._places", taken)
+        patched.setattr("services.uploads.imaging.worker_pool.PATIENCE", 0.0)
+        patched.setattr("services.uploads.imaging.worker_pool._places", taken)
         assert_problem(tus.patch(url, 100, data[100:]), 503, "SERVICE_UNAVAILABLE")
     assert tus.offset(url) == 100
     assert tus.patch(url, 100, data[100:]).status_code == 204

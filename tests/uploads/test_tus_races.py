@@ -10,11 +10,11 @@ import pytest
 from flask import Flask
 
 from services.uploads.config import Config
-from services.uploads.keeping import Keeper
+from services.uploads.maintenance.garbage_collection import sweep_partials
+from services.uploads.maintenance.user_deletion import OwnerReader
 from services.uploads.models import Resumable, Upload, Usage
-from services.uploads.owners import OwnerReader
-from services.uploads.resuming import Resumer
-from services.uploads.sweeping import sweep_partials
+from services.uploads.resumable.resumable_uploads import Resumer
+from services.uploads.upload_service import Keeper
 from shared import clock
 from shared.ids import new_id
 from shared.problems import Problem

@@ -14,13 +14,14 @@ import pytest
 from flask import Flask
 from PIL import Image, ImageCms
 
-from services.uploads import decoding, variants
 from services.uploads.config import Config
-from services.uploads.keeping import Keeper
+from services.uploads.imaging import worker_pool
+from services.uploads.maintenance.garbage_collection import sweep_variants
+from services.uploads.maintenance.user_deletion import OwnerReader
 from services.uploads.models import Upload
-from services.uploads.owners import OwnerReader
-from services.uploads.sweeping import sweep_variants
-from services.uploads.variants import DIGEST, VariantCache
+from services.uploads.storage import variant_cache as variants
+from services.uploads.storage.variant_cache import DIGEST, VariantCache
+from services.uploads.upload_service import Keeper
 from shared.ids import new_id
 from shared.problems import Problem
 from tests.helpers import assert_problem
@@ -39,14 +40,14 @@ def image(upload: UploadFile) -> dict[str, Any]:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Name the variants that are made."""
     names: list[str] = []
-    usual = decoding.scaled
+    usual = worker_pool.scaled
 
     def scaled(image: Any, kind: Any, variant: Any, client: str) -> bytes:
         names.append(variant.name)
         time.sleep(0.05)
         return usual(image, kind, variant, client)
 
-    monkeypatch.setattr(decoding, "scaled", scaled)
+    monkeypatch.setattr(worker_pool, "scaled", scaled)
     return names
 
 
@@ -163,7 +164,7 @@ def test_whoever_asks_for_variants_leaves_a_place_to_uploads(
     app: Flask, image: dict[str, Any], send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, sent = threading.Event(), threading.Event()
-    usual = decoding.Decoder.ask
+    usual = worker_pool.Decoder.ask
 
     def ask(self: Any, file: Any, **job: Any) -> Any:
         if job["work"] == "scale":
@@ -179,8 +180,8 @@ def test_whoever_asks_for_variants_leaves_a_place_to_uploads(
         finally:
             sent.set()
 
-    monkeypatch.setattr(decoding, "PATIENCE", 5.0)
-    monkeypatch.setattr(decoding.Decoder, "ask", ask)
+    monkeypatch.setattr(worker_pool, "PATIENCE", 5.0)
+    monkeypatch.setattr(worker_pool.Decoder, "ask", ask)
     strangers = [lambda width=width: app.test_client().get(f"{image['path']}?w={width}") for width in (10, 20, 30)]
     assert [answer.status_code for answer in in_threads(send_meanwhile, *strangers)] == [201, 200, 200, 200]
 
@@ -208,7 +209,7 @@ def test_wishes_that_come_to_the_same_share_a_variant(client: Client, image: dic
 def test_one_that_fails_does_not_stop_the_next(
     client: Client, image: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "scaled", lambda *_args: 1 / 0)
+    monkeypatch.setattr(worker_pool, "scaled", lambda *_args: 1 / 0)
     assert_problem(client.get(f"{image['path']}?w=5"), 500, "INTERNAL_ERROR")
     monkeypatch.undo()
     assert client.get(f"{image['path']}?w=5").status_code == 200
@@ -264,14 +265,14 @@ def test_variants_go_with_their_original(
 def test_a_variant_made_while_its_original_goes_is_not_kept(
     app: Flask, client: Client, image: dict[str, Any], ann: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = decoding.scaled
+    usual = worker_pool.scaled
 
     def slow(*args: Any) -> bytes:
         data = usual(*args)
         in_threads(lambda: app.test_client().delete(image["path"], headers=ann))  # a request of its own
         return data
 
-    monkeypatch.setattr(decoding, "scaled", slow)
+    monkeypatch.setattr(worker_pool, "scaled", slow)
     assert client.get(f"{image['path']}?w=5").status_code == 200
     assert not kept(config)
 

@@ -5,7 +5,7 @@ import unicodedata
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import IdField, TimestampField
+from shared.database.fields import IdField, TimestampField
 
 BATCH = 1000
 

@@ -16,7 +16,7 @@ import peewee
 from playhouse.migrate import SchemaMigrator
 
 from shared import clock
-from shared.db import IdField, TimestampField
+from shared.database.fields import IdField, TimestampField
 from shared.ids import new_id
 
 BATCH = 1000

@@ -4,16 +4,17 @@ from typing import Any
 
 from flask import Response
 
-from services.auth import accounts, administration, cookies, passwords
+from services.auth import account_admin, accounts, cookies, passwords
 from services.auth.models import User, database
-from services.auth.revoking import end_sessions_here, end_tokens_here
+from services.auth.revocation import end_sessions_here, end_tokens_here
 from services.auth.schemas import MeUpdateSchema, PasswordChangeSchema, PasswordSchema, UserSchema, user_item
 from shared import clock
-from shared.api import Blueprint, no_content
-from shared.auth import require_user, signed_in
-from shared.etag import require_match, tagged
 from shared.problems import Problem
-from shared.workers.admission import expensive
+from shared.server.admission import expensive
+from shared.web.auth import require_user, signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.etag import require_match, tagged
+from shared.web.responses import no_content
 
 blp = Blueprint("me", __name__, url_prefix="/api/auth/me", description="One's own account")
 
@@ -51,7 +52,7 @@ def delete(data: dict[str, Any]) -> Response:
     user, now = _me(), clock.now()
     accounts.require_password(user, data["password"])
     with database.atomic():
-        administration.delete(user.id, "user_left", _unchanged)
+        account_admin.delete(user.id, "user_left", _unchanged)
     end_tokens_here(user.id, now)
     return cookies.forget(no_content())
 

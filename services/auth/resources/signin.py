@@ -5,24 +5,27 @@ from typing import Any, NamedTuple
 from flask import Response, after_this_request, current_app, request
 
 from services.auth import accounts, cookies, passwords, sessions, signin_sources
-from services.auth.auditing import audit
+from services.auth.access_tokens import issue_access_token
+from services.auth.account_mail import Mails
+from services.auth.audit_log import audit
 from services.auth.config import Config
 from services.auth.cookies import REFRESH_COOKIE
-from services.auth.mail import Mails
 from services.auth.models import Session, User, database
-from services.auth.revoking import end_sessions_here
+from services.auth.revocation import end_sessions_here
 from services.auth.schemas import LoginSchema, RefreshSchema, RegisterSchema, SigninSchema, user_item
 from services.auth.sessions import Signin
-from services.auth.tokens import issue_access_token
-from shared import clock, forms
-from shared.addresses import client_address
-from shared.api import Blueprint, NothingSchema, no_content, respond
-from shared.auth import require_user
-from shared.credentials import cookie_value, csrf_cookie
-from shared.csrf import Csrf
+from shared import clock
+from shared.client_address import client_address
+from shared.identity.claims import LIFETIME
+from shared.identity.credentials import cookie_value, csrf_cookie
+from shared.identity.csrf import Csrf
 from shared.problems import Problem
-from shared.tokens import LIFETIME
-from shared.workers.admission import expensive
+from shared.server.admission import expensive
+from shared.web import html_forms
+from shared.web.auth import require_user
+from shared.web.blueprint import Blueprint
+from shared.web.responses import no_content, respond
+from shared.web.schema import NothingSchema
 
 blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Register, log in, refresh, log out")
 
@@ -113,7 +116,7 @@ class Entry(NamedTuple):
 
 def _enter(user: User, *, remember: bool = False, cookie_only: bool = False) -> Entry:
     """Open a session, and end the one that the browser's cookies name; call it inside a transaction."""
-    in_cookies = remember or cookie_only or forms.redirects()
+    in_cookies = remember or cookie_only or html_forms.redirects()
     user_agent, address = request.headers.get("User-Agent", ""), client_address(request.environ)
     signin = sessions.open_session(user, remember, cookie_only, user_agent, address)
     device = signin_sources.note_source(user.id, browser=in_cookies)
@@ -163,7 +166,7 @@ def own_session() -> tuple[str, str]:
         session = _session_of_cookies()
         if session is None:
             raise
-        field = forms.csrf_field if forms.takes_form() else None
+        field = html_forms.csrf_field if html_forms.takes_form() else None
         _csrf().check(request.environ, session.id, csrf_cookie(request.environ), field)
         return session.user_id, session.id
     return caller.user_id, caller.session_id

@@ -6,11 +6,11 @@ from typing import Any
 
 from flask import Response
 
-from services.auth import accounts, administration, passwords
-from services.auth.administration import Check
+from services.auth import account_admin, accounts, passwords
+from services.auth.account_admin import Check
 from services.auth.models import User, database, idempotency
-from services.auth.resources.listing import list_users
-from services.auth.revoking import end_sessions_here, end_tokens_here
+from services.auth.resources.user_list import list_users
+from services.auth.revocation import end_sessions_here, end_tokens_here
 from services.auth.schemas import (
     AdminUserSchema,
     PublicUserSchema,
@@ -21,12 +21,13 @@ from services.auth.schemas import (
     public_item,
 )
 from shared import clock
-from shared.api import Blueprint, no_content
-from shared.auth import require_user, signed_in
-from shared.etag import require_match, tagged
 from shared.ids import is_id
 from shared.problems import Problem
-from shared.workers.admission import expensive
+from shared.server.admission import expensive
+from shared.web.auth import require_user, signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.etag import require_match, tagged
+from shared.web.responses import no_content
 
 blp = Blueprint("users", __name__, url_prefix="/api/users", description="Public profiles, and accounts for admins")
 
@@ -63,7 +64,7 @@ def index(args: dict[str, Any]) -> Response:
 def create(data: dict[str, Any]) -> Response:
     """Make an account for somebody; without a password they set one by the mailed link."""
     with database.atomic():
-        user = administration.create(data["name"], data["email"], data.get("password_hash"), data["role"])
+        user = account_admin.create(data["name"], data["email"], data.get("password_hash"), data["role"])
     return tagged(user.version, admin_item(user), 201, {"Location": f"/api/users/{user.id}"})
 
 
@@ -104,7 +105,7 @@ def delete(user_id: str) -> Response:
     """Delete an account for good; the last admin stays."""
     now = clock.now()
     with database.atomic():
-        administration.delete(known_id(user_id), "user_deleted", _matches({}))
+        account_admin.delete(known_id(user_id), "user_deleted", _matches({}))
     end_tokens_here(user_id, now)
     return no_content()
 
@@ -114,7 +115,7 @@ def change_account(user_id: str, changes: dict[str, Any]) -> Response:
     now = clock.now()
     with database.atomic():
         session_id = require_user().session_id
-        changed = administration.change(known_id(user_id), changes, now, _matches(changes), session_id)
+        changed = account_admin.change(known_id(user_id), changes, now, _matches(changes), session_id)
     end_sessions_here(changed.sessions, now)
     if changed.tokens_ended:
         end_tokens_here(user_id, now)

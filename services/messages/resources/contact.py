@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, current_app, make_response, request
 
-from services.messages import contacting
+from services.messages import contact
 from services.messages.models import NEWEST_MESSAGE, ContactMessage, database, idempotency
 from services.messages.schemas import (
     ContactChangeSchema,
@@ -17,13 +17,15 @@ from services.messages.schemas import (
     ReceiptSchema,
     contact_item,
 )
-from shared.api import Blueprint, respond
-from shared.auth import signed_in
-from shared.db import get_or_404, locking
-from shared.etag import require_match, tagged
+from shared.database.connection import get_or_404
+from shared.database.locking import locking
+from shared.database.pagination import paginate
 from shared.ids import is_id
-from shared.pagination import paginate
 from shared.problems import Problem
+from shared.web.auth import signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.etag import require_match, tagged
+from shared.web.responses import respond
 
 blp = Blueprint("contact", __name__, url_prefix="/api", description="Messages to the owner")
 
@@ -50,7 +52,7 @@ def processed(view: Callable[..., Any]) -> Callable[..., Any]:
 def create(args: dict[str, Any], data: dict[str, Any]) -> Response:
     """Write to the owner of this installation."""
     owner = current_app.extensions["postern.config"].contact_to
-    message_id = contacting.receive(data, args.get("source"), request.headers.get("User-Agent", ""), owner)
+    message_id = contact.receive(data, args.get("source"), request.headers.get("User-Agent", ""), owner)
     return respond({"id": message_id}, 201)
 
 
@@ -77,5 +79,5 @@ def update(changes: dict[str, Any], message_id: str) -> Response:
     with database.atomic():
         message = get_or_404(locking(ContactMessage.select()), ContactMessage.id == message_id)
         require_match(message.version, {"status": message.status}, changes, lambda: contact_item(message))
-        contacting.change(message, changes["status"])
+        contact.change(message, changes["status"])
     return tagged(message.version, contact_item(message))

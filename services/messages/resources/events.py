@@ -5,16 +5,18 @@ from typing import Any
 
 from flask import Response, current_app, request
 
-from services.messages import log, tickets
-from services.messages.handing_over import KEY
-from services.messages.public import NOTIFICATION, TOPICS
+from services.messages.live_events import event_log, tickets
+from services.messages.live_events.public_events import NOTIFICATION, TOPICS
+from services.messages.live_events.socket_handover import KEY
+from services.messages.live_events.sse_server import PER_ADDRESS, PER_USER, Stream, Streams, greeting
 from services.messages.schemas import EventsQuerySchema, TicketSchema
-from services.messages.streams import PER_ADDRESS, PER_USER, Stream, Streams, greeting
-from shared.addresses import client_address, limiter_key
-from shared.api import Blueprint, respond
-from shared.auth import current_user, require_user, signed_in
+from shared.client_address import client_address, limiter_key
+from shared.identity.access_tokens import Verifier
+from shared.identity.claims import Claims
 from shared.problems import Problem
-from shared.tokens import Claims, Verifier
+from shared.web.auth import current_user, require_user, signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.responses import respond
 
 blp = Blueprint("events", __name__, url_prefix="/api/events", description="Live events")
 STREAM = {"description": "Events as they happen", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
@@ -61,10 +63,10 @@ def _ticket_holder(ticket: str, claims: Claims | None) -> Claims:
 def _position(event_id: str | None) -> tuple[int, bool]:
     """Return where a stream goes on, and whether what came before is not known here any more."""
     if event_id is None:
-        return log.newest(), False
-    if _event_id(event_id) and log.reaches_back_to(int(event_id)):
+        return event_log.newest(), False
+    if _event_id(event_id) and event_log.reaches_back_to(int(event_id)):
         return int(event_id), False
-    return log.newest(), True
+    return event_log.newest(), True
 
 
 @blp.route("/ticket", methods=["POST"])

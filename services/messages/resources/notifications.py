@@ -4,20 +4,22 @@ from typing import Any
 
 from flask import Response
 
-from services.messages import log
+from services.messages.live_events import event_log
 from services.messages.models import NEWEST_NOTIFICATION, Notification, database
 from services.messages.schemas import (
     NotificationChangeSchema,
     NotificationSchema,
     notification_item,
 )
-from shared.api import Blueprint, no_content, respond
-from shared.auth import require_user, signed_in
-from shared.db import get_or_404, locking
-from shared.etag import require_match, tagged
+from shared.database.connection import get_or_404
+from shared.database.locking import locking
+from shared.database.pagination import PageQuerySchema, paginate
 from shared.ids import is_id
-from shared.pagination import PageQuerySchema, paginate
 from shared.problems import Problem
+from shared.web.auth import require_user, signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.etag import require_match, tagged
+from shared.web.responses import no_content, respond
 
 blp = Blueprint("notifications", __name__, url_prefix="/api/notifications", description="What a user is told")
 
@@ -59,6 +61,6 @@ def read_all() -> Response:
     """Note that all notifications were read."""
     mine = (Notification.user_id == require_user().user_id) & ~Notification.read
     with database.atomic():
-        log.lock()
+        event_log.lock()
         Notification.update(read=True, version=Notification.version + 1).where(mine).execute()
     return no_content()

@@ -3,7 +3,8 @@
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import IdField, TimestampField, is_postgres
+from shared.database.connection import is_postgres
+from shared.database.fields import IdField, TimestampField
 
 
 def models(db: peewee.Database) -> list[type[peewee.Model]]:

@@ -4,7 +4,7 @@ import orjson
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import is_postgres
+from shared.database.connection import is_postgres
 
 _NUMBER = """
     UPDATE post SET publication = numbered.place
@@ -44,13 +44,13 @@ def _up_postgres(db: peewee.Database) -> None:
 
 def _fill(db: peewee.Database) -> None:
     """Index what is there; the words are those of today, since all that is written later must fit them."""
-    from services.posts import search
+    from services.posts.search import index
 
     place = "%s" if is_postgres(db) else "?"
     tags_of = f"SELECT tag_id FROM post_tag WHERE post_id = {place}"  # noqa: S608
     for number, publication, author, title, tags, content in db.execute_sql(_LISTED).fetchall():
-        labels = [(search.AUTHOR, author), *((search.LABEL, tag) for (tag,) in db.execute_sql(tags_of, (number,)))]
-        search.put(publication, search.lexemes(publication, title, orjson.loads(tags), content, labels))
+        labels = [(index.AUTHOR, author), *((index.LABEL, tag) for (tag,) in db.execute_sql(tags_of, (number,)))]
+        index.put(publication, index.lexemes(publication, title, orjson.loads(tags), content, labels))
 
 
 def down(migrator: SchemaMigrator, db: peewee.Database) -> None:

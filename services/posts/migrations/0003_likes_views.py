@@ -4,7 +4,8 @@ import peewee
 from playhouse.migrate import SchemaMigrator
 
 from services.posts.text import fold
-from shared.db import IdField, TimestampField, is_postgres
+from shared.database.connection import is_postgres
+from shared.database.fields import IdField, TimestampField
 
 SORTED = ("title_key", "views", "like_count")
 

@@ -5,7 +5,7 @@ from typing import Any
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import IdField
+from shared.database.fields import IdField
 
 _COUNT = """
     UPDATE tag SET post_count = (

@@ -5,7 +5,7 @@ from typing import Any
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import IdField, TimestampField
+from shared.database.fields import IdField, TimestampField
 
 _ROOT = """
     UPDATE comment SET root = (

@@ -3,7 +3,7 @@
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import is_postgres
+from shared.database.connection import is_postgres
 
 
 def up(migrator: SchemaMigrator, db: peewee.Database) -> None:

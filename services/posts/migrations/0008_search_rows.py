@@ -3,7 +3,7 @@
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import is_postgres
+from shared.database.connection import is_postgres
 
 # PostgreSQL moves a value out of a row only when the row exceeds 2 KB, and then to the target below. The filler makes
 # every row exceed it and is compressed to some bytes: 90 rows to a page instead of 9.

@@ -3,7 +3,7 @@
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import TimestampField
+from shared.database.fields import TimestampField
 
 
 def up(migrator: SchemaMigrator, db: peewee.Database) -> None:

@@ -10,7 +10,7 @@ import orjson
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import execute, is_postgres
+from shared.database.connection import execute, is_postgres
 
 BATCH = 500  # rows
 # The same order as SQLite's, whatever the collation of the database.
@@ -33,8 +33,8 @@ _LISTED = """
 
 
 def up(migrator: SchemaMigrator, db: peewee.Database) -> None:
-    from services.posts.editing import title_key
-    from services.posts.words import fold
+    from services.posts.posts import title_key
+    from services.posts.search.tokenizer import fold
 
     for statement in _COLLATED if is_postgres(db) else ():
         db.execute_sql(statement)
@@ -64,13 +64,13 @@ def _fold_categories(db: peewee.Database) -> None:
 
 def _fill(db: peewee.Database) -> None:
     """Index what everybody may see; the words are those of today, since all that is written later must fit them."""
-    from services.posts import search
+    from services.posts.search import index
 
     for publication, number, author, category, title, tags, content in _rows(db, _LISTED, 0):
         tag_ids = execute(db, "SELECT tag_id FROM post_tag WHERE post_id = ?", (number,)).fetchall()
-        labels = [(search.AUTHOR, author), *((search.LABEL, tag) for (tag,) in tag_ids)]
-        labels += [(search.CATEGORY, category)] if category else []
-        search.put(publication, search.lexemes(publication, title, orjson.loads(tags), content, labels))
+        labels = [(index.AUTHOR, author), *((index.LABEL, tag) for (tag,) in tag_ids)]
+        labels += [(index.CATEGORY, category)] if category else []
+        index.put(publication, index.lexemes(publication, title, orjson.loads(tags), content, labels))
 
 
 def _rows(db: peewee.Database, query: str, first: Any) -> Iterator[tuple[Any, ...]]:

@@ -4,15 +4,16 @@ from typing import Any
 
 from flask import Response
 
-from services.posts import categorising, lists
-from services.posts.items import category_item
+from services.posts import categories, post_queries
+from services.posts.cache_tags import ALL_LISTS, share
 from services.posts.models import database, idempotency
 from services.posts.schemas import CategoryChangeSchema, CategoryCreateSchema, CategoryItemSchema
-from services.posts.sharing import ALL_LISTS, share
-from shared.api import Blueprint, no_content, respond
-from shared.auth import signed_in
-from shared.etag import require_match, tagged
-from shared.pagination import PageQuerySchema, paginate
+from services.posts.serializers import category_item
+from shared.database.pagination import PageQuerySchema, paginate
+from shared.web.auth import signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.etag import require_match, tagged
+from shared.web.responses import no_content, respond
 
 blp = Blueprint("categories", __name__, url_prefix="/api/categories", description="Where posts belong")
 
@@ -22,7 +23,7 @@ blp = Blueprint("categories", __name__, url_prefix="/api/categories", descriptio
 @blp.response(200, CategoryItemSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
     """List the categories with the number of posts that everybody may see."""
-    rows = paginate(lists.categories(), lists.BY_SLUG, args)
+    rows = paginate(post_queries.categories(), post_queries.BY_SLUG, args)
     return share(respond([category_item(category) for category in rows]), (), ALL_LISTS)
 
 
@@ -33,7 +34,7 @@ def index(args: dict[str, Any]) -> Response:
 @blp.response(201, CategoryItemSchema)
 def create(data: dict[str, Any]) -> Response:
     """Add a category; its slug is made from the name and stays."""
-    category = categorising.create(data["name"])
+    category = categories.create(data["name"])
     return tagged(1, category_item(category), 201, {"Location": f"/api/categories/{category.id}"})
 
 
@@ -44,9 +45,9 @@ def create(data: dict[str, Any]) -> Response:
 def change(data: dict[str, Any], key: str) -> Response:
     """Rename a category, given by its id or slug."""
     with database.atomic():
-        category = categorising.locked(key)
+        category = categories.locked(key)
         require_match(category.version, {"name": category.name}, data, lambda: category_item(category))
-        categorising.rename(category, data.get("name", category.name))
+        categories.rename(category, data.get("name", category.name))
     return tagged(category.version, category_item(category))
 
 
@@ -56,7 +57,7 @@ def change(data: dict[str, Any], key: str) -> Response:
 def delete(key: str) -> Response:
     """Delete a category; its posts stay, without one."""
     with database.atomic():
-        category = categorising.locked(key)
+        category = categories.locked(key)
         require_match(category.version, {}, {}, lambda: category_item(category))
-        categorising.delete(category)
+        categories.delete(category)
     return no_content()

@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import Response, current_app
 
-from services.posts import commenting, lists
-from services.posts.items import comment_item, comment_tree
+from services.posts import comments, post_queries
+from services.posts.cache_tags import about_post, share, touch
 from services.posts.models import DELETED, HIDDEN, VISIBLE, Comment, database, idempotency
 from services.posts.resources.posts import may_edit, visible_post_of_id
 from services.posts.schemas import (
@@ -15,14 +15,15 @@ from services.posts.schemas import (
     CommentSchema,
     HiddenQuerySchema,
 )
-from services.posts.sharing import about_post, share, touch
+from services.posts.serializers import comment_item, comment_tree
 from shared import clock
-from shared.api import Blueprint, no_content, respond
-from shared.auth import current_user, require_user, signed_in
-from shared.etag import require_match, tagged
+from shared.database.pagination import paginate
 from shared.ids import is_id
-from shared.pagination import paginate
 from shared.problems import Problem
+from shared.web.auth import current_user, require_user, signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.etag import require_match, tagged
+from shared.web.responses import no_content, respond
 
 blp = Blueprint("comments", __name__, url_prefix="/api", description="What readers say to posts")
 
@@ -36,14 +37,17 @@ def index(args: dict[str, Any], post_id: str) -> Response:
     if args["tree"]:
         return _trees(args, post)
     rows = paginate(
-        lists.comments_of(post.number), lists.EARLIEST_COMMENT, args, lambda: lists.number_of_comments(post.number)
+        post_queries.comments_of(post.number),
+        post_queries.EARLIEST_COMMENT,
+        args,
+        lambda: post_queries.number_of_comments(post.number),
     )
     return share(respond([_item(row) for row in rows]), (row.author_id for row in rows), about_post(post.id))
 
 
-def _trees(args: dict[str, Any], post: lists.Row) -> Response:
-    roots = paginate(lists.roots_of(post.number), lists.EARLIEST_COMMENT, args)
-    replies = lists.replies_to(post.number, [row.number for row in roots])
+def _trees(args: dict[str, Any], post: post_queries.Row) -> Response:
+    roots = paginate(post_queries.roots_of(post.number), post_queries.EARLIEST_COMMENT, args)
+    replies = post_queries.replies_to(post.number, [row.number for row in roots])
     rows = [*roots, *replies]
     tree = comment_tree([_item(row) for row in rows])
     return share(respond(tree), (row.author_id for row in rows), about_post(post.id))
@@ -57,7 +61,7 @@ def _trees(args: dict[str, Any], post: lists.Row) -> Response:
 def create(data: dict[str, Any], post_id: str) -> Response:
     """Comment on a post or, with `parentId`, on another comment."""
     limited = current_app.extensions["postern.config"].ratelimit_enabled
-    comment_id = commenting.create(require_user(), visible_post_of_id(post_id), data, limited=limited)
+    comment_id = comments.create(require_user(), visible_post_of_id(post_id), data, limited=limited)
     return touch(tagged(1, _body(comment_id), 201, {"Location": f"/api/comments/{comment_id}"}), post_id)
 
 
@@ -76,7 +80,7 @@ def change(data: dict[str, Any], comment_id: str) -> Response:
         current = {"content": comment.content, "status": comment.status}
         require_match(comment.version, current, data, lambda: _body(comment_id))
         wanted = current | data
-        commenting.change(comment, wanted["content"], wanted["status"])
+        comments.change(comment, wanted["content"], wanted["status"])
         return touch(tagged(comment.version, _body(comment_id)), post.id)
 
 
@@ -90,7 +94,7 @@ def delete(comment_id: str) -> Response:
         if require_user().user_id != comment.author_id and not may_edit(require_user(), post.author_id):
             raise Problem("FORBIDDEN", "This is somebody else's comment on somebody else's post.")
         require_match(comment.version, {}, {}, lambda: _body(comment_id))
-        commenting.delete(comment)
+        comments.delete(comment)
     return touch(no_content(), post.id)
 
 
@@ -100,22 +104,22 @@ def delete(comment_id: str) -> Response:
 @blp.response(200, CommentSchema(many=True))
 def queue(args: dict[str, Any]) -> Response:
     """List the comments of a status on all posts, the latest first."""
-    rows = paginate(lists.comments_with(args["status"]), lists.LATEST_COMMENT, args)
+    rows = paginate(post_queries.comments_with(args["status"]), post_queries.LATEST_COMMENT, args)
     return respond([_item(row) for row in rows])
 
 
-def _comment(comment_id: str) -> tuple[Comment, lists.Row]:
+def _comment(comment_id: str) -> tuple[Comment, post_queries.Row]:
     """Return a comment, locked, with its post; raise NOT_FOUND unless the caller may see the post."""
-    comment = commenting.locked(comment_id) if is_id(comment_id) else None
+    comment = comments.locked(comment_id) if is_id(comment_id) else None
     if comment is None:
         raise Problem("NOT_FOUND")
-    return comment, visible_post_of_id(lists.post_id(comment.post_id))
+    return comment, visible_post_of_id(post_queries.post_id(comment.post_id))
 
 
 def _check_editable(comment: Comment) -> None:
     if comment.author_id != require_user().user_id:
         raise Problem("FORBIDDEN", "This is somebody else's comment.")
-    if clock.now() - comment.created_at > commenting.EDITABLE:
+    if clock.now() - comment.created_at > comments.EDITABLE:
         raise Problem("FORBIDDEN", "A comment can be edited for 15 minutes.")
 
 
@@ -124,9 +128,9 @@ def _may_read(status: str, author_id: str) -> bool:
     return status == VISIBLE or (status == HIDDEN and may_edit(current_user(), author_id))
 
 
-def _item(row: lists.Row) -> dict[str, Any]:
+def _item(row: post_queries.Row) -> dict[str, Any]:
     return comment_item(row, readable=row.status != DELETED and _may_read(row.status, row.author_id))
 
 
 def _body(comment_id: str) -> dict[str, Any]:
-    return _item(lists.comments().where(Comment.id == comment_id).first())
+    return _item(post_queries.comments().where(Comment.id == comment_id).first())

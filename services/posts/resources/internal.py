@@ -6,8 +6,10 @@ import marshmallow as ma
 from flask import Response, current_app
 
 from services.posts.slugs import MAX_SPELLING, spellings
-from shared.api import Blueprint, Schema, Text, no_content
-from shared.internal import require_internal
+from shared.web.blueprint import Blueprint
+from shared.web.internal import require_internal
+from shared.web.responses import no_content
+from shared.web.schema import Schema, Text
 
 MAX_VIEWS = 5000
 blp = Blueprint("internal", __name__, url_prefix="/internal", description="For other services")

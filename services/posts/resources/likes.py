@@ -2,12 +2,13 @@
 
 from flask import Response
 
-from services.posts import liking
+from services.posts import likes
+from services.posts.cache_tags import touch
 from services.posts.resources.posts import visible_post_of_id
 from services.posts.schemas import LikeSchema
-from services.posts.sharing import touch
-from shared.api import Blueprint, respond
-from shared.auth import require_user, signed_in
+from shared.web.auth import require_user, signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.responses import respond
 
 blp = Blueprint("likes", __name__, url_prefix="/api/posts", description="Who likes what")
 
@@ -29,5 +30,5 @@ def unlike(post_id: str) -> Response:
 
 
 def _set(post_id: str, *, liked: bool) -> Response:
-    count = liking.set_like(require_user(), visible_post_of_id(post_id), liked=liked)
+    count = likes.set_like(require_user(), visible_post_of_id(post_id), liked=liked)
     return touch(respond({"liked": liked, "likeCount": count}), post_id)

@@ -4,11 +4,10 @@ from typing import Any
 
 from flask import Response, current_app, request
 
-from services.posts import editing, finding, hot, lists
-from services.posts.highlight import Highlighter
-from services.posts.items import post_item, whole_post
-from services.posts.lists import Row
+from services.posts import hot, post_queries, posts
+from services.posts.cache_tags import ALL_LISTS, share, share_post, touch
 from services.posts.models import PUBLISHED, Post, database, idempotency
+from services.posts.post_queries import Row
 from services.posts.schemas import (
     NEWEST,
     PostChangeSchema,
@@ -18,17 +17,20 @@ from services.posts.schemas import (
     PostReplaceSchema,
     PostSchema,
 )
-from services.posts.sharing import ALL_LISTS, share, share_post, touch
-from services.posts.words import terms
-from shared.addresses import client_address
-from shared.api import Blueprint, no_content, respond
-from shared.auth import current_user, require_user, signed_in
-from shared.etag import require_match, tagged
+from services.posts.search import query as finding
+from services.posts.search.highlight import Highlighter
+from services.posts.search.tokenizer import terms
+from services.posts.serializers import post_item, whole_post
+from shared.client_address import client_address
+from shared.database.pagination import paginate
+from shared.identity.claims import Claims
 from shared.ids import is_id
-from shared.pagination import paginate
-from shared.prefetch import is_prefetch
 from shared.problems import Problem
-from shared.tokens import Claims
+from shared.web.auth import current_user, require_user, signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.etag import require_match, tagged
+from shared.web.prefetch import is_prefetch
+from shared.web.responses import no_content, respond
 
 blp = Blueprint("posts", __name__, url_prefix="/api/posts", description="What users write")
 
@@ -51,7 +53,7 @@ def show_list(args: dict[str, Any]) -> Response:
 
 
 def _found(args: dict[str, Any]) -> list[dict[str, Any]]:
-    filter = lists.Filter(args.get("author"), tuple(args["tag"]), args.get("category"))
+    filter = post_queries.Filter(args.get("author"), tuple(args["tag"]), args.get("category"))
     current_user()  # a bad bearer token is refused
     if "q" in args:
         return _highlighted(args, finding.find(args, filter))
@@ -67,26 +69,26 @@ def _highlighted(args: dict[str, Any], rows: list[Row]) -> list[dict[str, Any]]:
     """Return what was found with, where it is wanted, the words marked."""
     items = _items(rows)
     if args["highlight"]:
-        highlighter, contents = Highlighter(terms(args["q"])), lists.contents(rows)
+        highlighter, contents = Highlighter(terms(args["q"])), post_queries.contents(rows)
         for row, item in zip(rows, items, strict=True):
             title, content = highlighter.whole(row.title), highlighter.snippet(contents[row.number])
             item["highlight"] = {"title": title, "content": content}
     return items
 
 
-def _listed(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
+def _listed(args: dict[str, Any], filter: post_queries.Filter) -> list[Row]:
     sort = args.get("sort", NEWEST)
-    if filter == lists.Filter():
+    if filter == post_queries.Filter():
         return hot.page(sort, args)
-    return paginate(*lists.chosen(filter, sort), args, lists.kept_total(filter))
+    return paginate(*post_queries.chosen(filter, sort), args, post_queries.kept_total(filter))
 
 
-def _kept(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
+def _kept(args: dict[str, Any], filter: post_queries.Filter) -> list[Row]:
     caller = require_user()
-    query = filter.on(lists.kept(args["status"], list(filter.tags)))
+    query = filter.on(post_queries.kept(args["status"], list(filter.tags)))
     if not (filter.author and caller.has_role("moderator")):
-        query = query.where(lists.written_by(caller.user_id))
-    return paginate(query, lists.KEPT[args.get("sort", NEWEST)], args)
+        query = query.where(post_queries.written_by(caller.user_id))
+    return paginate(query, post_queries.KEPT[args.get("sort", NEWEST)], args)
 
 
 @blp.route("", methods=["POST"])
@@ -97,7 +99,7 @@ def _kept(args: dict[str, Any], filter: lists.Filter) -> list[Row]:
 def create(data: dict[str, Any]) -> Response:
     """Write a post, as a draft unless its status says published."""
     with database.atomic():
-        post_id = editing.create_post(require_user(), data)
+        post_id = posts.create_post(require_user(), data)
         return touch(_answer(hot.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"}), post_id)
 
 
@@ -155,7 +157,7 @@ def remove(post_id: str) -> Response:
     with database.atomic():
         post = _own_post(post_id)
         require_match(post.version, {}, {}, lambda: _body(hot.one_post(post_id)))
-        editing.delete_post(post)
+        posts.delete_post(post)
     return touch(no_content(), post_id)
 
 
@@ -165,12 +167,12 @@ def remove(post_id: str) -> Response:
 def restore(post_id: str) -> Response:
     """Bring a deleted post back as it was; one that is not deleted stays as it is."""
     with database.atomic():
-        post = editing.locked_post(post_id, deleted=True) if is_id(post_id) else None
+        post = posts.locked_post(post_id, deleted=True) if is_id(post_id) else None
         if post is None:
             return touch(_answer(hot.one_post(_own_post(post_id).id)), post_id)
         if not may_edit(require_user(), post.author_id) or post.author.deleted:
             raise Problem("NOT_FOUND")
-        editing.restore_post(post)
+        posts.restore_post(post)
         return touch(_answer(hot.one_post(post_id)), post_id)
 
 
@@ -201,7 +203,7 @@ def may_edit(caller: Claims | None, author_id: str) -> bool:
 
 def _own_post(post_id: str) -> Post:
     """Return the post, locked, when the caller may edit it; raise NOT_FOUND or FORBIDDEN."""
-    post = editing.locked_post(post_id) if is_id(post_id) else None
+    post = posts.locked_post(post_id) if is_id(post_id) else None
     if post is None:
         raise Problem("NOT_FOUND")
     _check_visible(post.status, post.author_id)
@@ -214,9 +216,9 @@ def edit(post_id: str, data: dict[str, Any]) -> Response:
     """Change a post that the caller may edit."""
     with database.atomic():
         post = _own_post(post_id)
-        current = editing.fields_of(post)
+        current = posts.fields_of(post)
         require_match(post.version, current, data, lambda: _body(hot.one_post(post_id)))
-        editing.change_post(post, current, data)
+        posts.change_post(post, current, data)
         return touch(_answer(hot.one_post(post_id)), post_id)
 
 

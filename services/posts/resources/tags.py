@@ -4,11 +4,12 @@ from typing import Any
 
 from flask import Response
 
-from services.posts import lists
+from services.posts import post_queries
+from services.posts.cache_tags import ALL_LISTS, share
 from services.posts.schemas import TagSchema
-from services.posts.sharing import ALL_LISTS, share
-from shared.api import Blueprint, respond
-from shared.pagination import PageQuerySchema, paginate
+from shared.database.pagination import PageQuerySchema, paginate
+from shared.web.blueprint import Blueprint
+from shared.web.responses import respond
 
 blp = Blueprint("tags", __name__, url_prefix="/api/tags", description="What posts are about")
 
@@ -18,5 +19,5 @@ blp = Blueprint("tags", __name__, url_prefix="/api/tags", description="What post
 @blp.response(200, TagSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
     """List the tags of posts that everybody may see, the most used first."""
-    rows = paginate(lists.used_tags(), lists.MOST_USED, args)
+    rows = paginate(post_queries.used_tags(), post_queries.MOST_USED, args)
     return share(respond([{"name": tag.name, "postCount": tag.post_count} for tag in rows]), (), ALL_LISTS)

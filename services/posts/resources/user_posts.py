@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response
 
-from services.posts.lists import Row
+from services.posts.post_queries import Row
 from services.posts.resources import posts
 from services.posts.schemas import (
     PostChangeSchema,
@@ -13,10 +13,10 @@ from services.posts.schemas import (
     PostReplaceSchema,
     PostSchema,
 )
-from shared.api import Blueprint
-from shared.auth import signed_in
 from shared.ids import is_id
 from shared.problems import Problem
+from shared.web.auth import signed_in
+from shared.web.blueprint import Blueprint
 
 blp = Blueprint("user posts", __name__, url_prefix="/api/users/<user_id>/posts", description="What one user writes")
 

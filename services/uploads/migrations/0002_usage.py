@@ -3,7 +3,7 @@
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import IdField
+from shared.database.fields import IdField
 
 
 def models(db: peewee.Database) -> list[type[peewee.Model]]:

@@ -3,7 +3,7 @@
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-from shared.db import IdField, TimestampField
+from shared.database.fields import IdField, TimestampField
 
 
 def models(db: peewee.Database) -> list[type[peewee.Model]]:

@@ -7,25 +7,27 @@ from typing import Any, cast
 from flask import Response, request
 from werkzeug.http import http_date
 
-from services.uploads import access, keeping, shown
-from services.uploads.digests import HEADER, repr_digest
-from services.uploads.disposition import disposition
-from services.uploads.inspection import KINDS, PDF
+from services.uploads import permissions, upload_service
+from services.uploads.file_paths import new_name, normal
+from services.uploads.file_types.registry import KINDS, PDF
+from services.uploads.http import download
+from services.uploads.http.byte_ranges import ByteRanges, Part, Unsatisfiable, content_range, wanted_parts
+from services.uploads.http.content_disposition import disposition
+from services.uploads.http.digests import HEADER, repr_digest
+from services.uploads.http.incoming_file import Received, receive_raw
+from services.uploads.imaging.variant_spec import Variant
 from services.uploads.models import Query, Upload, Usage, database, idempotency
-from services.uploads.names import new_name, normal
-from services.uploads.ranges import ByteRanges, Part, Unsatisfiable, content_range, wanted_parts
-from services.uploads.receiving import Received, receive_raw
-from services.uploads.resizing import Variant
 from services.uploads.resources.uploads import described
 from services.uploads.schemas import FileQuerySchema, FileWriteQuerySchema, UploadSchema
-from services.uploads.signing import Link
-from services.uploads.storage import full_disk_is_told
-from shared.api import Blueprint, no_content
-from shared.auth import require_user, signed_in
-from shared.credentials import has_credentials
-from shared.etag import is_known, require_match, tagged
+from services.uploads.signed_urls import Link
+from services.uploads.storage.base import full_disk_is_told
+from shared.identity.credentials import has_credentials
 from shared.ids import is_id
 from shared.problems import Problem
+from shared.web.auth import require_user, signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.etag import is_known, require_match, tagged
+from shared.web.responses import no_content
 
 blp = Blueprint("files", __name__, url_prefix="/api/files", description="The files themselves")
 
@@ -47,7 +49,7 @@ ANSWERS = {
 @blp.arguments(FileQuerySchema, location="query")
 def read_by_id(args: dict[str, Any], upload_id: str) -> Response:
     """Read a file at the address that stays."""
-    return _give_out(access.by_id(upload_id), args)
+    return _give_out(permissions.by_id(upload_id), args)
 
 
 @blp.route("/<user_id>/<path:path>", methods=["GET"])
@@ -75,7 +77,7 @@ def create(args: dict[str, Any], user_id: str, path: str) -> Response:
 
 
 def _record(upload: Upload) -> Response:
-    access.current_keeper().record(upload)
+    permissions.current_keeper().record(upload)
     return tagged(upload.version, described(upload), 201, {"Location": upload.path})
 
 
@@ -97,8 +99,8 @@ def replace(args: dict[str, Any], user_id: str, path: str) -> Response:
                 return _record(upload)
             replaced = current.key
             upload.private = args.get("private", current.private)
-            access.current_keeper().replace(current, upload)
-        access.current_keeper().drop_bytes(replaced)
+            permissions.current_keeper().replace(current, upload)
+        permissions.current_keeper().drop_bytes(replaced)
     return tagged(current.version, described(current), 200, {"Content-Location": f"/api/uploads/{current.id}"})
 
 
@@ -109,10 +111,10 @@ def delete(user_id: str, path: str) -> Response:
     """Delete the file at a path of one's own."""
     _check_owner(user_id)
     with database.atomic():
-        upload = access.locked(Upload.named(user_id, normal(path)))
+        upload = permissions.locked(Upload.named(user_id, normal(path)))
         require_match(upload.version, {}, {}, etag=upload.etag, modified_at=upload.modified_at)
-        keeping.erase(upload)
-    access.current_keeper().drop_bytes(upload.key)
+        upload_service.erase(upload)
+    permissions.current_keeper().drop_bytes(upload.key)
     return no_content()
 
 
@@ -142,10 +144,10 @@ def _current(user_id: str, name: str) -> Upload | None:
 @contextmanager
 def _received(name: str, private: bool) -> Iterator[tuple[Upload, Received]]:
     """Take the body and keep its bytes while the block records them."""
-    keeper = access.current_keeper()
+    keeper = permissions.current_keeper()
     with full_disk_is_told(), keeper.storage.draft() as draft:
         received = receive_raw(draft, name.split("/")[-1], private)
-        upload = keeping.prepare(require_user().user_id, received)
+        upload = upload_service.prepare(require_user().user_id, received)
         upload.name = name
         with keeper.stored(draft, upload):
             yield upload, received
@@ -154,7 +156,7 @@ def _received(name: str, private: bool) -> Iterator[tuple[Upload, Received]]:
 def _give_out(query: Query, args: dict[str, Any]) -> Response:
     """Answer with one version of the file, the next one if it is replaced between a look at its row and its bytes."""
     for _ in range(TRIES):
-        upload = access.visible(query, Link.of(args))
+        upload = permissions.visible(query, Link.of(args))
         try:
             return _answer(upload, args)
         except FileNotFoundError:
@@ -163,13 +165,13 @@ def _give_out(query: Query, args: dict[str, Any]) -> Response:
 
 
 def _answer(upload: Upload, args: dict[str, Any]) -> Response:
-    variant = shown.wanted_variant(upload, args)
+    variant = download.wanted_variant(upload, args)
     headers = _headers(upload, variant, "download" in args)
     if is_known(upload.version, headers["ETag"], upload.modified_at):
         response = Response(status=304, headers=headers)
         del response.headers["Content-Type"]
         return response
-    content = shown.content_of(upload, variant)
+    content = download.content_of(upload, variant)
     try:
         return _send(upload, content, headers)
     except Problem:
@@ -177,19 +179,19 @@ def _answer(upload: Upload, args: dict[str, Any]) -> Response:
         raise
 
 
-def _send(upload: Upload, content: shown.Content, headers: dict[str, str]) -> Response:
+def _send(upload: Upload, content: download.Content, headers: dict[str, str]) -> Response:
     headers[HEADER] = repr_digest(content.sha256)
     parts = _wanted_parts(upload, content.size, headers)
     if len(parts) > 1:
         several = ByteRanges(parts, content.size, headers["Content-Type"], content.open)
         headers |= {"Content-Type": several.mime_type, "Content-Length": str(several.length)}
-        return Response(shown.to_send(several, several.length), 206, headers)
+        return Response(download.to_send(several, several.length), 206, headers)
     if parts:
         headers["Content-Range"] = content_range(parts[0], content.size)
     start, stop = parts[0] if parts else (0, content.size)
     headers["Content-Length"] = str(stop - start)
     read_to = start if request.method == "HEAD" else stop
-    blocks = shown.to_send(content.open(start, read_to), read_to - start)
+    blocks = download.to_send(content.open(start, read_to), read_to - start)
     return Response(blocks, 206 if parts else 200, headers)
 
 

@@ -6,11 +6,11 @@ from urllib.parse import urlencode
 
 from flask import Response
 
-from services.uploads import access, keeping
-from services.uploads.forms import MAX_FILES, MULTIPART, blamed_on, receive, receive_many
-from services.uploads.inspection import KINDS
+from services.uploads import permissions, upload_service
+from services.uploads.file_types.registry import KINDS
+from services.uploads.http.incoming_file import Received
+from services.uploads.http.multipart import MAX_FILES, MULTIPART, blamed_on, receive, receive_many
 from services.uploads.models import NEWEST, Upload, database, idempotency
-from services.uploads.receiving import Received
 from services.uploads.schemas import (
     LinkSchema,
     SignSchema,
@@ -18,12 +18,13 @@ from services.uploads.schemas import (
     UploadSchema,
     UploadsSchema,
 )
-from services.uploads.storage import full_disk_is_told
-from shared.api import Blueprint, no_content, respond
-from shared.auth import require_user, signed_in
-from shared.etag import require_match, tagged
-from shared.pagination import PageQuerySchema, paginate
+from services.uploads.storage.base import full_disk_is_told
+from shared.database.pagination import PageQuerySchema, paginate
 from shared.problems import Problem
+from shared.web.auth import require_user, signed_in
+from shared.web.blueprint import Blueprint
+from shared.web.etag import require_match, tagged
+from shared.web.responses import no_content, respond
 
 blp = Blueprint("uploads", __name__, url_prefix="/api", description="What is known about files")
 
@@ -48,16 +49,16 @@ MANY = _form("files", {"type": "array", "items": FILE, "minItems": 1, "maxItems"
 @blp.response(201, UploadSchema)
 def create() -> Response:
     """Store an image or a PDF; the part `private` keeps it from everybody else."""
-    user, keeper = require_user(), access.current_keeper()
+    user, keeper = require_user(), permissions.current_keeper()
     with full_disk_is_told(), keeper.storage.draft() as draft:
         received = receive(draft)  # before the transaction, which would lock out every other writer meanwhile
-        upload = keeping.prepare(user.user_id, received)
+        upload = upload_service.prepare(user.user_id, received)
         with keeper.stored(draft, upload):
             return cast(Response, idempotency.run_once(lambda: _record(upload), received.fingerprint))
 
 
 def _record(upload: Upload) -> Response:
-    access.current_keeper().record(upload)
+    permissions.current_keeper().record(upload)
     return tagged(upload.version, described(upload), 201, {"Location": f"/api/uploads/{upload.id}"})
 
 
@@ -67,7 +68,7 @@ def _record(upload: Upload) -> Response:
 @blp.response(201, UploadsSchema(many=True))
 def create_many() -> Response:
     """Store up to ten files, all or none; the part `private` is for all of them."""
-    user, keeper = require_user(), access.current_keeper()
+    user, keeper = require_user(), permissions.current_keeper()
     with full_disk_is_told(), ExitStack() as kept:
         received = receive_many(lambda: kept.enter_context(keeper.storage.draft()))
         uploads = [_prepare(user.user_id, number, file) for number, file in enumerate(received)]
@@ -79,13 +80,13 @@ def create_many() -> Response:
 
 def _prepare(user_id: str, number: int, received: Received) -> Upload:
     with blamed_on(f"files.{number}"):
-        return keeping.prepare(user_id, received)
+        return upload_service.prepare(user_id, received)
 
 
 def _record_all(uploads: list[Upload]) -> Response:
     with database.atomic():
         for upload in uploads:
-            access.current_keeper().record(upload)
+            permissions.current_keeper().record(upload)
     return respond([described(upload) for upload in uploads], 201)
 
 
@@ -104,7 +105,7 @@ def index(args: dict[str, Any]) -> Response:
 @blp.response(200, UploadSchema)
 def read(upload_id: str) -> Response:
     """Read what is known about an upload, as its owner or an admin."""
-    upload = access.own(access.by_id(upload_id))
+    upload = permissions.own(permissions.by_id(upload_id))
     return tagged(upload.version, described(upload))
 
 
@@ -115,10 +116,10 @@ def read(upload_id: str) -> Response:
 def update(changes: dict[str, Any], upload_id: str) -> Response:
     """Make an upload private or public, as its owner or an admin."""
     with database.atomic():
-        upload = access.locked(access.by_id(upload_id))
+        upload = permissions.locked(permissions.by_id(upload_id))
         require_match(upload.version, {"private": upload.private}, changes, lambda: described(upload))
         if upload.private != changes["private"]:
-            keeping.change(upload, **changes)
+            upload_service.change(upload, **changes)
     return tagged(upload.version, described(upload))
 
 
@@ -128,12 +129,12 @@ def update(changes: dict[str, Any], upload_id: str) -> Response:
 @blp.response(200, LinkSchema)
 def sign(wish: dict[str, Any], upload_id: str) -> Response:
     """Make a link that shows the file to whoever has it, as its owner."""
-    upload = access.own(access.by_id(upload_id))
+    upload = permissions.own(permissions.by_id(upload_id))
     if upload.user_id != require_user().user_id:
         raise Problem("FORBIDDEN", "Only the owner makes links to a private file.")
-    link = access.current_signer().sign(upload.id, wish["expires_in"])
+    link = permissions.current_signer().sign(upload.id, wish["expires_in"])
     query = urlencode({"expires": link.expires, "signature": link.signature})
-    return respond({"url": f"{access.current_config().public_url}/api/files/by-id/{upload.id}?{query}"})
+    return respond({"url": f"{permissions.current_config().public_url}/api/files/by-id/{upload.id}?{query}"})
 
 
 @blp.route("/uploads/<upload_id>", methods=["DELETE"])
@@ -142,14 +143,14 @@ def sign(wish: dict[str, Any], upload_id: str) -> Response:
 def delete(upload_id: str) -> Response:
     """Delete an upload and its bytes, as its owner or an admin."""
     with database.atomic():
-        upload = access.locked(access.by_id(upload_id))
+        upload = permissions.locked(permissions.by_id(upload_id))
         require_match(upload.version, {}, {}, lambda: described(upload))
-        if not keeping.erase(upload):
+        if not upload_service.erase(upload):
             raise Problem("NOT_FOUND")
-    access.current_keeper().drop_bytes(upload.key)
+    permissions.current_keeper().drop_bytes(upload.key)
     return no_content()
 
 
 def described(upload: Upload) -> Any:
     """Return what is known about an upload, ready to serialise."""
-    return _shown.dump(upload) | {"url": access.current_config().public_url + upload.path}
+    return _shown.dump(upload) | {"url": permissions.current_config().public_url + upload.path}

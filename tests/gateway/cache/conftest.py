@@ -1,7 +1,7 @@
 import pytest
 
-from services.gateway import cache as cache_module
-from services.gateway.freshness import OURS
+from services.gateway.cache import middleware as cache_module
+from services.gateway.cache.policy import OURS
 from tests.gateway.cache.answers import SHARED, Clock, numbered
 from tests.gateway.upstreams import Upstream
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway import cache as cache_module
-from services.gateway import fetching
+from services.gateway.cache import fill
+from services.gateway.cache import middleware as cache_module
+from services.gateway.request_context import Visit
 from services.gateway.routes import ROUTES, RouteTable
-from services.gateway.visit import Visit
 from tests.gateway.cache.answers import SHARED, URL, at_once, seen
 from tests.gateway.conftest import StartGateway
 from tests.gateway.upstreams import Line, Upstream, response
@@ -100,7 +100,7 @@ def test_what_then_is_fetched_alone_has_only_the_time_that_is_left(monkeypatch: 
 
 
 def test_what_drips_is_read_by_each_alone(client: WsgiClient, posts: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "PATIENCE", 0.05)
+    monkeypatch.setattr(fill, "PATIENCE", 0.05)
 
     def behave(line: Line) -> None:
         line.read()

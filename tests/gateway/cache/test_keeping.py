@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.store import MAX_OBJECT
+from services.gateway.cache.store import MAX_OBJECT
 from tests.gateway.cache.answers import SHARED, URL, Clock, numbered, seen
 from tests.gateway.upstreams import Line, Upstream, say
 from tests.gateway.wsgi_client import WsgiClient

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.gateway import create_app
+from services.gateway.app import create_app
 from services.gateway.config import Config
 from tests.gateway.outside.asking import HOST, Serve
 from tests.gateway.outsiders import Authority, FalseInternet, Outsider

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.gateway import external
-from services.gateway.pinned_connection import MAX_ANSWER
+from services.gateway.outside import client
+from services.gateway.outside.pinned_connection import MAX_ANSWER
 from shared.problems import Problem
 from tests.gateway.outside.asking import HOST, Serve, ask
 from tests.gateway.outsiders import PUBLIC, Authority, FalseInternet, Outsider
@@ -168,7 +168,7 @@ def test_too_many_requests_at_once_are_told_to_come_back(
     bound: str,
     others: list[str],
 ) -> None:
-    monkeypatch.setattr(external, bound, 1)
+    monkeypatch.setattr(client, bound, 1)
     outside = internet.outside(authority.client_context(), HOST)
     meanwhile: list[str] = []
 

@@ -4,7 +4,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from shared.workers.reading import MAX_PIPELINED
+from shared.server.request_reader import MAX_PIPELINED
 from tests.gateway.server.running import Gateway, running_gateway
 from tests.gateway.upstreams import Upstream
 

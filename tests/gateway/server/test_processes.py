@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.gateway.limits import CLASSES
-from services.gateway.shared_window import FallbackWindow
-from shared.metrics_server import OFFSET
+from services.gateway.rate_limit.memory import CLASSES
+from services.gateway.rate_limit.redis import FallbackWindow
+from shared.telemetry.metrics_server import OFFSET
 from tests.gateway.server.running import Gateway, running_gateway
 from tests.gateway.upstreams import Upstream
 from tests.redis_server import RedisServer

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from services.gateway.layers import WAITING
-from services.gateway.pool import GLANCE
+from services.gateway.middleware import WAITING
+from services.gateway.proxy.connection_pool import GLANCE
 from tests.gateway.conftest import as_user
 from tests.gateway.server.running import MIB, USER, Gateway
 from tests.gateway.upstreams import Line, Upstream, echo, response

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from shared.concurrency import Bulkhead
-from shared.workers.admission import Admission, Turn, expensive
+from shared.server.admission import Admission, Turn, expensive
 from tests.shared.server.served import Served, assert_refused, read_answer
 from tests.waiting import wait_until
 

@@ -9,8 +9,8 @@ from gunicorn.http.body import ChunkedReader as GunicornsReader
 from gunicorn.http.unreader import IterUnreader
 
 from shared.problems import Problem
-from shared.workers import heads
-from shared.workers.chunked_body import MAX_CHUNKS, MIN_CHUNK, ChunkedReader
+from shared.server import head_parser
+from shared.server.chunked_body import MAX_CHUNKS, MIN_CHUNK, ChunkedReader
 
 REST = b"GET / HTTP/1.1\r\n"
 
@@ -25,7 +25,7 @@ def pieces(data: bytes, rng: random.Random) -> Iterator[bytes]:
 def read(data: bytes, rng: random.Random) -> tuple[bytes, bytes] | None:
     """Return the body and what follows it, None where it is refused."""
     unreader = IterUnreader(pieces(data, rng))
-    reader = ChunkedReader(unreader, lambda block: heads.check_trailers(block.decode("latin-1")))
+    reader = ChunkedReader(unreader, lambda block: head_parser.check_trailers(block.decode("latin-1")))
     body = b""
     try:
         while piece := reader.read(rng.choice((1, 7, 1000, 65536))):
@@ -42,7 +42,7 @@ class Request:
     trailers: Any = None
 
     def parse_headers(self, data: bytes, from_trailer: bool) -> None:
-        heads.check_trailers(data.decode("latin-1"))
+        head_parser.check_trailers(data.decode("latin-1"))
 
 
 def read_by_gunicorn(data: bytes, rng: random.Random) -> tuple[bytes, bytes] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.sockets import PortError, listen
+from shared.network.sockets import PortError, listen
 from tests.shared.server.served import Served, assert_refused, head, read_answer, read_to_end
 
 CHUNKED = ("POST / HTTP/1.1", "Host: x", "Transfer-Encoding: chunked")

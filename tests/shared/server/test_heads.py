@@ -10,7 +10,7 @@ from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.parser import RequestParser
 
 from shared.problems import Problem
-from shared.workers import heads
+from shared.server import head_parser
 from tests.shared.server.served import head
 
 HEADS = [
@@ -60,19 +60,19 @@ def mutated(rng: random.Random) -> bytes:
 
 def read(data: bytes) -> tuple[Any, ...]:
     """Return what the head says, with the length of the body (None for chunks) and what follows; raise Problem."""
-    end = heads.end_of_head(data)
+    end = head_parser.end_of_head(data)
     line, _, block = data[:end].decode("latin-1").removeprefix("\r\n").partition("\r\n")
-    method, target, version = heads.parse_line(line)
-    fields = heads.parse_fields(block)
-    heads.check_host(fields, version)
-    heads.expects_continue(fields, version)
-    length = heads.body_length(fields, version)
-    return method, target, *heads.split_target(target), version, fields, length, data[end + 4 :]
+    method, target, version = head_parser.parse_line(line)
+    fields = head_parser.parse_fields(block)
+    head_parser.check_host(fields, version)
+    head_parser.expects_continue(fields, version)
+    length = head_parser.body_length(fields, version)
+    return method, target, *head_parser.split_target(target), version, fields, length, data[end + 4 :]
 
 
 def read_here(data: bytes) -> tuple[Any, ...] | None:
     """Return the same, None for what is refused or not whole."""
-    if heads.end_of_head(data) < 0:
+    if head_parser.end_of_head(data) < 0:
         return None
     try:
         return read(data)
@@ -84,8 +84,8 @@ def read_here(data: bytes) -> tuple[Any, ...] | None:
 def config() -> Config:
     config = Config()
     config.set("http_parser", "python")
-    config.set("limit_request_line", heads.MAX_LINE)
-    config.set("limit_request_field_size", heads.MAX_HEADER)
+    config.set("limit_request_line", head_parser.MAX_LINE)
+    config.set("limit_request_field_size", head_parser.MAX_HEADER)
     config.set("forwarded_allow_ips", "")
     config.__dict__.update({name: setting.get() for name, setting in config.settings.items()})
     return config
@@ -127,15 +127,15 @@ def test_what_is_valid_is_taken(config: Config) -> None:
 def test_a_head_that_comes_in_pieces_is_waited_for() -> None:
     for data in HEADS:
         end = data.index(b"\r\n\r\n")
-        assert {heads.end_of_head(data[:size]) for size in range(end + 4)} == {-1}
-        assert heads.end_of_head(data) == end
+        assert {head_parser.end_of_head(data[:size]) for size in range(end + 4)} == {-1}
+        assert head_parser.end_of_head(data) == end
 
 
 def test_the_longest_head_is_taken() -> None:
     lines = ["A: " + "b" * 8000] * 4
-    lines.append("C: " + "d" * (heads.MAX_HEAD - len("Host: x\r\n" + "\r\n".join([*lines, "C: "]))))
-    data = b"\r\n" + head(f"GET /{'a' * (heads.MAX_LINE - 14)} HTTP/1.1", "Host: x", *lines)
-    assert heads.end_of_head(data[:-1]) == -1
+    lines.append("C: " + "d" * (head_parser.MAX_HEAD - len("Host: x\r\n" + "\r\n".join([*lines, "C: "]))))
+    data = b"\r\n" + head(f"GET /{'a' * (head_parser.MAX_LINE - 14)} HTTP/1.1", "Host: x", *lines)
+    assert head_parser.end_of_head(data[:-1]) == -1
     assert read_here(data)
     assert not read_here(data.replace(b"d", b"dd", 1))
     assert not read_here(data.replace(b"/a", b"/aa"))
@@ -151,7 +151,7 @@ def test_the_longest_head_is_taken() -> None:
         (["Content-Length: 1", "content-length: 1"], "BAD_REQUEST"),
         (["Expect: 100-continue", "Expect: x"], "EXPECTATION_FAILED"),
         (["Host: a"], "BAD_REQUEST"),
-        (["X_Y: z"] * (heads.MAX_HEADERS + 1), "HEADERS_TOO_LARGE"),
+        (["X_Y: z"] * (head_parser.MAX_HEADERS + 1), "HEADERS_TOO_LARGE"),
     ],
 )
 def test_what_others_may_take_is_refused(lines: list[str], code: str) -> None:
@@ -164,7 +164,7 @@ def test_a_head_that_is_not_waited_for_is_refused() -> None:
     refused = 0
     for data in (mutated(rng) for _ in range(20_000)):
         data = data[: rng.randrange(len(data))]
-        if heads.end_of_head(data) == len(data):
+        if head_parser.end_of_head(data) == len(data):
             refused += 1
             assert read_here(data) is None, data
     assert refused > 1_000
@@ -180,9 +180,11 @@ def test_a_head_that_is_not_waited_for_is_refused() -> None:
         ({"HTTP_CONNECTION": "upgrade"}, (True, False)),
     ],
 )
-def test_who_does_not_say_so_keeps_no_connection_of_http_1_0(fields: heads.Fields, closes: tuple[bool, bool]) -> None:
-    assert tuple(heads.is_last("GET", fields, version) for version in ((1, 0), (1, 1))) == closes
+def test_who_does_not_say_so_keeps_no_connection_of_http_1_0(
+    fields: head_parser.Fields, closes: tuple[bool, bool]
+) -> None:
+    assert tuple(head_parser.is_last("GET", fields, version) for version in ((1, 0), (1, 1))) == closes
 
 
 def test_nothing_follows_a_tunnel() -> None:
-    assert heads.is_last("CONNECT", {"HTTP_CONNECTION": "keep-alive"}, (1, 1))
+    assert head_parser.is_last("CONNECT", {"HTTP_CONNECTION": "keep-alive"}, (1, 1))

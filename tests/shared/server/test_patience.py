@@ -8,7 +8,7 @@ from select import select
 
 import pytest
 
-from shared.workers.reading import MAX_REST, Patience
+from shared.server.request_reader import MAX_REST, Patience
 from tests.shared.server.served import Answer, Served, assert_refused, head, read_answer, read_to_end
 from tests.shared.server.toy_service import SHORT
 

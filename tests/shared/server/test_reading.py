@@ -2,7 +2,7 @@ import socket
 
 from gunicorn.http.body import LengthReader
 
-from shared.workers.reading import BLOCK, Patience, Unreader
+from shared.server.request_reader import BLOCK, Patience, Unreader
 
 
 def test_no_more_of_a_body_is_received_than_is_asked_for() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.gunicorn import GRACE
+from shared.server.run import GRACE
 from tests.shared.server.served import KINDS, Served, head, read_answer
 from tests.waiting import wait_until
 

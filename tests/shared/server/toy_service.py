@@ -9,15 +9,16 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from shared import errors, gunicorn
 from shared.concurrency import Bulkhead
-from shared.env import BaseConfig
 from shared.event_loop import yield_if_due
-from shared.gunicorn import serve
-from shared.request_id import with_request_id
-from shared.workers.admission import Admission, expensive
-from shared.workers.reading import Patience
-from shared.workers.refusing import tell
+from shared.server import run
+from shared.server.admission import Admission, expensive
+from shared.server.error_response import tell
+from shared.server.request_reader import Patience
+from shared.server.run import serve
+from shared.settings import BaseConfig
+from shared.telemetry.request_id import with_request_id
+from shared.web import error_handlers
 
 SHORT = Patience(head=0.5, body=0.5, write=1.0, linger=0.5)
 PATIENCE = 2.0  # seconds that an expensive request waits for a place
@@ -44,7 +45,7 @@ def load() -> Flask:  # noqa: C901 (one small view after the other)
     context = urllib3.util.create_urllib3_context()
     started: list[int] = []
     app = Flask("toy")
-    errors.init_app(app)
+    error_handlers.init_app(app)
     app.wsgi_app = with_request_id(_broken(app.wsgi_app))  # type: ignore[assignment, method-assign]
     app.extensions["postern.refuse"] = _refuse
     app.extensions["postern.background"] = [lambda: started.append(os.getpid())]
@@ -195,8 +196,8 @@ def main() -> None:
     os.dup2(descriptor, 3)
     os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     config = BaseConfig.from_environment()
-    gunicorn.BLOCKED = int(os.environ.get("TOY_BLOCKED", gunicorn.BLOCKED))
-    gunicorn.GRACE = int(os.environ.get("TOY_GRACE", gunicorn.GRACE))
+    run.BLOCKED = int(os.environ.get("TOY_BLOCKED", run.BLOCKED))
+    run.GRACE = int(os.environ.get("TOY_GRACE", run.GRACE))
     serve("toy", load, config, port=1, events=kind == "events", patience=SHORT, drain=30)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from flask import Flask
 
-from shared import db
 from shared.app import check_database, create_service
-from shared.env import BaseConfig, database_url
-from shared.tokens import Jwks
+from shared.database import connection
+from shared.identity.jwks import Jwks
+from shared.settings import BaseConfig, database_url
 from tests.shared.toys import models, resources
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -31,5 +31,5 @@ def create_app(config: Config, fetch_keys: Callable[[], Jwks]) -> Flask:
         fetch_keys=fetch_keys,
         max_body=MAX_BODY,
     )
-    db.init_app(app, models.database, config.database_url, MIGRATIONS)
+    connection.init_app(app, models.database, config.database_url, MIGRATIONS)
     return app

@@ -3,10 +3,11 @@
 import peewee
 
 from shared import clock
-from shared.db import Database, IdField, TimestampField, id_field
-from shared.feed import FactColumns, Feed, PositionColumns
-from shared.idempotency import Idempotency, IdempotencyKeyColumns
-from shared.pagination import Order
+from shared.database.connection import Database
+from shared.database.fields import IdField, TimestampField, id_field
+from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
+from shared.database.pagination import Order
+from shared.feed.outbox import FactColumns, Feed, PositionColumns
 
 database = Database()
 

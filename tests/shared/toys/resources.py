@@ -6,23 +6,14 @@ import marshmallow as ma
 import peewee
 from flask import Response, abort, request
 
-from shared.api import (
-    AnswerSchema,
-    Blueprint,
-    Boolean,
-    Integer,
-    Schema,
-    Text,
-    Timestamp,
-    no_content,
-    respond,
-    takes_body,
-)
-from shared.auth import current_user, require_user, signed_in
-from shared.db import get_or_404
-from shared.etag import require_match, tagged
-from shared.pagination import PageQuerySchema, paginate
+from shared.database.connection import get_or_404
+from shared.database.pagination import PageQuerySchema, paginate
 from shared.problems import Problem
+from shared.web.auth import current_user, require_user, signed_in
+from shared.web.blueprint import Blueprint, takes_body
+from shared.web.etag import require_match, tagged
+from shared.web.responses import no_content, respond
+from shared.web.schema import AnswerSchema, Boolean, Integer, Schema, Text, Timestamp
 from tests.shared.toys.models import ORDERS, Toy, database, feed, idempotency
 
 blp = Blueprint("toys", __name__, url_prefix="/api/toys")

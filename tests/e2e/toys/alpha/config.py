@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from shared import env
-from shared.env import BaseConfig, setting
+from shared import settings
+from shared.settings import BaseConfig, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(BaseConfig):
     """Where the toy listens."""
 
-    port: int = setting("ALPHA_PORT", env.port, "1", "Port of the toy")
+    port: int = setting("ALPHA_PORT", settings.port, "1", "Port of the toy")

@@ -1,5 +1,5 @@
 """The settings of a toy."""
 
-from shared.env import BaseConfig as Config
+from shared.settings import BaseConfig as Config
 
 __all__ = ["Config"]

@@ -1,0 +1,44 @@
+"""Sign access tokens."""
+
+from datetime import datetime
+
+from flask import Flask, current_app, g
+from flask_jwt_extended import JWTManager, create_access_token
+
+from services.auth.models import User
+from services.auth.signing_keys import Keyring
+from shared.identity.access_tokens import AUDIENCE, ISSUER, TYPE
+from shared.identity.claims import LIFETIME
+from shared.identity.jwks import ALGORITHM
+
+
+def init_app(app: Flask, keyring: Keyring) -> None:
+    app.config |= {
+        "JWT_ALGORITHM": ALGORITHM,
+        "JWT_ENCODE_ISSUER": ISSUER,
+        "JWT_ENCODE_AUDIENCE": AUDIENCE,
+        "JWT_ENCODE_NBF": False,
+    }
+    app.extensions["postern.keys"] = keyring
+    JWTManager(app).encode_key_loader(lambda _identity: g.signing_key.private)
+
+
+def issue_access_token(user: User, session_id: str, issued_at: datetime) -> str:
+    """Sign who the user is in this session, for the next `LIFETIME` seconds.
+
+    `issued_at` is when the user was so, read under a lock: a role that is taken away meanwhile ends this token too.
+    It has its fraction of a second, so that what ends a user's tokens spares those made right after it.
+    """
+    keyring: Keyring = current_app.extensions["postern.keys"]
+    g.signing_key = keyring.signing
+    claims = {
+        "email": user.email,
+        "name": user.name,
+        "role": user.role,
+        "sid": session_id,
+        "iat": issued_at.timestamp(),
+        "exp": int(issued_at.timestamp()) + LIFETIME,
+    }
+    headers = {"kid": g.signing_key.kid, "typ": TYPE}
+    token: str = create_access_token(user.id, additional_claims=claims, additional_headers=headers)
+    return token

@@ -1,0 +1,137 @@
+"""The mails of this service: what they say, and the single-use links in them."""
+
+import hashlib
+from datetime import timedelta
+from secrets import token_urlsafe
+from typing import NamedTuple
+
+from services.auth.models import LinkRequest, MailToken, User, database, outbox
+from shared import clock
+from shared.database.locking import locking
+from shared.mail.addresses import plain_email
+from shared.problems import Problem
+
+TOKEN_BYTES = 32
+ONE_A_MINUTE = timedelta(minutes=1)
+BATCH = 100
+
+
+class Link(NamedTuple):
+    """A kind of link: what it is for, the page that it leads to, how long it is good, and the mail around it."""
+
+    purpose: str
+    page: str
+    lifetime: timedelta
+    subject: str
+    text: str
+
+
+VERIFY = Link(
+    "verify",
+    "/verify-email",
+    timedelta(hours=24),
+    "Confirm your email address",
+    """Somebody, probably you, made an account with this address.
+
+Confirm it within 24 hours:
+
+{link}
+
+If it was not you, ignore this mail.
+""",
+)
+RESET = Link(
+    "reset",
+    "/reset-password",
+    timedelta(hours=1),
+    "Set a new password",
+    """Somebody, probably you, asked to set a new password for the account with this address.
+
+Set it within an hour:
+
+{link}
+
+If it was not you, ignore this mail: the password stays as it is.
+""",
+)
+INVITE = Link(
+    RESET.purpose,
+    RESET.page,
+    timedelta(hours=24),
+    "Your new account",
+    """An account with this address was made for you. Set its password within 24 hours:
+
+{link}
+
+Later, ask for another link as somebody who forgot the password.
+""",
+)
+REQUESTED = {link.purpose: link for link in (VERIFY, RESET)}
+
+
+class Mails:
+    """Write the mails of this service; nothing that a user wrote gets into one that may reach a stranger."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+
+    def write_link(self, user: User, link: Link) -> None:
+        """Mail the user a link with a new token, of which the hash is kept; call it inside a transaction."""
+        token, now = token_urlsafe(TOKEN_BYTES), clock.now()
+        MailToken.create(
+            hash=_hash(token),
+            user=user,
+            purpose=link.purpose,
+            email_folded=user.email_folded,
+            expires_at=now + link.lifetime,
+        )
+        text = link.text.format(link=f"{self._base_url}{link.page}?token={token}")
+        outbox.write(link.purpose, plain_email(user.email), link.subject, text, worth_sending=link.lifetime)
+
+    def write_first_link(self, user: User) -> None:
+        """Mail a new user the link that verifies the address; it counts as the one of this minute."""
+        LinkRequest.note(user.email, VERIFY.purpose, clock.now(), pending=False)
+        self.write_link(user, VERIFY)
+
+    def write_notice(self, kind: str, recipient: str, subject: str, text: str) -> None:
+        outbox.write(kind, plain_email(recipient), subject, text.format(site=self._base_url))
+
+    def answer_requests(self) -> None:
+        """Mail the links that were asked for, where an account wants one.
+
+        It is called beside the requests, whose work is thus the same for known and unknown addresses.
+        """
+        for request in list(LinkRequest.waiting(BATCH)):
+            with database.atomic():
+                if request.take():
+                    self._answer(request)
+
+    def _answer(self, request: LinkRequest) -> None:
+        link = REQUESTED[request.purpose]
+        user = locking(User.select().where(User.email_folded == request.email_folded)).first()
+        if user and user.status != "suspended" and not (link is VERIFY and user.email_verified):
+            self.write_link(user, link)
+
+
+def ask_for_link(email: str, link: Link, *, limited: bool) -> None:
+    """Have a link mailed to the address if it is somebody's: one a minute for each purpose."""
+    with database.atomic():
+        LinkRequest.note(email, link.purpose, clock.now(), pending=True, pause=ONE_A_MINUTE if limited else None)
+
+
+def find_token(token: str, link: Link) -> MailToken:
+    """Return what the token opens, with the user; raise LINK_EXPIRED for what is used, too old or none."""
+    found: MailToken | None = MailToken.usable(_hash(token), link.purpose, clock.now()).first()
+    if found is None:
+        raise Problem("LINK_EXPIRED")
+    return found
+
+
+def take_token(token: MailToken) -> None:
+    """Use the token up; raise LINK_EXPIRED if somebody was faster. Call it first in the transaction that it is for."""
+    if not (User.lock(token.user_id) and MailToken.take(token.hash)):
+        raise Problem("LINK_EXPIRED")
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,34 @@
+"""Note security events: who did what to whose account, when and from where."""
+
+from typing import Any
+
+import orjson
+from flask import g, has_request_context, request
+
+from services.auth.models import AuditEvent
+from shared.client_address import client_address
+
+
+def audit(kind: str, user_id: str | None, **detail: Any) -> None:
+    """Note an event about a user; call it inside the transaction of what happened.
+
+    The actor is whoever is signed in to the request: nobody for a login, or for a command.
+    """
+    if has_request_context():
+        address, request_id = client_address(request.environ), request.environ.get("postern.request_id", "")
+    else:
+        address, request_id = "", ""
+    AuditEvent.create(
+        kind=kind,
+        user_id=user_id,
+        actor_id=actor_id(),
+        address=address,
+        request_id=request_id,
+        detail=orjson.dumps(detail).decode(),
+    )
+
+
+def actor_id() -> str | None:
+    """Return whoever is signed in to the request, None for a stranger and for a command."""
+    caller = g.get("postern_claims") if has_request_context() else None
+    return str(caller.user_id) if caller else None

@@ -1,0 +1,81 @@
+"""Slow down guesses of passwords and refreshes of one session.
+
+Five failures of an account in five minutes stop it. Addresses and browsers from which the account has signed in have
+failures of their own (`signin_sources.py`), so that strangers stop guesses, but not the owner.
+"""
+
+import hashlib
+import math
+from datetime import datetime, timedelta
+
+from flask import current_app
+
+from services.auth.models import RefreshToken, User, database
+from services.auth.signin_models import FailedLogin
+from shared import clock
+from shared.database.connection import is_postgres
+from shared.problems import Problem
+
+MAX_FAILURES = 5
+WINDOW = timedelta(minutes=5)
+MAX_REFRESHES = 10
+REFRESH_WINDOW = timedelta(minutes=1)
+
+
+def check(account: str, source: str = "") -> None:
+    """Raise RATE_LIMITED when the account, known or not, has failed too often; cheap, to be asked before hashing.
+
+    The failures are those from the `source`; all sources that are not known share "".
+    """
+    if not current_app.config["COUNT_FAILURES"]:
+        return
+    now = clock.now()
+    times = FailedLogin.times(_key(account), source, now - WINDOW)
+    if len(times) >= MAX_FAILURES:
+        raise _refusal("Too many failed attempts for this account.", times[-MAX_FAILURES] + WINDOW, now)
+
+
+def judge(account: str, source: str = "") -> None:
+    """Check once more after hashing, as one of several that come one after the other; call it inside a transaction.
+
+    However many guesses run at once, only the first five learn whether they were right.
+    """
+    if is_postgres(database):  # SQLite lets in one writer at a time anyway
+        number = int.from_bytes(bytes.fromhex(_key(account))[:8], "big", signed=True)
+        database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (number,))
+    check(account, source)
+
+
+def fail(account: str, source: str = "") -> None:
+    """Count a failure; raise RATE_LIMITED when others failed often enough meanwhile. Call it inside a transaction."""
+    judge(account, source)
+    now = clock.now()
+    FailedLogin.forget_before(now - WINDOW)
+    FailedLogin.create(account=_key(account), source=source, created_at=now)
+
+
+def succeed(account: str, source: str = "") -> None:
+    """Forget the failures from there; raise RATE_LIMITED when there were too many meanwhile, inside a transaction."""
+    judge(account, source)
+    FailedLogin.delete().where(FailedLogin.account == _key(account), FailedLogin.source == source).execute()
+
+
+def clear(user: User) -> None:
+    """Forget all failures of a user, who has another password now. Call it inside a transaction."""
+    FailedLogin.delete().where(FailedLogin.account.in_([_key(user.email_folded), _key(user.id)])).execute()
+
+
+def check_refreshes(session_id: str, now: datetime) -> None:
+    """Raise RATE_LIMITED when the session was refreshed too often, this time included. Call it inside a transaction."""
+    times = RefreshToken.replacements(session_id, now - REFRESH_WINDOW)
+    if current_app.config["COUNT_FAILURES"] and len(times) > MAX_REFRESHES:
+        raise _refusal("This session is refreshed too often.", times[-MAX_REFRESHES - 1] + REFRESH_WINDOW, now)
+
+
+def _key(account: str) -> str:
+    """Return what stands for an account: people type other secrets where the address should be."""
+    return hashlib.sha256(account.encode()).hexdigest()
+
+
+def _refusal(detail: str, until: datetime, now: datetime) -> Problem:
+    return Problem("RATE_LIMITED", detail, retryAfter=max(math.ceil((until - now).total_seconds()), 1))

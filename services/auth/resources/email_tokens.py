@@ -1,0 +1,77 @@
+"""What mailed links are for: verify an address, set a forgotten password."""
+
+from typing import Any
+
+from flask import Response, current_app
+
+from services.auth import account_mail, account_notices, accounts, passwords
+from services.auth.account_mail import RESET, VERIFY, Link
+from services.auth.audit_log import audit
+from services.auth.config import Config
+from services.auth.models import MailToken, Session, database
+from services.auth.revocation import end_sessions_here
+from services.auth.schemas import AddressSchema, MessageSchema, ResetSchema, TokenSchema, VerifiedSchema
+from shared import clock
+from shared.server.admission import expensive
+from shared.web.blueprint import Blueprint
+from shared.web.responses import no_content, respond
+
+blp = Blueprint("links", __name__, url_prefix="/api/auth", description="Verify an address, set a forgotten password")
+
+ON_ITS_WAY = "If the address has an account that needs it, a mail is on its way; at most one is sent a minute."
+
+
+@blp.route("/verify-email", methods=["POST"])
+@blp.arguments(TokenSchema)
+@blp.response(200, VerifiedSchema)
+def verify_email(data: dict[str, Any]) -> Response:
+    """Verify the address that the token was mailed to."""
+    token = account_mail.find_token(data["token"], VERIFY)
+    with database.atomic():
+        account_mail.take_token(token)
+        MailToken.forget(token.user_id, VERIFY.purpose)
+        user = accounts.verify_email(token.user_id, token.email_folded)
+    return respond({"email": user.email, "emailVerified": user.email_verified})
+
+
+@blp.route("/verify-email/resend", methods=["POST"])
+@blp.arguments(AddressSchema)
+@blp.response(202, MessageSchema)
+def resend(data: dict[str, Any]) -> Response:
+    """Mail another link, if the address is somebody's and not verified; the answer does not tell."""
+    return _ask_for(data["email"], VERIFY)
+
+
+@blp.route("/forgot-password", methods=["POST"])
+@blp.arguments(AddressSchema)
+@blp.response(202, MessageSchema)
+def forgot_password(data: dict[str, Any]) -> Response:
+    """Mail a link to set a new password, if the address is somebody's; the answer does not tell."""
+    return _ask_for(data["email"], RESET)
+
+
+@blp.route("/reset-password", methods=["POST"])
+@expensive
+@blp.arguments(ResetSchema)
+@blp.response(204)
+def reset_password(data: dict[str, Any]) -> Response:
+    """Set a new password, end all sessions, and take the address as verified."""
+    token = account_mail.find_token(data["token"], RESET)
+    passwords.check_new(data["password"], token.user.name, token.user.email)
+    password_hash = passwords.hash_password(data["password"])
+    now = clock.now()
+    with database.atomic():
+        account_mail.take_token(token)
+        accounts.set_password(token.user, password_hash)
+        accounts.verify_email(token.user_id, token.email_folded)
+        ended = Session.end_all(token.user_id, now)
+        audit("password_changed", token.user_id, sessions=len(ended))
+        account_notices.password_changed(token.user)
+    end_sessions_here(ended, now)
+    return no_content()
+
+
+def _ask_for(email: str, link: Link) -> Response:
+    config: Config = current_app.extensions["postern.config"]
+    account_mail.ask_for_link(email, link, limited=config.ratelimit_enabled)
+    return respond({"message": ON_ITS_WAY}, 202)

@@ -1,0 +1,24 @@
+"""The public keys."""
+
+import orjson
+from flask import Response, current_app
+
+from services.auth.signing_keys import Keyring
+from shared.web.blueprint import Blueprint
+from shared.web.request_parser import JSON
+
+blp = Blueprint("keys", __name__, description="The public keys that access tokens are checked with")
+KEYS = {
+    "type": "object",
+    "required": ["keys"],
+    "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+}
+
+
+@blp.route("/.well-known/jwks.json", methods=["GET"])
+@blp.doc(responses={200: {"description": "OK", "content": {JSON: {"schema": KEYS}}}})
+def index() -> Response:
+    """Show the public keys (RFC 7517), plainly and not in the envelope."""
+    keyring: Keyring = current_app.extensions["postern.keys"]
+    headers = {"Cache-Control": "public, max-age=300"}
+    return Response(orjson.dumps(keyring.jwks()), 200, headers, content_type=JSON)

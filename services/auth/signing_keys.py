@@ -1,0 +1,150 @@
+"""The private keys under `DATA_DIR/auth`: made, published, used and retired while processes run.
+
+A key is a file, and the time of the file says where it stands. It is public from the start, so that every verifier
+has time to learn of it, signs `PUBLISHED_FOR` seconds later, and is removed when its successor has signed for as long
+as a token lives. Each process looks at the folder itself: nobody has to be told or restarted.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from shared import clock
+from shared.identity.claims import REMEMBERED
+from shared.identity.jwks import ALGORITHM, Jwks
+from shared.settings import SettingsError, private_file
+
+PUBLISHED_FOR = 10.0  # seconds; a verifier that has just asked waits 5 before it asks again
+KEPT_FOR = float(REMEMBERED)  # seconds after its last token was signed
+LOOK_EVERY = 1.0  # seconds
+_logger = logging.getLogger("postern.keys")
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A private key, what of it is public, and its file; `signs_from` is in seconds since 1970."""
+
+    private: Ed25519PrivateKey
+    public: dict[str, str]
+    path: Path
+    signs_from: float
+
+    @property
+    def kid(self) -> str:
+        return self.public["kid"]
+
+
+class Keyring:
+    """All keys whose tokens may still be alive, the oldest first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._keys = _read(folder)
+        self._look_at = time.monotonic() + LOOK_EVERY
+        self._lock = threading.Lock()
+
+    @property
+    def keys(self) -> tuple[SigningKey, ...]:
+        """Return the keys as they are now; look at the folder when that is due."""
+        if time.monotonic() >= self._look_at and self._lock.acquire(blocking=False):
+            try:
+                self._look_at = time.monotonic() + LOOK_EVERY
+                self._look()
+            finally:
+                self._lock.release()
+        return self._keys
+
+    @property
+    def signing(self) -> SigningKey:
+        """Return the newest key that has been public for long enough, or else the only one."""
+        now, keys = clock.now().timestamp(), self.keys
+        return next((key for key in reversed(keys) if key.signs_from <= now), keys[0])
+
+    def jwks(self) -> Jwks:
+        """Return the public keys as a JSON Web Key Set (RFC 7517)."""
+        return {"keys": [key.public for key in self.keys]}
+
+    def _look(self) -> None:
+        """Take what has changed; a folder that cannot be read changes nothing."""
+        try:
+            _retire(self._keys)
+            known = {(key.path, key.signs_from) for key in self._keys}
+            if known != {(path, _signs_from(path)) for path in _files(self._folder)}:
+                self._keys = _read(self._folder) or self._keys
+        except (OSError, SettingsError) as error:
+            _logger.error("the keys in %s cannot be read: %s", self._folder, error)
+
+
+def load_keys(data_dir: Path) -> Keyring:
+    """Read the keys under `DATA_DIR/auth`; the first start makes one (mode 0600). Raise SettingsError."""
+    folder = data_dir / "auth"
+    if not _files(folder):
+        private_file(folder / _name(1), _new_pem)
+    return Keyring(folder)
+
+
+def add_key(data_dir: Path) -> Path:
+    """Make the next key, which running processes find by themselves; return its file."""
+    folder = data_dir / "auth"
+    numbers = [int(path.stem) for path in _files(folder)]
+    target = folder / _name(max(numbers, default=0) + 1)
+    private_file(target, _new_pem)
+    return target
+
+
+def _name(number: int) -> str:
+    return f"{number:04}.pem"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.pem") if path.stem.isdecimal())
+
+
+def _signs_from(path: Path) -> float:
+    return path.stat().st_mtime + PUBLISHED_FOR
+
+
+def _retire(keys: tuple[SigningKey, ...]) -> None:
+    """Remove the keys whose last token has ended."""
+    now = clock.now().timestamp()
+    for key, successor in pairwise(keys):
+        if successor.signs_from + KEPT_FOR <= now and key.path.exists():
+            key.path.unlink(missing_ok=True)
+            _logger.info("key %s has retired", key.kid)
+
+
+def _read(folder: Path) -> tuple[SigningKey, ...]:
+    return tuple(_read_key(path) for path in _files(folder))
+
+
+def _new_pem() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _read_key(path: Path) -> SigningKey:
+    try:
+        private = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        private = None
+    if not isinstance(private, Ed25519PrivateKey):
+        advice = "restore it, or remove it and sign everybody out"
+        raise SettingsError([f"{path} is no Ed25519 private key in PEM without a password: {advice}"])
+    public = jwt.algorithms.OKPAlgorithm.to_jwk(private.public_key(), as_dict=True)
+    public |= {"kid": _thumbprint(public["x"]), "use": "sig", "alg": ALGORITHM}
+    return SigningKey(private, public, path, _signs_from(path))
+
+
+def _thumbprint(x: str) -> str:
+    """Name a key by what it is (RFC 7638; RFC 8037, appendix A.3)."""
+    digest = hashlib.sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
+    return urlsafe_b64encode(digest).decode().rstrip("=")

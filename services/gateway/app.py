@@ -1,0 +1,112 @@
+"""The gateway: the one public port, with the policies that every request meets before a service sees it."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from flask import Flask
+
+from services.gateway import middleware
+from services.gateway.cache.feed_invalidation import PurgingReader
+from services.gateway.cache.middleware import reuse_answers
+from services.gateway.cache.store import Store
+from services.gateway.cache.view_reporting import Views
+from services.gateway.config import Config
+from services.gateway.http.cors import Cors
+from services.gateway.http.forwarded import proxies
+from services.gateway.openapi.merge import Documents
+from services.gateway.outside.client import Outside
+from services.gateway.pages import docs, errors, health, hello, mail_links, outside
+from services.gateway.proxy.circuit_breaker import Breaker
+from services.gateway.proxy.connection_pool import Pool
+from services.gateway.proxy.health import Health
+from services.gateway.rate_limit.handover import LimitsHandover
+from services.gateway.rate_limit.memory import MemoryWindow, Window
+from services.gateway.routes import STREAMING, RouteTable
+from shared.app import create_service, run_in_background
+from shared.identity.access_tokens import Verifier
+from shared.identity.csrf import Csrf
+from shared.telemetry.request_id import WsgiApp, with_request_id
+
+HTTPS_ONLY = [("Strict-Transport-Security", "max-age=31536000; includeSubDomains")]
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """Return the gateway: the chain of layers in front of a Flask app that serves the gateway's own pages."""
+    config = config or Config.from_environment()
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    blueprints = [hello.blp, health.blp, errors.blp, mail_links.blp, docs.blp, outside.blp]
+    app = create_service("gateway", config, blueprints, own_cors=False)  # the chain has that
+    pools = {name: Pool(name, url, bounded=name in STREAMING) for name, url in config.upstreams.items()}
+    breakers = {name: Breaker(name) for name in pools}
+    store = make_store(config)
+    views = Views(config)
+    if store:
+        run_in_background(app, PurgingReader(config, store))
+        app.extensions["postern.shutdown"].append(store.close)
+        run_in_background(app, views)
+    window, extra = make_window(config)
+    if isinstance(window, MemoryWindow):
+        handover = LimitsHandover(window, config.data_dir / "gateway-limits")
+        app.extensions["postern.draining"] = [handover.give]
+        app.extensions["postern.background"].append(handover.start)
+    app.extensions["postern.pools"] = pools
+    app.extensions["postern.gateway_health"] = Health(pools, breakers, extra)
+    app.extensions["postern.documents"] = Documents(
+        RouteTable(), app.extensions["postern.document"], config.upstreams, config.internal_token, config.public_url
+    )
+    app.extensions["postern.outside"] = Outside(config.proxy_allowed_hosts)
+    app.extensions["postern.stopping"] += [pool.end_streams for pool in pools.values()]
+    app.extensions["postern.shutdown"] += [pool.close for pool in pools.values()]
+    own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
+    verifier = app.extensions["postern.verifier"]
+    csrf = app.extensions["postern.csrf"]
+    app.wsgi_app = chain(own_pages, pools, breakers, store, views, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
+    app.extensions["postern.refuse"] = app.wsgi_app
+    return app
+
+
+def make_store(config: Config) -> Store | None:
+    """Return where answers are kept; with Redis it hears of what other gateways purge."""
+    if not config.cache_bytes:
+        return None
+    if not config.redis_url:
+        return Store(config.cache_bytes)
+    from services.gateway.cache.redis_invalidation import SharedStore  # only now: the client of Redis takes 7 MiB
+
+    return SharedStore(config.cache_bytes, config.redis_url)
+
+
+def make_window(config: Config) -> tuple[Window, dict[str, Callable[[], bool]]]:
+    """Return where requests are counted, and what health has to look at for it."""
+    if not config.redis_url:
+        return MemoryWindow(), {}
+    from services.gateway.rate_limit.redis import FallbackWindow, RedisWindow
+
+    shared = RedisWindow(config.redis_url)
+    return FallbackWindow(shared, MemoryWindow()), {"redis": shared.works}
+
+
+def chain(
+    own_pages: WsgiApp,
+    pools: Mapping[str, Pool],
+    breakers: Mapping[str, Breaker],
+    store: Store | None,
+    views: Views,
+    verifier: Verifier,
+    csrf: Csrf,
+    window: Window,
+    config: Config,
+) -> WsgiApp:
+    """Show the way of a request, from the last step to the first."""
+    table, cors, is_proxy = RouteTable(), Cors(config.cors_origins), proxies(config.trusted_proxies)
+
+    app = middleware.pass_on(own_pages, pools, breakers, is_proxy, config.data_dir)
+    app = reuse_answers(app, store, views.note)
+    app = middleware.check_rights(app)
+    app = middleware.count(app, window if config.ratelimit_enabled else None, observe=config.ratelimit_observe)
+    app = middleware.identify(app, verifier.verify, csrf)
+    app = middleware.answer_preflights(app, cors)
+    app = middleware.limit_body(app)
+    app = middleware.find_route(app, table)
+    app = middleware.answer(app, is_proxy, cors, HTTPS_ONLY if config.production else [])
+    return with_request_id(app)

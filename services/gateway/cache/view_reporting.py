@@ -1,0 +1,74 @@
+"""Tell the posts service who looked at posts that the cache answered for it."""
+
+import logging
+import threading
+
+from services.gateway.config import Config
+from shared.feed.service_client import InternalClient
+
+PAUSE = 1.0  # seconds between two batches
+BATCH = 1000
+MAX_NOTED = 20_000  # views that wait; what comes above while posts is away is not counted
+REMIND = 60  # failures from one line in the log to the next
+_logger = logging.getLogger("postern.views")
+
+
+class Views:
+    """The views that this process has not handed over yet, and the thread that does.
+
+    A viewer is named as posts itself names one for a read that reaches it, and posts counts each once an hour: so a
+    view that is handed over twice, or was counted there already, counts once.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._client = InternalClient(config.upstreams["posts"], config.internal_token)
+        self._noted: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failures = 0
+
+    def note(self, post: str, viewer: str) -> None:
+        """Remember that somebody looked at a post; it never waits or fails."""
+        with self._lock:
+            if viewer and len(self._noted) < MAX_NOTED:
+                self._noted.add((post, viewer))
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="views", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, which hands over what is left."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join(timeout=3)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(PAUSE):
+            self._try_to_send()
+        self._try_to_send()
+
+    def _try_to_send(self) -> None:
+        try:
+            self.send()
+            self._failures = 0
+        except Exception as error:  # noqa: BLE001 (the thread never dies)
+            if self._failures % REMIND == 0:
+                _logger.warning("views of cached posts wait: %s", error)
+            self._failures += 1
+
+    def send(self) -> None:
+        """Hand over what is noted; what fails stays noted."""
+        with self._lock:
+            noted, self._noted = self._noted, set()
+        views = [{"post": post, "viewer": viewer} for post, viewer in noted]
+        for start in range(0, len(views), BATCH):
+            some = views[start : start + BATCH]
+            try:
+                self._client.post_json("/internal/views", some)
+            except BaseException:
+                with self._lock:
+                    left = [(view["post"], view["viewer"]) for view in views[start:]]
+                    self._noted.update(left[: MAX_NOTED - len(self._noted)])
+                raise

@@ -1,0 +1,285 @@
+"""The layers that a request meets, each a WSGI application around the next; `chain` in `__init__.py` has the order.
+
+What one layer finds out the later ones read from the `Visit`. A request that is refused is counted first, so
+that its answer tells the limits too.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from services.gateway import policy
+from services.gateway.http import forwarded, headers
+from services.gateway.http.cors import Cors
+from services.gateway.http.request_target import join_target, split_target
+from services.gateway.proxy.circuit_breaker import Breaker
+from services.gateway.proxy.connection_pool import PATIENCE, Pool
+from services.gateway.proxy.forward import Request
+from services.gateway.proxy.request_body import content_length, too_large
+from services.gateway.rate_limit.memory import CLASSES, Verdict, Window
+from services.gateway.request_context import (
+    KEY,
+    Environ,
+    StartResponse,
+    Visit,
+    client_body,
+    point_at,
+    raw_target,
+    reset_on_close,
+)
+from services.gateway.routes import Route, RouteTable
+from services.gateway.telemetry import forward, note_excess, told
+from shared.concurrency import Bulkhead
+from shared.identity import credentials
+from shared.identity.csrf import SAFE_METHODS, Csrf, is_form
+from shared.network.sockets import ClientGone
+from shared.problems import Problem
+from shared.telemetry.request_id import WsgiApp
+from shared.web import content_coding, html_forms
+
+WAITING = 32  # bodies of one client that wait on the gateway's disk until they are whole
+TOO_MANY_WAIT = f"{WAITING} uploads of yours are under way already."
+OF_ALL_ROUTES = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_logger = logging.getLogger("postern.gateway")
+
+
+def answer(app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, always: headers.Headers) -> WsgiApp:
+    """Open the visit, refuse in the one error shape, and put on every answer the headers that all have."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit = environ[KEY] = Visit(
+            forwarded.client_address(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), is_proxy),
+            credentials.has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")),
+            always + cors.headers(environ.get("HTTP_ORIGIN", "")),
+        )
+
+        started = time.perf_counter()
+
+        def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
+            extra = visit.extra + told(environ, visit, time.perf_counter() - started)
+            ours = headers.with_policies(answered, extra, private=visit.private)
+            return start_response(status, ours, exc_info)
+
+        try:
+            return app(environ, start)
+        except Problem as problem:
+            return _refusal(problem, environ, start)
+        except ClientGone:
+            raise
+        except Exception:
+            _logger.exception("unexpected error")
+            return _refusal(Problem("INTERNAL_ERROR"), environ, start)
+
+    return layer
+
+
+def _refusal(problem: Problem, environ: Environ, start: StartResponse) -> list[bytes]:
+    route = environ[KEY].route
+    if route and route.form and is_form(environ) and html_forms.wants_page(environ.get("HTTP_ACCEPT", "")):
+        status, answered, body = problem.answer_page(html_forms.refusal_page(problem), html_forms.POLICY)
+    else:
+        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
+        status, answered, body = problem.answer(path, environ["postern.request_id"])
+    start(status, answered)
+    return [body]
+
+
+def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
+    """Look the path up in the table, once: this very path is authorised and forwarded."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        is_options = environ["REQUEST_METHOD"] == "OPTIONS"
+        if is_options and environ.get("RAW_URI") == "*" and "postern.problem" not in environ:  # RFC 9110, section 9.3.7
+            start_response("204 No Content", [("Allow", OF_ALL_ROUTES)])
+            return []
+        try:
+            if problem := environ.get("postern.problem"):  # of the server, which has not read it to its end
+                raise problem
+            visit.path, visit.query = split_target(raw_target(environ))
+        except Problem as problem:
+            visit.refuse(problem)
+            return app(environ, start_response)
+        visit.node = table.find(visit.path)
+        if visit.node is None:
+            visit.refuse(Problem("NOT_FOUND"))
+        else:
+            visit.route = visit.node.routes.get(environ["REQUEST_METHOD"])
+            if visit.route is None:
+                visit.refuse(Problem("METHOD_NOT_ALLOWED", allowedMethods=visit.node.allowed))
+            else:
+                environ["postern.route"] = visit.route.pattern
+        return app(environ, start_response)
+
+    return layer
+
+
+def limit_body(app: WsgiApp) -> WsgiApp:
+    """Refuse a body that is compressed or announces more than the route takes; the server has limited the head."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        if refusal := content_coding.refusal(environ):
+            visit.refuse(refusal)
+        length = environ.get("CONTENT_LENGTH")
+        if visit.route and length and (content_length(length) or 0) > visit.route.max_body:
+            visit.refuse(too_large(visit.route.max_body))
+        return app(environ, start_response)
+
+    return layer
+
+
+def answer_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
+    """Answer a CORS preflight; any other OPTIONS goes on."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+        if not is_preflight or "postern.problem" in environ:  # of the server: the request is not valid HTTP
+            return app(environ, start_response)
+        visit: Visit = environ[KEY]
+        methods = visit.node.allowed if visit.node else ()
+        start_response("204 No Content", cors.preflight_headers(environ.get("HTTP_ORIGIN", ""), methods))
+        return []
+
+    return layer
+
+
+def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: Csrf) -> WsgiApp:
+    """Find out who is asking; a bad bearer token is refused later, when it has counted against the address.
+
+    The token in a form's body is left for the service to check, as nothing is read of it here; the cookie, which
+    the field has to equal, and the origin are checked.
+    """
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        if visit.private and (visit.route is None or visit.route.reads_token):
+            form = visit.route and visit.route.form and is_form(environ)
+            field = partial(credentials.csrf_cookie, environ) if form else None
+            try:
+                visit.somebody, visit.cookie_refusal = credentials.identify(environ, verify, csrf, field)
+            except Problem as problem:
+                visit.refuse(problem)
+            if visit.somebody:
+                environ["postern.user"] = visit.somebody.user_id
+        return app(environ, start_response)
+
+    return layer
+
+
+def count(app: WsgiApp, window: Window | None, *, observe: bool) -> WsgiApp:
+    """Count the request against its user, else its address, and refuse it when the window is full, or only note it."""
+    if window is None:
+        return app
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        name = visit.route.limit if visit.route else "general"
+        if name is not None:
+            key = visit.counted_by
+            verdict = window.hit(CLASSES[name], key)
+            visit.extra += verdict.headers()
+            if not verdict.allowed:
+                note_excess(environ, name, key, "observed" if observe else "refused")
+                if not observe:
+                    raise verdict.problem()
+            elif visit.route and visit.route.gives_back:
+                return app(environ, _giving_back(start_response, window, visit, verdict))
+        return app(environ, start_response)
+
+    return layer
+
+
+def _giving_back(start_response: StartResponse, window: Window, visit: Visit, verdict: Verdict) -> StartResponse:
+    """Return what begins an answer, and takes a success out of the count."""
+
+    def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
+        if status < "4":
+            window.give_back(verdict.limit, visit.counted_by)
+            counted = verdict.headers()
+            visit.extra = [header for header in visit.extra if header not in counted] + verdict.without_this().headers()
+        return start_response(status, answered, exc_info)
+
+    return start
+
+
+def check_rights(app: WsgiApp) -> WsgiApp:
+    """Refuse whoever may not pass, and whatever was found wrong before."""
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        if visit.refusal or visit.route is None:
+            raise visit.refusal or Problem("NOT_FOUND")
+        policy.check_rights(visit.route.who, visit.somebody, visit.cookie_refusal)
+        return app(environ, start_response)
+
+    return layer
+
+
+def pass_on(
+    own_pages: WsgiApp,
+    pools: Mapping[str, Pool],
+    breakers: Mapping[str, Breaker],
+    is_proxy: forwarded.IsProxy,
+    spool: Path,
+) -> WsgiApp:
+    """Forward to the upstream that owns the route, or to the gateway's own pages; `spool` is where bodies wait."""
+    waiting = Bulkhead(None, per_client=WAITING, patience=PATIENCE, detail=TOO_MANY_WAIT, code="RATE_LIMITED")
+
+    def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        visit: Visit = environ[KEY]
+        route = visit.route
+        if route is None or route.upstream is None:
+            point_at(environ, visit.path)
+            return own_pages(environ, start_response)
+        name = route.upstream
+        with waiting.place(visit.counted_by) if route.spooled else nullcontext():
+            request = _request(environ, visit, route, is_proxy, spool if route.spooled else None)
+        try:
+            answer = forward(breakers[name], pools[name], request, visit)
+        finally:
+            if request.body:
+                request.body.close()
+        said = answer.headers
+        if environ["REQUEST_METHOD"] == "OPTIONS":  # a service sees fewer patterns, which overlap in another way
+            said = [header for header in said if header[0].lower() != "allow"] + [("Allow", allowed(visit))]
+        start_response(answer.status, said)
+        return answer.body
+
+    return layer
+
+
+def allowed(visit: Visit) -> str:
+    return ", ".join(visit.node.allowed) if visit.node else ""
+
+
+def _request(environ: Environ, visit: Visit, route: Route, is_proxy: forwarded.IsProxy, spool: Path | None) -> Request:
+    scheme, host = forwarded.scheme_and_host(environ, is_proxy)
+    passed = headers.to_upstream(
+        headers.from_environ(environ),
+        client=visit.address,
+        scheme=scheme,
+        host=host,
+        request_id=environ["postern.request_id"],
+    )
+    return Request(
+        environ["REQUEST_METHOD"],
+        join_target(visit.path, visit.query),
+        passed,
+        client_body(environ, route.max_body, spool),
+        visit.time_for(route),
+        lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
+        None if concerns_others(environ, route) else environ.get("gunicorn.socket"),
+        visit.counted_by,
+        note_sent=visit.note_sent,
+        hurried=visit.deadline is not None,
+    )
+
+
+def concerns_others(environ: Environ, route: Route) -> bool:
+    """Tell whether the answer is awaited even when the client leaves: others wait for it, or it purges the cache."""
+    return "postern.shared" in environ or (route.cached and environ["REQUEST_METHOD"] not in SAFE_METHODS)

@@ -1,0 +1,183 @@
+"""Ask an outside host over HTTPS: the address that was checked is the one that is dialled."""
+
+import logging
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from http.client import HTTPException, responses
+
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as TimedOut
+
+from services.gateway.outside.address_policy import is_public
+from services.gateway.outside.pinned_connection import PORT, InvalidAnswer, PinnedConnection
+from services.gateway.proxy.dialing import Dial, dial, seconds_left
+from shared.client_address import Address
+from shared.concurrency import Bulkhead
+from shared.network.name_lookup import NameLookup
+from shared.network.tls import client_context
+from shared.problems import Problem, reason
+
+Headers = list[tuple[str, str]]
+TOTAL = 10.0  # seconds for everything, from the name to the last byte
+LOOKUP_TIMEOUT = 5.0  # seconds for the name
+MAX_AT_ONCE = 32
+MAX_OF_ONE = 8  # so that a user who asks slow hosts leaves places to the others
+MAX_OF_HOST = 16  # so that a slow host leaves places to the others
+LOOKUP_THREADS = 16
+LOOKUPS_OF_ONE = 4
+MAX_ADDRESSES = 4
+USER_AGENT = "Postern (outside proxy)"
+REDIRECTS = frozenset((301, 302, 303, 307, 308))
+# All that an outside host learns of a request; never who asks.
+SENT = frozenset((
+    "accept", "accept-language", "content-type", "if-match", "if-modified-since", "if-none-match",
+    "if-unmodified-since",
+))  # fmt: skip
+RETURNED = frozenset(("content-type", "cache-control", "etag", "last-modified"))
+ISOLATION = [
+    ("Content-Security-Policy", "default-src 'none'; sandbox"),
+    ("X-Content-Type-Options", "nosniff"),
+]
+_is_header_value = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
+_logger = logging.getLogger("postern.outside")
+
+Resolve = Callable[[str, float, str], Sequence[Address]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an outside host said, whole; only the headers that may come back."""
+
+    status: str
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent to an outside host."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+# Only when it is used: to read all the authorities takes half of a start.
+_default_context = cache(client_context)
+
+
+class Outside:
+    """The outside hosts that may be asked: 32 requests at once, 8 of one user and 16 to one host.
+
+    `hosts` are names in lower case, and nothing else is ever resolved. `resolve`, `connect` and `context` are
+    exchanged in tests only; what is dialled has been checked whatever they are.
+    """
+
+    def __init__(
+        self,
+        hosts: Iterable[str],
+        *,
+        resolve: Resolve | None = None,
+        connect: Dial = lambda address, seconds: dial(address, PORT, seconds),
+        context: ssl.SSLContext | None = None,
+        total: float = TOTAL,
+    ) -> None:
+        self.hosts = tuple(hosts)
+        self._resolve = resolve or NameLookup(LOOKUP_THREADS, per_client=LOOKUPS_OF_ONE).addresses
+        self._connect = connect
+        self._context = context
+        self._total = total
+        bulkhead = partial(Bulkhead, patience=0, detail="Too many outside requests are under way.")
+        self._users = bulkhead(None, per_client=MAX_OF_ONE)
+        self._exchanges = bulkhead(MAX_AT_ONCE, per_client=MAX_OF_HOST)
+
+    def ask(self, domain: str, method: str, target: str, headers: Headers, body: bytes, user: str) -> Answer:
+        """Return the host's answer; raise DOMAIN_NOT_ALLOWED, BAD_GATEWAY, GATEWAY_TIMEOUT or SERVICE_UNAVAILABLE.
+
+        `domain` is compared as it is written, after folding ASCII case: no other spelling of a host is understood.
+        """
+        host = domain.lower()
+        if not domain.isascii() or host not in self.hosts:
+            raise self._refusal("This host is not in the list of outside hosts.")
+        request = Request(method, target, _headers_to_send(host, headers), body)
+        deadline = time.monotonic() + self._total
+        try:
+            with self._users.place(user):
+                addresses = self._addresses(host, deadline, user)
+                with self._exchanges.place(host):  # not before: a name that is not resolved keeps no place
+                    return self._exchange(host, addresses, request, deadline)
+        except (OSError, HTTPError, HTTPException, InvalidAnswer) as error:
+            if isinstance(error, TimeoutError | TimedOut) or time.monotonic() >= deadline:
+                raise Problem("GATEWAY_TIMEOUT", f"{host} took too long to answer.") from error
+            _logger.warning("%s could not be asked: %s", host, error)
+            raise Problem("BAD_GATEWAY", f"{host} could not be reached, or sent no valid answer.") from error
+
+    def _exchange(self, host: str, addresses: Sequence[Address], request: Request, deadline: float) -> Answer:
+        context = self._context or _default_context()
+        connection = PinnedConnection(host, addresses, self._connect, context, deadline)
+        with connection.opened():
+            with suppress(BrokenPipeError, ConnectionResetError):  # the host may have answered before the end
+                connection.request(
+                    request.method, request.target, request.body or None, request.headers, preload_content=False
+                )
+            with closing(connection.getresponse()) as response:
+                headers = _checked_headers(response, host)
+                body = connection.read_body(response)
+        if response.status not in (204, 304):
+            length = response.headers.get("Content-Length") if request.method == "HEAD" else str(len(body))
+            headers += [("Content-Length", length)] if length else []
+        return Answer(_status_line(response.status), headers, body)
+
+    def _addresses(self, host: str, deadline: float, user: str) -> Sequence[Address]:
+        """Return the host's addresses; raise DOMAIN_NOT_ALLOWED when but one of them is not public."""
+        seconds = min(LOOKUP_TIMEOUT, seconds_left(deadline))
+        addresses = list(dict.fromkeys(self._resolve(host, seconds, user)))
+        closed = [address for address in addresses if not is_public(address)]
+        if closed:
+            _logger.warning("%s leads to %s, which is not public", host, closed[0])
+            raise self._refusal("This host leads to an address that is not public.")
+        return addresses[:MAX_ADDRESSES]
+
+    def _refusal(self, detail: str) -> Problem:
+        return Problem("DOMAIN_NOT_ALLOWED", detail, allowedDomains=list(self.hosts))
+
+
+def _headers_to_send(host: str, headers: Headers) -> dict[str, str]:
+    """Return what the host learns, nothing that tells who asks; raise BAD_REQUEST for a line in a value."""
+    sent = {"host": host, "user-agent": USER_AGENT, "accept-encoding": "identity", "connection": "close"}
+    sent |= {name: value for name, value in headers if name in SENT}
+    if any("\r" in value or "\n" in value for value in sent.values()):
+        raise Problem("BAD_REQUEST", "A header holds a line break.")
+    return sent
+
+
+def _checked_headers(response: BaseHTTPResponse, host: str) -> Headers:
+    """Return what may come back; raise BAD_GATEWAY for a redirect and for a coding that nobody asked for."""
+    if not 200 <= response.status < 600:
+        raise InvalidAnswer(f"the status is {response.status}")
+    if response.status in REDIRECTS:
+        raise Problem("BAD_GATEWAY", f"{host} answered with a redirect, which is not followed.")
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem("BAD_GATEWAY", f"{host} sent a compressed answer, which was not asked for.")
+    if response.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise InvalidAnswer("an unknown transfer coding")
+    length = response.headers.get("Content-Length", "0")
+    if not (length.isascii() and length.isdecimal()):
+        raise InvalidAnswer("the length is no number")
+    # getlist: the first of several counts, while `get` would join them.
+    returned = [(name, response.headers.getlist(name)[0]) for name in response.headers if name.lower() in RETURNED]
+    if not all(_is_header_value(value) for _, value in returned):
+        raise InvalidAnswer("a header has control characters")
+    return returned + ISOLATION
+
+
+def _status_line(status: int) -> str:
+    phrase = responses.get(status, "") if status < 400 else reason(status)
+    return f"{status} {phrase}"

@@ -1,0 +1,49 @@
+"""What an error code means, for whoever follows the `type` of a problem."""
+
+import marshmallow as ma
+from flask import Response, request
+from markupsafe import Markup
+
+from shared.problems import CODES, Kind, Problem
+from shared.web.blueprint import Blueprint
+from shared.web.request_parser import JSON
+from shared.web.responses import respond
+from shared.web.schema import AnswerSchema
+
+
+class KindSchema(AnswerSchema):
+    """What an error code means."""
+
+    code = ma.fields.String()
+    status = ma.fields.Integer()
+    title = ma.fields.String()
+    advice = ma.fields.String()
+
+
+blp = Blueprint("errors", __name__, description="What the error codes mean")
+
+PAGE = Markup("""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{code}</title>
+<h1>{code}</h1><p>Status {status}: {title}.</p><p>{advice}</p></html>
+""")
+
+
+@blp.get("/api/errors/<code>")
+@blp.response(200, KindSchema)
+@blp.doc(responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}})
+def explain(code: str) -> Response:
+    """Explain the code as JSON, or as a page to a browser."""
+    kind = CODES.get(code)
+    if kind is None:
+        raise Problem("NOT_FOUND", "There is no such error code.")
+    response = _page(code, kind) if _wants_page() else respond({"code": code, **kind._asdict()})
+    response.headers |= {"Vary": "Accept", "Cache-Control": "public, max-age=3600"}
+    return response
+
+
+def _wants_page() -> bool:
+    return request.accept_mimetypes.best_match((JSON, "text/html"), JSON) == "text/html"
+
+
+def _page(code: str, kind: Kind) -> Response:
+    return Response(PAGE.format(code=code, **kind._asdict()), content_type="text/html; charset=utf-8")

@@ -1,0 +1,40 @@
+"""The state of the whole."""
+
+import marshmallow as ma
+from flask import Response, current_app
+
+from services.gateway.proxy.health import Health
+from shared.web.blueprint import Blueprint
+from shared.web.responses import respond
+from shared.web.schema import SOMETIMES, AnswerSchema, Timestamp
+
+
+class CheckSchema(AnswerSchema):
+    """How a part is."""
+
+    status = ma.fields.String(validate=ma.validate.OneOf(["ok", "down"]))
+    latency_ms = ma.fields.Float()
+    breaker = ma.fields.String(validate=ma.validate.OneOf(["closed", "open", "half-open"]), metadata=SOMETIMES)
+
+
+class HealthSchema(AnswerSchema):
+    """How the whole is."""
+
+    status = ma.fields.String(validate=ma.validate.OneOf(["healthy", "degraded", "unhealthy"]))
+    timestamp = Timestamp()
+    version = ma.fields.String()
+    uptime = ma.fields.Float()
+    checks = ma.fields.Dict(ma.fields.String(), ma.fields.Nested(CheckSchema))
+
+
+blp = Blueprint("gateway_health", __name__, description="The state of the whole")
+
+
+@blp.get("/api/health")
+@blp.response(200, HealthSchema)
+@blp.alt_response(503, schema=HealthSchema)
+def show() -> Response:
+    """Say how every service is; 503 when accounts or posts are down."""
+    health: Health = current_app.extensions["postern.gateway_health"]
+    report = health.report()
+    return respond(report, 503 if report["status"] == "unhealthy" else 200, {"Cache-Control": "no-store"})

@@ -1,0 +1,56 @@
+"""A page to see that the gateway answers."""
+
+import marshmallow as ma
+from flask import Response, request
+
+from services.gateway.request_context import whole_body
+from services.gateway.routes import MIB
+from shared import clock, strict_json
+from shared.event_loop import wait_for_slice
+from shared.problems import Problem
+from shared.web.blueprint import Blueprint
+from shared.web.request_parser import JSON
+from shared.web.responses import respond
+from shared.web.schema import AnswerSchema, Timestamp
+
+
+class GreetingSchema(AnswerSchema):
+    """What a caller is greeted with."""
+
+    message = ma.fields.String()
+    timestamp = Timestamp()
+    user_agent = ma.fields.String(allow_none=True)
+
+
+class EchoSchema(AnswerSchema):
+    """What was received."""
+
+    received = ma.fields.Raw()
+
+
+blp = Blueprint("hello", __name__, description="See that the gateway answers")
+
+
+@blp.get("/api/hello")
+@blp.response(200, GreetingSchema)
+def greet() -> Response:
+    """Greet the caller."""
+    return respond(
+        {
+            "message": "Hello from Postern",
+            "timestamp": clock.rfc3339(clock.now()),
+            "userAgent": request.headers.get("User-Agent"),
+        }
+    )
+
+
+@blp.post("/api/hello")
+@blp.doc(requestBody={"required": True, "content": {JSON: {"schema": {}}}})
+@blp.response(200, EchoSchema)
+def echo() -> Response:
+    """Return the JSON that was sent."""
+    if request.mimetype != JSON:
+        raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=[JSON])
+    received = strict_json.loads(whole_body(request.environ, MIB))
+    wait_for_slice()  # to serialize it takes as long as to parse it
+    return respond({"received": received})

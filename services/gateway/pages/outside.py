@@ -1,0 +1,34 @@
+"""Ask an outside host in the caller's place, without saying who the caller is."""
+
+from flask import Response, current_app, request
+
+from services.gateway.http.headers import from_environ
+from services.gateway.http.request_target import join_target
+from services.gateway.outside.client import Outside
+from services.gateway.request_context import KEY, Visit, whole_body
+from services.gateway.routes import MIB
+from shared.web.blueprint import Blueprint, takes_body, takes_query
+
+blp = Blueprint("proxy", __name__, description="Outside hosts")
+ANSWERS = {"default": {"description": "What the outside host answers", "content": {"*/*": {}}}}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+@blp.route("/api/proxy/<domain>/<path:path>", methods=METHODS)
+@blp.route("/api/proxy/<domain>/", methods=METHODS, strict_slashes=False)
+@blp.doc(responses=ANSWERS)
+@takes_query
+@takes_body
+def ask(domain: str, path: str = "") -> Response:
+    """Pass the request on to an allow-listed outside host, and its answer back."""
+    outside: Outside = current_app.extensions["postern.outside"]
+    visit: Visit = request.environ[KEY]
+    authorised = visit.path.split("/", 4)[3:]  # as it is written, which the arguments of the view are not
+    target = join_target("/" + "".join(authorised[1:]), visit.query)
+    body = whole_body(request.environ, MIB)
+    user = visit.somebody.user_id if visit.somebody else ""
+    answer = outside.ask(authorised[0], request.method, target, from_environ(request.environ), body, user)
+    response = Response(answer.body, answer.status)
+    response.headers.clear()
+    response.headers.extend(answer.headers)
+    return response

@@ -1,0 +1,121 @@
+"""Stop asking a service that fails, and find out carefully when it works again."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from services.gateway.proxy.connection_pool import Lost, Pool
+from services.gateway.proxy.forward import Answer, Request, forward
+from shared.problems import Problem
+from shared.telemetry.metrics import Counter, Gauge
+
+THRESHOLD = 5  # failures in a row
+PAUSE = 5.0  # seconds
+LONGEST_PAUSE = 30.0
+FAILURES = frozenset(("BAD_GATEWAY", "GATEWAY_TIMEOUT"))
+OPEN = Gauge("gateway_breaker_open", "Gateway processes that leave this service alone.", "upstream")
+OPENINGS = Counter("gateway_breaker_openings_total", "Times that a service was left alone.", "upstream")
+_logger = logging.getLogger("postern.breaker")
+
+
+class Breaker:
+    """A circuit breaker: closed it lets all pass, open nobody, and after its pause one request as a probe.
+
+    Whoever passes gets a ticket, which says in which period it was. What becomes of a request that began before
+    the breaker last opened or closed tells nothing about now, and is not counted.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._period = 0
+        self._failures = 0
+        self._open = False
+        self._probing = False
+        self._pause = PAUSE
+        self._until = 0.0
+        OPEN.set(0, name)
+
+    @property
+    def state(self) -> str:
+        """Tell `closed`, `open` or, when a probe may pass or is under way, `half-open`."""
+        if not self._open:
+            return "closed"
+        return "half-open" if self._clock() >= self._until else "open"
+
+    def admit(self) -> int:
+        """Return a ticket, to be handed back once; raise SERVICE_UNAVAILABLE while the breaker is open."""
+        with self._lock:
+            if self._open:
+                left = self._until - self._clock()
+                if left > 0 or self._probing:
+                    raise self._refusal(left)
+                self._probing = True
+            return self._period
+
+    def succeed(self, ticket: int) -> None:
+        """Note that the service answered, whatever it said."""
+        with self._lock:
+            if ticket != self._period:
+                return
+            self._failures = 0
+            if self._open:
+                self._period += 1
+                self._open = self._probing = False
+                self._pause = PAUSE
+                OPEN.set(0, self._name)
+                _logger.warning("the %s service answers again", self._name)
+
+    def fail(self, ticket: int) -> None:
+        """Note that the service was not there, broke off, was too slow or talked nonsense."""
+        with self._lock:
+            if ticket != self._period:
+                return
+            self._failures += 1
+            if self._open:
+                self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            if self._open or self._failures >= THRESHOLD:
+                self._trip()
+
+    def abandon(self, ticket: int) -> None:
+        """Note that the request ended without saying anything about the service."""
+        with self._lock:
+            if ticket == self._period:
+                self._probing = False
+
+    def _trip(self) -> None:
+        self._period += 1
+        self._open, self._probing = True, False
+        self._failures = 0
+        self._until = self._clock() + self._pause
+        OPEN.set(1, self._name)
+        OPENINGS.add(self._name)
+        _logger.warning("the %s service fails; it is left alone for %d s", self._name, self._pause)
+
+    def _refusal(self, left: float) -> Problem:
+        wait = max(1, math.ceil(left))
+        return Problem("SERVICE_UNAVAILABLE", f"The {self._name} service does not work at the moment.", retryAfter=wait)
+
+
+def forward_through(breaker: Breaker, pool: Pool, request: Request) -> Answer:
+    """Forward the request unless the breaker is open, and tell the breaker how it went.
+
+    A head that arrived is a success: an answer that breaks off later does not count.
+    """
+    ticket = breaker.admit()
+    try:
+        answer = forward(pool, request)
+    except BaseException as error:
+        (breaker.fail if _blames_service(error, request) else breaker.abandon)(ticket)
+        raise
+    breaker.succeed(ticket)
+    return answer
+
+
+def _blames_service(error: BaseException, request: Request) -> bool:
+    if isinstance(error, Problem) and error.code == "GATEWAY_TIMEOUT" and request.hurried:
+        return False
+    return isinstance(error, Lost) or (isinstance(error, Problem) and error.code in FAILURES)

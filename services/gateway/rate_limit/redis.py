@@ -1,0 +1,78 @@
+"""Count requests in Redis, for several gateways together, and alone while it does not answer."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+import redis
+from limits import RateLimitItemPerSecond
+from limits.storage import RedisStorage
+from limits.strategies import MovingWindowRateLimiter
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from services.gateway.rate_limit.memory import LimitClass, Verdict, Window
+
+_logger = logging.getLogger("postern.limits")
+
+
+class RedisWindow:
+    """Count in Redis, so that several gateways share one window; raise RedisError when it does not answer."""
+
+    def __init__(self, url: str, timeout: float = 0.25) -> None:
+        pool = redis.ConnectionPool.from_url(
+            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 1)
+        )
+        # The library's strategies share key names: another strategy needs another prefix.
+        self._storage = RedisStorage(url, connection_pool=pool, key_prefix="postern:moving")
+        self._limiter = MovingWindowRateLimiter(self._storage)
+
+    def works(self) -> bool:
+        return self._storage.check()
+
+    def hit(self, limit: LimitClass, key: str) -> Verdict:
+        item = RateLimitItemPerSecond(limit.quota, limit.window, limit.name)
+        allowed = self._limiter.hit(item, key)
+        stats = self._limiter.get_window_stats(item, key)
+        return Verdict(limit, allowed, max(0, stats.remaining), max(1, math.ceil(stats.reset_time - time.time())))
+
+    def give_back(self, limit: LimitClass, key: str) -> None:
+        item = RateLimitItemPerSecond(limit.quota, limit.window, limit.name)
+        self._storage.storage.lpop(self._storage.prefixed_key(item.key_for(key)))  # the library pushes on the left
+
+
+class FallbackWindow:
+    """Count in the first window; while that fails, in the second, with a warning a minute."""
+
+    PAUSE = 2.0
+    WARN_EVERY = 60.0
+
+    def __init__(self, first: Window, second: Window, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first = first
+        self._second = second
+        self._clock = clock
+        self._resume = self._warn = -math.inf
+
+    def hit(self, limit: LimitClass, key: str) -> Verdict:
+        if self._clock() >= self._resume:
+            try:
+                return self._first.hit(limit, key)
+            except redis.RedisError as error:
+                self._fail(error)
+        return self._second.hit(limit, key)
+
+    def give_back(self, limit: LimitClass, key: str) -> None:
+        if self._clock() >= self._resume:
+            try:
+                return self._first.give_back(limit, key)
+            except redis.RedisError as error:
+                self._fail(error)
+        return self._second.give_back(limit, key)
+
+    def _fail(self, error: redis.RedisError) -> None:
+        now = self._clock()
+        self._resume = now + self.PAUSE
+        if now >= self._warn:
+            self._warn = now + self.WARN_EVERY
+            _logger.warning("limits are counted in this process only, since Redis fails: %s", type(error).__name__)

@@ -1,0 +1,87 @@
+"""What the gateway counts besides requests, and what it tells of a single one: how long it took, and why so."""
+
+import json
+import logging
+import time
+from typing import Any
+
+from services.gateway.http.headers import Headers
+from services.gateway.http.request_target import join_target
+from services.gateway.proxy.circuit_breaker import Breaker, forward_through
+from services.gateway.proxy.connection_pool import Pool
+from services.gateway.proxy.forward import Answer, Request
+from services.gateway.request_context import Environ, Visit
+from shared.network.sockets import ClientGone
+from shared.problems import Problem
+from shared.telemetry.metrics import Counter, Histogram
+
+EXCESS = Counter("gateway_rate_limited_total", "Requests beyond a limit.", "limit", "action")
+VERDICTS = Counter("gateway_cache_total", "Reads of what may be kept, by X-Cache.", "verdict")
+UPSTREAMS = Histogram(
+    "gateway_upstream_duration_seconds",
+    "Time until an upstream's answer could be passed on.",
+    "upstream",
+    "route",
+    "outcome",
+)
+
+
+_logger = logging.getLogger("postern.limits")
+
+
+def note_excess(environ: Environ, limit: str, key: str, action: str) -> None:
+    """Count a request beyond a limit, and tell of one that is let pass whom it would have met."""
+    EXCESS.add(limit, action)
+    if action == "observed":
+        fields = {"limit": limit, "countedBy": key, "requestId": environ["postern.request_id"]}
+        _logger.info("over the limit", extra={"fields": fields})
+
+
+def forward(breaker: Breaker, pool: Pool, request: Request, visit: Visit) -> Answer:
+    """Pass on as `forward_through` does, and time it: the outcome is the class of the status, or our problem's code."""
+    started = time.perf_counter()
+    outcome = "INTERNAL_ERROR"
+    try:
+        answer = forward_through(breaker, pool, request)
+        outcome = f"{answer.status[0]}xx"
+        return answer
+    except Problem as problem:
+        outcome = problem.code
+        raise
+    except ClientGone:
+        outcome = "CLIENT_GONE"
+        raise
+    finally:
+        visit.waited = time.perf_counter() - started
+        UPSTREAMS.observe(visit.waited, pool.name, visit.route.pattern if visit.route else "", outcome)
+
+
+def told(environ: Environ, visit: Visit, elapsed: float) -> Headers:
+    """Return Server-Timing in milliseconds until the answer began, and to an admin who asks what was decided."""
+    if visit.verdict:
+        VERDICTS.add(visit.verdict)
+    timing = f"gateway;dur={(elapsed - visit.waited) * 1000:.1f}"
+    if visit.waited:
+        timing += f", upstream;dur={visit.waited * 1000:.1f}"
+    if "HTTP_X_EXPLAIN" not in environ or visit.somebody is None or visit.somebody.role != "admin":
+        return [("Server-Timing", timing)]
+    return [("Server-Timing", timing), ("X-Explain", json.dumps(_decisions(environ, visit)))]
+
+
+def _decisions(environ: Environ, visit: Visit) -> dict[str, Any]:
+    route = visit.route
+    return {
+        "client": visit.address,
+        "user": visit.somebody.user_id if visit.somebody else None,
+        "path": visit.path,
+        "route": route.pattern if route else None,
+        "who": route.who.name.lower() if route else None,
+        "upstream": route.upstream if route else None,
+        "limit": route.limit if route else "general",
+        "countedBy": visit.counted_by,
+        "refusal": visit.refusal.code if visit.refusal else None,
+        "cache": visit.verdict or None,
+        "cacheKey": join_target(visit.path, visit.query) if route and route.cached else None,
+        "upstreamMs": round(visit.waited * 1000, 1),
+        "requestId": environ["postern.request_id"],
+    }

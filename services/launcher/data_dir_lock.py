@@ -1,0 +1,27 @@
+"""Keep two installations off one folder: their databases would be one, and their limits and caches two."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import TextIO
+
+from services.launcher.errors import StartError
+
+
+def lock_data_dir(folder: Path) -> TextIO:
+    """Lock the folder for this process until the returned file is closed; raise StartError when another has it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = (folder / "lock").open("a+")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process: what it forks does not hold it
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip()
+        file.close()
+        raise StartError(
+            f"Process {owner} runs on DATA_DIR={folder} already. Stop it, or set another DATA_DIR for this one."
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file

@@ -1,0 +1,47 @@
+"""Messages: what reaches the owner and the users of an installation: contact messages, notifications, live events."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Flask
+
+from services.messages.config import Config
+from services.messages.feed_consumers import readers
+from services.messages.live_events import event_log
+from services.messages.live_events.socket_handover import handing_over
+from services.messages.live_events.sse_server import Streams
+from services.messages.models import database, outbox
+from services.messages.resources import contact, events, notifications
+from shared.app import check_database, create_service, run_in_background
+from shared.database import connection
+from shared.identity.jwks import Jwks
+from shared.mail.outbox import MailWorker
+from shared.mail.smtp import transport_of
+from shared.periodic_task import Repeated
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+PRUNING_PAUSE = 3600.0  # seconds
+
+
+def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | None = None) -> Flask:
+    """Return the service; `fetch_keys` gives the public keys, which are else asked of auth."""
+    config = config or Config.from_environment()
+    app = create_service(
+        "messages",
+        config,
+        [contact.blp, notifications.blp, events.blp],
+        checks={"database": check_database(database)},
+        fetch_keys=fetch_keys,
+    )
+    connection.init_app(app, database, config.database_url, MIGRATIONS)
+    run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
+    for reader in readers(config):
+        run_in_background(app, reader)
+    run_in_background(app, Repeated("events", PRUNING_PAUSE, event_log.prune, database))
+    streams = Streams(app.extensions["postern.verifier"].revocations)
+    event_log.on_commit = streams.wake
+    app.extensions["postern.streams"] = streams
+    app.extensions["postern.stopping"].append(streams.stop)
+    run_in_background(app, streams)
+    app.wsgi_app = handing_over(app.wsgi_app, streams)  # type: ignore[method-assign, assignment]
+    return app

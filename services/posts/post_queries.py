@@ -1,0 +1,280 @@
+"""Select what lists and single posts show: each in one query, along one index."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import peewee
+
+from services.posts import text
+from services.posts.models import Author, Category, Comment, Post, PostContent, PostTag, Tag, database
+from services.posts.search import index, tokenizer
+from shared.database.connection import is_postgres
+from shared.database.pagination import Order
+from shared.ids import is_id
+from shared.problems import Problem
+
+MAX_REPLIES = 2_000  # of one page of conversations
+FEW = 2_000  # posts that are sorted rather than looked for along the order
+MAX_AUTHORS = 1000  # of a name, when their posts are searched
+Query: TypeAlias = "peewee.ModelSelect[Any]"
+Row = Any  # has the columns of a query as attributes
+_category = Category.alias("category")
+_post, _author, _post_tag = Post.alias("post"), Author.alias("author"), PostTag.alias("post_tag")
+# Text, because to write it from fields each time takes longer than the query itself.
+COLUMNS = (
+    "post.number",
+    "post.id",
+    "post.title",
+    "post.title_key",
+    "post.slug",
+    "post.excerpt",
+    "post.status",
+    "post.tags",
+    "post.cover_image",
+    "post.views",
+    "post.like_count",
+    "post.comment_count",
+    "post.version",
+    "post.publication",
+    "post.published_at",
+    "post.listed_at",
+    "post.created_at",
+    "post.updated_at",
+    "post.author_id",
+    "author.name AS author_name",
+    "author.avatar AS author_avatar",
+    "category.id AS category_id",
+    "category.name AS category_name",
+    "category.slug AS category_slug",
+)
+_ITEM = [peewee.SQL(column) for column in COLUMNS]
+_TAGGED = peewee.SQL("post_tag.post_id AS post")
+
+NEWEST = Order("newest", (_post.listed_at, _post.number))
+NEWEST_OF_TAG = Order("newest of tag", (_post_tag.listed_at, _post_tag.post))
+LAST_CREATED = Order("last created", (_post.created_at, _post.number))
+SORTED = {
+    "title": Order("title", (_post.title_key, _post.number), descending=False),
+    "views": Order("views", (_post.views, _post.number)),
+    "likes": Order("likes", (_post.like_count, _post.number)),
+}
+LISTED = SORTED | {"newest": NEWEST, "oldest": Order("oldest", (_post.listed_at, _post.number), descending=False)}
+LISTED_WITH_TAG = SORTED | {
+    "newest": NEWEST_OF_TAG,
+    "oldest": Order("oldest of tag", (_post_tag.listed_at, _post_tag.post), descending=False),
+}
+KEPT = SORTED | {
+    "newest": LAST_CREATED,
+    "oldest": Order("earliest created", (_post.created_at, _post.number), descending=False),
+}
+MOST_USED = Order("most used", (Tag.post_count, Tag.id))
+BY_SLUG = Order("slug", (Category.slug,), descending=False)
+LATEST_COMMENT = Order("latest", (Comment.number,))
+EARLIEST_COMMENT = Order("earliest", (Comment.number,), descending=False)
+
+
+def listed() -> Query:
+    """Select the posts that everybody may see; sort by NEWEST."""
+    return _with_author(_post.select(*_ITEM)).where(_post.listed_at.is_null(False))
+
+
+def listed_with(tags: list[str]) -> Query:
+    """Select those of them that have all of these tags; sort by NEWEST_OF_TAG."""
+    first, *others = tags
+    query = _post_tag.select(*_ITEM, _TAGGED).join(_post, peewee.JOIN.LEFT_OUTER)
+    query = _with_author(query).where(_post_tag.tag == _tag_id(first), _post_tag.listed_at.is_null(False))
+    return _narrowed(query, _post_tag.post, others)
+
+
+def categories() -> Query:
+    """Select the categories; sort by BY_SLUG."""
+    return Category.known()
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a list is narrowed to: an author by id or part of the name, all of the tags, a category by its slug."""
+
+    author: str | None = None
+    tags: tuple[str, ...] = ()
+    category: str | None = None
+
+    def names_author(self) -> bool:
+        """Tell whether the author is given by a part of the name, which several may have."""
+        return bool(self.author) and not is_id(self.author or "")
+
+    def on(self, query: Query, *, by_index: bool = True) -> Query:
+        """Narrow posts to the author and the category."""
+        # The sum of two texts has no index, so that the one of the order is taken.
+        author, category = (field if by_index else field.concat("") for field in (_post.author, _post.category))
+        if self.author:
+            query = query.where(_is_author(author, self.author))
+        if self.category:
+            query = query.where(category == Category.id_of(self.category))
+        return query
+
+
+def chosen(filter: Filter, sort: str) -> tuple[Query, Order]:
+    """Select the posts that everybody may see and that the filter leaves, and return the order.
+
+    Where no index has both, those of few posts are found by the filter's and then sorted; else the order's is walked.
+    """
+    tags = list(filter.tags)
+    query, order = (listed_with(tags), LISTED_WITH_TAG[sort]) if tags else (listed(), LISTED[sort])
+    query = filter.on(query)
+    is_one_index = filter == Filter() or (sort not in SORTED and (tags or not filter.names_author()))
+    known = kept_total(filter)
+    if is_one_index or (known() if known else query.limit(FEW + 1).count(clear_limit=False)) <= FEW:
+        return query, order
+    return filter.on(_narrowed(listed(), _post.number, tags), by_index=False), order
+
+
+def kept_total(filter: Filter) -> Callable[[], int] | None:
+    """Return what reads the number of posts of one tag or one category, which is kept; None for any other filter."""
+    counts: Query
+    if filter == Filter(tags=filter.tags[:1]) and filter.tags:
+        counts = Tag.select(Tag.post_count).where(Tag.folded == text.fold(filter.tags[0]))
+    elif filter == Filter(category=filter.category) and filter.category:
+        counts = Category.select(Category.post_count).where(Category.id == Category.id_of(filter.category))
+    else:
+        return None
+    return lambda: counts.scalar() or 0
+
+
+def used_tags() -> Query:
+    """Select the tags of posts that everybody may see; sort by MOST_USED."""
+    return Tag.select().where(Tag.post_count > 0)
+
+
+def among(publications: list[int]) -> Query:
+    """Select those of them that everybody may see."""
+    if is_postgres(database):
+        is_one = peewee.SQL("post.publication = ANY(%s::bigint[])", [publications])
+    else:
+        is_one = peewee.SQL("post.publication IN (SELECT value FROM json_each(?))", [str(publications)])
+    return listed().where(is_one)
+
+
+def contents(rows: list[Row]) -> dict[int, str]:
+    """Return the contents of posts by their numbers."""
+    query = PostContent.select(PostContent.post, PostContent.content)
+    found: Any = query.where(PostContent.post.in_([row.number for row in rows])).tuples()
+    return dict(found)
+
+
+def labels(filter: Filter) -> list[list[tuple[str, str | int]]]:
+    """Return what search is to filter by: one label out of each group."""
+    folded = [text.fold(name) for name in filter.tags]
+    rows: Any = folded and Tag.select(Tag.folded, Tag.id).where(Tag.folded.in_(folded)).tuples()
+    ids = dict(rows)
+    groups: list[list[tuple[str, str | int]]] = [[(index.LABEL, ids[name])] if name in ids else [] for name in folded]
+    if filter.category:
+        groups.append([(index.CATEGORY, category.id) for category in Category.id_of(filter.category)])
+    if filter.author:
+        groups.append([(index.AUTHOR, author_id) for author_id in _ids_of(filter.author)])
+    return groups
+
+
+def _ids_of(author: str) -> list[str]:
+    if is_id(author):
+        return [author]
+    ids = [row.id for row in _named(author).limit(MAX_AUTHORS + 1)]
+    if len(ids) > MAX_AUTHORS:
+        raise Problem("VALIDATION_ERROR", errors={"author": [f"With q at most {MAX_AUTHORS} authors may have it."]})
+    return ids
+
+
+def kept(status: str, tags: list[str]) -> Query:
+    """Select the posts of another status, whoever wrote them, that have all of these tags; sort by LAST_CREATED."""
+    query = _with_author(_post.select(*_ITEM)).where(_post.status == status, _post.deleted_at.is_null())
+    return _narrowed(query, _post.number, tags)
+
+
+def written_by(author: str) -> Any:
+    """Return the condition on a post for its author's id or a part of the name."""
+    return _is_author(_post.author, author)
+
+
+def _is_author(column: Any, author: str) -> Any:
+    return column == author if is_id(author) else column.in_(_named(author))
+
+
+def _named(part: str) -> Query:
+    folded = tokenizer.fold(part)
+    return Author.select(Author.id).where(Author.folded.contains(folded), ~Author.deleted, bool(folded))
+
+
+def _with_author(query: Query) -> Query:
+    """Join author and category from the left: what is only counted needs no join, and databases leave it out."""
+    query = query.join_from(_post, _author, peewee.JOIN.LEFT_OUTER)
+    is_its = (_category.id == _post.category) & _category.deleted_at.is_null()
+    return query.join_from(_post, _category, peewee.JOIN.LEFT_OUTER, on=is_its).objects(SimpleNamespace)
+
+
+def _tag_id(name: str) -> Query:
+    return Tag.select(Tag.id).where(Tag.folded == text.fold(name))
+
+
+def _narrowed(query: Query, number: peewee.Field, tags: list[str]) -> Query:
+    """Keep the posts that have all of the tags."""
+    for name in tags:
+        other = PostTag.alias()
+        found = other.select(other.post).where(other.post == number, other.tag == _tag_id(name))
+        query = query.where(peewee.fn.EXISTS(found))
+    return query
+
+
+def comments() -> Query:
+    """Select comments as they are shown."""
+    parent = Comment.alias()
+    return (
+        Comment.select(
+            Comment.number,
+            Comment.id,
+            Post.id.alias("post_id"),
+            parent.id.alias("parent_id"),
+            Comment.depth,
+            Comment.author.alias("author_id"),
+            Author.name.alias("author_name"),
+            Author.avatar.alias("author_avatar"),
+            Comment.content,
+            Comment.status,
+            Comment.created_at,
+            Comment.updated_at,
+        )
+        .join(Post, peewee.JOIN.LEFT_OUTER)
+        .join_from(Comment, Author, peewee.JOIN.LEFT_OUTER)
+        .join_from(Comment, parent, peewee.JOIN.LEFT_OUTER, on=(Comment.parent == parent.number))
+        .objects(SimpleNamespace)
+    )
+
+
+def comments_of(post_number: int) -> Query:
+    """Select the comments on a post; sort by EARLIEST_COMMENT."""
+    return comments().where(Comment.post == post_number)
+
+
+def roots_of(post_number: int) -> Query:
+    """Select those that answer no other; sort by EARLIEST_COMMENT."""
+    return comments_of(post_number).where(Comment.root.is_null())
+
+
+def replies_to(post_number: int, roots: list[int]) -> Query:
+    """Select the answers, at any depth, to comments on a post: what is answered stands before."""
+    query = comments_of(post_number).where(Comment.root.in_(roots))
+    return query.order_by(Comment.root, Comment.number).limit(MAX_REPLIES)
+
+
+def comments_with(status: str) -> Query:
+    """Select the comments of a status on all posts that are there; sort by LATEST_COMMENT."""
+    return comments().where(Comment.status == status, Post.deleted_at.is_null())
+
+
+def number_of_comments(post_number: int) -> int:
+    return int(Comment.select().where(Comment.post == post_number).count())
+
+
+def post_id(number: int) -> str:
+    return str(Post.select(Post.id).where(Post.number == number).scalar())

@@ -1,0 +1,207 @@
+"""Find posts by their words: one index on SQLite (FTS5) and on PostgreSQL (tsvector and GIN), asked in the same way.
+
+A post is found under its number of publication, by a set of lexemes: its words, those of title and tags once more,
+its author, tags and category, so that a filter is only one more lexeme. Each lexeme names the part of the
+index, so many publications, in which the post stands. Parts are asked from the newest on, until enough is found;
+therefore even a word of every post costs the same at any number of posts.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+from services.posts.models import database
+from services.posts.search.tokenizer import Term, limited, terms, words
+from shared.database.connection import execute, is_postgres
+
+PART = 16_384  # publications
+MAX_FOUND = 10_000  # matches that are ranked and counted
+WORD, TITLE, TAG, AUTHOR, LABEL, CATEGORY = "w", "t", "g", "a", "l", "c"  # kinds of lexemes
+END = 2**62  # after all publications
+_SIGNS = str.maketrans("+#", "\uff0b\uff03")  # FTS5 cuts words at ASCII signs; no folded text has these forms
+
+# The sums keep the planner from walking the primary key and testing each row. With its limit as a value, the statement
+# would be planned anew each time.
+_IN_PARTS = """
+    SELECT string_agg(publication::text, ',')
+    FROM (
+        SELECT one.publication
+        FROM unnest(%s::bigint[]) AS part,
+            LATERAL (
+                SELECT post_search.publication FROM post_search
+                WHERE lexemes @@ replace(%s, '@', part::text)::tsquery
+                    AND post_search.publication + 0 < %s AND post_search.publication + 0 > %s
+                ORDER BY post_search.publication + 0 DESC
+            ) AS one
+        LIMIT {limit}
+    ) AS found"""
+# Whole parts are counted, which is cheaper than to order their matches, and then the last one is cut to the limit.
+_COUNT_IN_PARTS = """
+    WITH RECURSIVE walk (part, number, least, beyond) AS (
+        SELECT max(publication) / %(part)s::bigint + 1, 0::bigint, 0::bigint, -%(limit)s::bigint FROM post
+        UNION ALL
+        SELECT part - 1, one.number, one.least, beyond + one.number
+        FROM walk,
+            LATERAL (
+                SELECT count(*) AS number, min(publication) AS least FROM post_search
+                WHERE lexemes @@ replace(%(asked)s, '@', (part - 1)::text)::tsquery
+            ) AS one
+        WHERE beyond < 0 AND part > 0
+    )
+    SELECT number - greatest(beyond, 0), CASE WHEN beyond <= 0 THEN least ELSE (
+        SELECT publication FROM post_search WHERE lexemes @@ replace(%(asked)s, '@', part::text)::tsquery
+        ORDER BY publication + 0 DESC LIMIT 1 OFFSET number - beyond - 1
+    ) END
+    FROM walk WHERE number > 0 ORDER BY part DESC"""
+_IN_PART = """
+    SELECT rowid FROM post_search WHERE post_search MATCH ? AND rowid < ? AND rowid > ? ORDER BY rowid DESC LIMIT ?"""
+_COUNT = f"SELECT count(*), min(rowid) FROM ({_IN_PART})"  # noqa: S608 (own names)
+
+Groups = Sequence[Sequence[Term]]  # one lexeme out of each is to be there
+
+
+def lexemes(
+    publication: int, title: str, tags: Iterable[str], content: str, labels: Iterable[tuple[str, str | int]]
+) -> list[str]:
+    """Return what a post is to be found by; `labels` are kinds of lexemes with the ids that are filtered by."""
+    part = publication // PART
+    in_title, in_tags = words(title), words(" ".join(tags))
+    kinds = ((TITLE, in_title), (TAG, in_tags), (WORD, limited(in_title | in_tags | words(content))))
+    plain = [f"{kind}{part}x{word}" for kind, found in kinds for word in found]
+    return plain + [f"{kind}{part}x{_plain(label)}" for kind, label in labels]
+
+
+def columns() -> tuple[str, str]:
+    """Return the columns of the index: the number and what `stored` makes of the lexemes."""
+    return ("publication" if is_postgres(database) else "rowid", "lexemes")
+
+
+def stored(found_by: list[str]) -> str:
+    """Return lexemes, which have neither spaces nor quotes, as the database takes them."""
+    written = " ".join(f"'{lexeme}'" for lexeme in found_by) if is_postgres(database) else " ".join(found_by)
+    return written.translate(_SIGNS) if "+" in written or "#" in written else written
+
+
+def put(publication: int, found_by: list[str]) -> None:
+    """Let a post be found; call it in the transaction that lists it, and after `remove` for a change."""
+    insert = f"INSERT INTO post_search ({', '.join(columns())}) VALUES (?, ?)"  # noqa: S608 (own names)
+    execute(database, insert, (publication, stored(found_by)))
+
+
+def remove(publication: int) -> None:
+    """Let a post no longer be found."""
+    execute(database, f"DELETE FROM post_search WHERE {columns()[0]} = ?", (publication,))  # noqa: S608 (own names)
+
+
+def next_publication() -> int:
+    """Return the number for a post that is published for the first time."""
+    if is_postgres(database):
+        return int(database.execute_sql("SELECT nextval('post_publication_seq')").fetchone()[0])
+    return last_publication() + 1
+
+
+def last_publication() -> int:
+    return database.execute_sql("SELECT max(publication) FROM post").fetchone()[0] or 0
+
+
+class Question:
+    """What is asked for: all words of a text and one label out of each group."""
+
+    def __init__(self, text: str, groups: Sequence[Sequence[tuple[str, str | int]]] = ()) -> None:
+        self.terms = terms(text)
+        self._words = [[lexeme(WORD, term)] for term in self.terms]
+        self._labels = [
+            [lexeme(kind, Term(_plain(label), is_prefix=False)) for kind, label in group] for group in groups
+        ]
+        self._can_match = bool(self.terms) and all(groups)
+        self._parts: Sequence[int] | None = None  # those that have matches, where it is known
+
+    def count(self) -> tuple[int, int]:
+        """Return how many match, at most one more than are ranked, and the publication behind those that are ranked.
+
+        Then only the parts are asked that have some. To fetch so many takes longer than to find them.
+        """
+        pieces = _numbers(_asked([*self._words, *self._labels]), MAX_FOUND + 1) if self._can_match else []
+        self._parts = [least // PART for _, least in pieces]
+        found = sum(number for number, _ in pieces)
+        return found, pieces[-1][1] if found > MAX_FOUND else -1
+
+    def newest(self, before: int, limit: int) -> list[int]:
+        """Return the publications that match, the newest first."""
+        return self.having(self._words, before=before, limit=limit)
+
+    def having(
+        self, words: Groups, without: Sequence[Term] = (), behind: int = -1, before: int = END, limit: int = END
+    ) -> list[int]:
+        """Return the publications between two with these lexemes and the labels, the newest first."""
+        if not self._can_match:
+            return []
+        known = _parts() if self._parts is None else self._parts
+        parts = [part for part in known if behind // PART <= part <= before // PART]
+        return _publications(_asked([*words, *self._labels], without), parts, behind, before, limit)
+
+
+def lexeme(kind: str, term: Term) -> Term:
+    """Return what a word of that kind is in the index; the number of the part is to be put in."""
+    return Term(f"{kind}@x{term.word.translate(_SIGNS)}", term.is_prefix)
+
+
+def _publications(asked: str, parts: Sequence[int], behind: int, before: int, limit: int) -> list[int]:
+    if is_postgres(database):
+        in_parts = _IN_PARTS.format(limit=limit)
+        (listed,) = database.execute_sql(in_parts, (list(parts), asked, before, behind)).fetchone()
+        return [int(number) for number in listed.split(",")] if listed else []
+    found: list[int] = []
+    cursor = database.cursor()
+    for part in parts:
+        rest = limit - len(found)
+        found.extend(chain.from_iterable(cursor.execute(_IN_PART, (_in(part, asked), before, behind, rest))))
+        if len(found) == limit:
+            break
+    return found
+
+
+def _numbers(asked: str, limit: int) -> list[tuple[int, int]]:
+    """Return for each part that has any how many it has, and the least of them."""
+    if is_postgres(database):
+        values = {"asked": asked, "limit": limit, "part": PART}
+        return list(database.execute_sql(_COUNT_IN_PARTS, values).fetchall())
+    pieces, cursor = [], database.cursor()
+    for part in _parts():
+        number, least = cursor.execute(_COUNT, (_in(part, asked), END, -1, limit)).fetchone()
+        if number:
+            pieces.append((number, least))
+            limit -= number
+        if not limit:
+            break
+    return pieces
+
+
+def _parts() -> Sequence[int]:
+    return range(last_publication() // PART, -1, -1)
+
+
+def _in(part: int, asked: str) -> str:
+    return asked.replace("@", str(part))
+
+
+def _asked(groups: Groups, without: Sequence[Term] = ()) -> str:
+    """Return what the database is asked, for any part."""
+    in_postgres = is_postgres(database)
+    write, either, both, but = (
+        (_in_postgres, " | ", " & ", " & !") if in_postgres else (_in_sqlite, " OR ", " AND ", " NOT ")
+    )
+    asked = both.join(f"({either.join(map(write, group))})" for group in groups)
+    return f"({asked}){but}({either.join(map(write, without))})" if without else asked
+
+
+def _in_postgres(term: Term) -> str:
+    return f"'{term.word}':*" if term.is_prefix else f"'{term.word}'"
+
+
+def _in_sqlite(term: Term) -> str:
+    return f'"{term.word}"*' if term.is_prefix else f'"{term.word}"'
+
+
+def _plain(label: str | int) -> str:
+    """Return an id as one word."""
+    return str(label).replace("-", "")

@@ -1,0 +1,52 @@
+"""Tell by the bytes what a file is; names and what clients say about it mean nothing."""
+
+from dataclasses import dataclass
+
+from services.uploads.file_types import pdf
+from shared.problems import Problem
+
+MIB = 1024 * 1024
+MAX_IMAGE = 5 * MIB
+MAX_PDF = 10 * MIB
+ENOUGH = 12  # bytes that tell every image
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of file that is taken; `max_size` in bytes."""
+
+    mime_type: str
+    extensions: tuple[str, ...]
+    max_size: int
+
+    @property
+    def extension(self) -> str:
+        return self.extensions[0]
+
+
+JPEG = Kind("image/jpeg", ("jpg", "jpeg", "jpe", "jfif"), MAX_IMAGE)
+PNG = Kind("image/png", ("png", "apng"), MAX_IMAGE)
+WEBP = Kind("image/webp", ("webp",), MAX_IMAGE)
+GIF = Kind("image/gif", ("gif",), MAX_IMAGE)
+PDF = Kind("application/pdf", ("pdf",), MAX_PDF)
+KINDS = {kind.mime_type: kind for kind in (JPEG, PNG, WEBP, GIF, PDF)}
+
+
+def kind_of(head: bytes) -> Kind | None:
+    """Return the kind of a file that begins so, None where more must be seen; raise UNSUPPORTED_MEDIA_TYPE."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return JPEG
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PNG
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return GIF
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return WEBP
+    is_pdf = pdf.begins(head)
+    if is_pdf is False and len(head) >= ENOUGH:
+        raise unknown()
+    return PDF if is_pdf else None
+
+
+def unknown() -> Problem:
+    return Problem("UNSUPPORTED_MEDIA_TYPE", "The file is none of the allowed types.", allowedTypes=list(KINDS))

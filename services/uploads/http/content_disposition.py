@@ -1,0 +1,31 @@
+"""Say under which name a browser may save a file (RFC 6266), whatever the client who sent it called it."""
+
+import re
+import unicodedata
+from urllib.parse import quote
+
+from services.uploads.file_types.registry import Kind
+
+_separators = re.compile(r"[/\\]")
+_unquotable = re.compile(r"[^ !#$&-\[\]-~]")
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, among them those that turn the reading direction
+_JOINERS = "\u200c\u200d"  # of that category, but part of how Persian, Sinhala and emoji are written
+
+
+def disposition(filename: str, kind: Kind, attached: bool) -> str:
+    """Return the header Content-Disposition, with an ASCII name for old readers where the real one needs it."""
+    name = safe_name(filename, kind)
+    plain = _unquotable.sub("_", name)
+    header = f'{"attachment" if attached else "inline"}; filename="{plain}"'
+    return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def safe_name(filename: str, kind: Kind) -> str:
+    """Return the last part of the name, without what cannot be seen, ending as its kind of file does."""
+    last = _separators.split(filename)[-1]
+    name = "".join(char for char in last if char in _JOINERS or unicodedata.category(char) not in _INVISIBLE).strip(
+        " ."
+    )
+    if not name.lower().endswith(tuple(f".{extension}" for extension in kind.extensions)):
+        name = f"{name or 'file'}.{kind.extension}"
+    return name

@@ -1,0 +1,81 @@
+"""Who may see and change an upload; a view finds rows and bytes through here."""
+
+from typing import cast
+
+from flask import current_app, request
+
+from services.uploads.config import Config
+from services.uploads.models import Query, Upload, Usage
+from services.uploads.signed_urls import Link, Signer
+from services.uploads.upload_service import Keeper
+from shared.client_address import client_address, limiter_key
+from shared.concurrency import Bulkhead
+from shared.database.connection import get_or_404
+from shared.ids import is_id
+from shared.problems import Problem
+from shared.web.auth import current_user
+
+
+def current_keeper() -> Keeper:
+    return cast(Keeper, current_app.extensions["postern.keeper"])
+
+
+def current_downloads() -> Bulkhead:
+    """Return the places of long downloads."""
+    return cast(Bulkhead, current_app.extensions["postern.downloads"])
+
+
+def current_client() -> str:
+    """Return who takes turns with others: the user, else the client's address."""
+    caller = current_user()
+    return caller.user_id if caller else limiter_key(client_address(request.environ))
+
+
+def current_signer() -> Signer:
+    return cast(Signer, current_app.extensions["postern.signer"])
+
+
+def current_config() -> Config:
+    return cast(Config, current_app.extensions["postern.config"])
+
+
+def by_id(upload_id: str) -> Query:
+    """Select the upload of an id; raise NOT_FOUND for what is none."""
+    if not is_id(upload_id):
+        raise Problem("NOT_FOUND")
+    return Upload.select().where(Upload.id == upload_id)
+
+
+def visible(query: Query, link: Link | None = None) -> Upload:
+    """Return the one upload; raise NOT_FOUND where there is none that the caller may see.
+
+    With a signed link anybody may see what it was made for. Any other link raises LINK_EXPIRED, whether there is an
+    upload or not, so that it tells nothing about private ones.
+    """
+    if link:
+        found: Upload | None = query.clone().first()
+        current_signer().check(link, found.id if found else "")
+        return cast(Upload, found)
+    upload: Upload = get_or_404(query)
+    if upload.private and not _may_change(upload):
+        raise Problem("NOT_FOUND")
+    return upload
+
+
+def own(query: Query) -> Upload:
+    """Return the one upload if the caller may change it; raise NOT_FOUND, or FORBIDDEN where it may be seen."""
+    upload = visible(query)
+    if not _may_change(upload):
+        raise Problem("FORBIDDEN", "This is somebody else's upload.")
+    return upload
+
+
+def locked(query: Query) -> Upload:
+    """Return the one upload that the caller may change, which nobody else changes until the transaction ends."""
+    Usage.lock(own(query).user_id)
+    return own(query)
+
+
+def _may_change(upload: Upload) -> bool:
+    caller = current_user()
+    return caller is not None and (caller.user_id == upload.user_id or caller.has_role("admin"))

@@ -1,0 +1,115 @@
+"""Follow what became true in another service, and change this service's database by it."""
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from shared import clock
+from shared.database.connection import Database, drop_broken
+from shared.database.errors import log_failure
+from shared.feed.consumer import HandlerError, Reader
+from shared.feed.outbox import PositionColumns
+from shared.ids import first_id
+
+SETTLED = timedelta(minutes=5)  # who is younger may be missing in a table that was read just before
+
+_logger = logging.getLogger("postern.feed")
+
+
+class Page(NamedTuple):
+    """Some rows of an owner's table: all that there are whose ids come after `after`, up to `last`."""
+
+    rows: list[dict[str, Any]]
+    after: str
+    last: str
+
+    @property
+    def ids(self) -> set[str]:
+        return {row["id"] for row in self.rows}
+
+
+class DatabaseReader(Reader):
+    """Change this service's database: each batch and the new position are one transaction.
+
+    Several processes may read the same feed: whoever moves the position first has applied the batch, and the
+    others' transaction is undone. Handlers take a fact twice, since all that the feed keeps is read again after a
+    `rebuild`.
+    """
+
+    def __init__(self, *details: Any, database: Database, position: type[PositionColumns]) -> None:
+        super().__init__(*details)
+        self._database = database
+        self._positions = position
+
+    def _run(self) -> None:
+        try:
+            super()._run()
+        finally:
+            self._database.close()
+
+    def read_batch(self) -> int:
+        try:
+            return super().read_batch()
+        finally:
+            drop_broken(self._database)
+
+    def rebuild(self) -> None:
+        """Do what the facts that were missed would have done; `pages` reads the owner's tables."""
+        raise NotImplementedError
+
+    def pages(self, path: str, *, may_be_empty: bool = False) -> Iterator[Page]:
+        """Read a table of the owner. Ids made in the last minutes are left to the feed."""
+        after, end = "", first_id(clock.now() - SETTLED)
+        while after < end:
+            rows = [row for row in self._client.get_json(path, {"after": after}) if row["id"] <= end]
+            if not (rows or after or may_be_empty):
+                raise OSError(f"{path} of {self.source} is empty, which may be the wrong database")
+            last = rows[-1]["id"] if rows else end
+            yield Page(rows, after, last)
+            after = last
+
+    def _start_over(self, oldest: str) -> None:
+        self.rebuild()
+        with self._database.atomic():
+            self._move_position(oldest)
+
+    def _position(self) -> dict[str, str]:
+        row = self._positions.get_or_none(self._positions.source == self.source)
+        self.last_event_id = row.event_id if row else None
+        return {"lastEventId": self.last_event_id} if self.last_event_id else {}
+
+    def _complain(self, error: Exception) -> None:
+        if isinstance(error, OSError):  # of the source
+            super()._complain(error)
+        else:
+            log_failure(_logger, f"feed of {self.source} stands still and is tried again", error)
+
+    def _apply(self, events: list[dict[str, Any]]) -> None:
+        try:
+            self._commit(events)
+        except HandlerError:
+            if len(events) == 1:
+                raise
+            for event in events:
+                self._commit([event])
+
+    def _commit(self, events: list[dict[str, Any]]) -> None:
+        """Apply the events, unless another process was faster; several of them all or none."""
+        last = events[-1]["id"]
+        with self._database.atomic():
+            if self._move_position(last):
+                for event in events:
+                    self._handle(event)
+        self.last_event_id = last
+
+    def _move_position(self, event_id: str) -> bool:
+        positions = self._positions
+        if self.last_event_id is None:
+            row = positions.insert(source=self.source, event_id=event_id).on_conflict_ignore()
+            return bool(row.as_rowcount().execute())
+        return bool(
+            positions.update(event_id=event_id)
+            .where(positions.source == self.source, positions.event_id == self.last_event_id)
+            .execute()
+        )

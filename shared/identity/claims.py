@@ -1,0 +1,28 @@
+"""What an access token says of its owner, and for how long it lives."""
+
+from dataclasses import dataclass
+
+from shared.identity.roles import ROLES
+
+LIFETIME = 15 * 60  # seconds
+LEEWAY = 60  # seconds that the clocks of two machines may differ
+REMEMBERED = LIFETIME + 2 * LEEWAY  # seconds after its end for which a session's tokens may still seem to live
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Who a token says that the caller is; times in seconds since 1970."""
+
+    user_id: str
+    email: str
+    name: str
+    role: str
+    session_id: str
+    token_id: str
+    issued_at: float
+    expires_at: float
+    not_before: float = 0.0
+
+    def has_role(self, role: str) -> bool:
+        """Tell whether the role suffices; higher ones include lower ones."""
+        return ROLES.index(self.role) >= ROLES.index(role)

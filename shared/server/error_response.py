@@ -1,0 +1,141 @@
+"""Answer what never reaches an application in the one error shape, and see that the client can read it."""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from gunicorn import util
+
+from shared.event_loop import yield_if_due
+from shared.network.sockets import ConnectionOver
+from shared.problems import Problem
+from shared.server.request_reader import AT_ONCE, BLOCK, MAX_REST, Patience, Request
+from shared.server.response_writer import Response, answer, environment
+from shared.telemetry.request_id import WsgiApp, with_request_id
+
+LAST_ANSWERS = 2  # seconds for the answers to requests that are cut off at a stop
+DRAIN = signal.SIGUSR2  # asks a worker to finish what it has begun, take nothing new, and go
+PROBLEM = "postern.problem"  # in the environment of a request that the server refuses
+_logger = logging.getLogger("postern.server")
+
+
+def tell(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer with the problem alone, where the application has nothing to add to it."""
+    status, headers, body = environ[PROBLEM].answer(environ["PATH_INFO"], environ["postern.request_id"])
+    start_response(status, headers)
+    return [body]
+
+
+def refuse(sock: socket.socket, environ: dict[str, Any], app: WsgiApp) -> None:
+    """Send what the application makes of the problem as the last answer of the connection."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+    answer = app(environ, lambda status, headers, exc_info=None: started.append((status, headers)))
+    try:
+        body = b"".join(answer)
+    finally:
+        if close := getattr(answer, "close", None):
+            close()
+    status, headers = started[-1]
+    headers += [("Date", util.http_date()), ("Connection", "close")]
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    with suppress(OSError):
+        sock.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1"))
+        sock.sendall(b"" if environ["REQUEST_METHOD"] == "HEAD" else body)
+
+
+def environ_of(request: Request | None, peer: Any) -> dict[str, Any]:
+    """Return what is known of a request that may not have been read to its end."""
+    fields = request.fields if request else {}
+    return fields | {
+        "REQUEST_METHOD": request.method if request else "",
+        "PATH_INFO": request.path if request else "",
+        "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else "",
+    }
+
+
+def linger(sock: socket.socket, seconds: float) -> None:
+    """Let a client that is still sending see the answer (RFC 9112, section 9.6): end ours, drop the rest of its."""
+    deadline = time.monotonic() + seconds
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        for _ in range(MAX_REST // BLOCK):
+            yield_if_due()
+            left = deadline - time.monotonic()
+            if left < 0:
+                return
+            sock.settimeout(max(left, AT_ONCE))
+            if not sock.recv(BLOCK):
+                return
+
+
+class Refusing:
+    """What both kinds of workers do alike; mixed in before gunicorn's class."""
+
+    app: Any
+    wsgi: Any
+    ppid: int
+
+    @property
+    def patience(self) -> Patience:
+        patience: Patience = self.app.patience
+        return patience
+
+    def init_signals(self) -> None:
+        """Leave Ctrl-C, which reaches the whole foreground group, to the master, who stops its workers gracefully."""
+        super().init_signals()  # type: ignore[misc]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def respond(self, request: Request, sock: socket.socket, client: Any, server: Any, *, last: bool) -> bool:
+        """Let the application answer; tell whether the connection goes on. Raises what it can still be told of."""
+        response = Response(request, sock)
+        response.must_close = last
+        try:
+            answer(response, self.wsgi, environment(request, sock, client, server))
+        except ConnectionOver:
+            raise
+        except Exception as error:
+            if not response.begun:
+                raise
+            _logger.error("an answer broke off", exc_info=error)
+            raise ConnectionOver from error
+        return not response.should_close()
+
+    def end_streams(self) -> None:
+        """End answers that would go on for ever, when the worker stops."""
+        for end in getattr(self.wsgi, "extensions", {}).get("postern.stopping", ()):
+            end()
+
+    def hand_over(self) -> None:
+        """Let parts of the application hand what they know to the worker that replaces this one."""
+        for hand_over in getattr(self.wsgi, "extensions", {}).get("postern.draining", ()):
+            hand_over()
+
+    def orphaned(self) -> bool:
+        return self.ppid != os.getppid()
+
+    def settle(self, error: Exception, sock: socket.socket, request: Request | None, peer: Any) -> bool:
+        """Answer an error if there is anybody to answer; tell whether it was done.
+
+        An application may put on such answers, too, what all of its own have.
+        """
+        if isinstance(error, StopIteration | ConnectionOver):
+            return False
+        problem = error if isinstance(error, Problem) else Problem("INTERNAL_ERROR")
+        plain = with_request_id(tell)
+        environ = environ_of(request, peer)
+        try:
+            if problem.status == 500:
+                _logger.error("the request failed", exc_info=error)
+                refuse(sock, environ | {PROBLEM: problem}, plain)
+            else:
+                app = getattr(self.wsgi, "extensions", {}).get("postern.refuse", plain)
+                refuse(sock, environ | {PROBLEM: problem}, app)
+        except Exception as broken:
+            _logger.error("the application failed at a refusal", exc_info=broken)
+            refuse(sock, environ | {PROBLEM: Problem("INTERNAL_ERROR")}, plain)
+        return True

@@ -1,0 +1,144 @@
+"""A worker with an event loop, on which a slow client costs a greenlet and no thread."""
+
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from heapq import nsmallest
+from types import FrameType
+from typing import Any
+
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.workers.base import Worker
+from gunicorn.workers.ggevent import GeventWorker
+
+from shared.event_loop import take_turn, watch
+from shared.problems import Problem
+from shared.server.error_response import DRAIN, LAST_ANSWERS, Refusing, linger
+from shared.server.request_reader import Parser
+
+FILES_OF_ONE = 3  # descriptors that a client may need: its connection, one to a service, a file for its body
+ROOM = 64  # places that are kept for newcomers
+NEWCOMERS = 0.5  # seconds after the last connection in which its first request may arrive, when the worker stops
+
+
+class EventWorker(Refusing, GeventWorker):
+    """gunicorn's gevent worker, which lets go of idle connections when others need their places, and when it stops."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.places = min(self.worker_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // FILES_OF_ONE)
+        self.parsers: set[Parser] = set()
+        self.stopping = Event()
+        self.is_draining = False
+        self.end = float("inf")  # when what is still under way is cut off
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.signal(DRAIN, self.handle_drain)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stop(self.cfg.graceful_timeout - LAST_ANSWERS)
+
+    def handle_drain(self, sig: int, frame: FrameType | None) -> None:
+        if self.alive:
+            self.is_draining = True
+            self._stop(self.app.drain)
+
+    def _stop(self, seconds: float) -> None:
+        self.end = min(self.end, time.monotonic() + seconds)
+        self.alive = False
+        self.stopping.set()
+
+    def notify(self) -> None:
+        Worker.notify(self)
+        if self.orphaned():
+            self.handle_exit(signal.SIGTERM, None)
+
+    def run(self) -> None:
+        """Serve until told to stop, then finish the requests under way; those that take too long get a 503."""
+        watch(self.notify)
+        pool = Pool(self.places)
+        # The name is asked for now: a connection that has just come when the listener closes is answered all the same.
+        servers = [
+            StreamServer(listener, partial(self.handle, listener.getsockname()), spawn=pool)
+            for listener in self.sockets
+        ]
+        for server in servers:
+            server.max_accept = 1 if self.cfg.workers > 1 else StreamServer.max_accept
+            server.start()
+        while self.alive:
+            self.notify()
+            self.stopping.wait(1.0)
+            self._end_silent()
+        for server in servers:
+            server.close()
+        if self.is_draining:
+            self.hand_over()
+        self.end_streams()
+        self._end_waiting(lambda parser: parser.answered > 0)  # newcomers have not had their first answer
+        if not pool.join(NEWCOMERS):
+            self._end_waiting(lambda parser: True)
+        while not pool.join(min(max(self.end - time.monotonic(), 0), 1.0)):
+            self.notify()
+            if time.monotonic() >= self.end:
+                self.log.warning("requests were still under way when the time to stop was up")
+                pool.kill(Problem("SERVICE_UNAVAILABLE", "The server restarts.", retryAfter=5), timeout=1)
+                pool.kill(timeout=LAST_ANSWERS - 1)
+
+    def _end_silent(self) -> None:
+        """End whoever has begun no request in time; a timer for each wait would take longer than to read a head."""
+        now = time.monotonic()
+        self._end_waiting(lambda parser: (parser.unreader.deadline or now) < now)
+
+    def _end_waiting(self, which: Callable[[Parser], bool]) -> None:
+        for parser in self.parsers:
+            if parser.unreader.waiting and which(parser):
+                _expect_no_more(parser.unreader.sock)
+
+    def handle(self, name: Any, client: socket.socket, address: Any) -> None:
+        """Answer the requests of one connection."""
+        parser = Parser(client, self.patience, self.cfg.keepalive)
+        self.parsers.add(parser)
+        if len(self.parsers) > self.places - ROOM:
+            self._make_room()
+        try:
+            self._converse(parser, name, client, address)
+            sending = parser.unread
+        except Exception as error:  # noqa: BLE001
+            sending = self.settle(error, client, parser.request, address) or parser.unread
+        finally:
+            self.parsers.discard(parser)
+        if sending:
+            linger(client, self.patience.linger)
+        client.close()
+
+    def _make_room(self) -> None:
+        """End the connections that have been without a request the longest, whoever has them."""
+        without = [parser for parser in self.parsers if parser.unreader.in_head]
+        for parser in nsmallest(ROOM, without, key=lambda parser: parser.unreader.began):
+            self.parsers.discard(parser)
+            _expect_no_more(parser.unreader.sock)
+
+    def _converse(self, parser: Parser, name: Any, client: socket.socket, address: Any) -> None:
+        for request in parser:
+            if not self.respond(request, client, address, name, last=not self.alive or parser.is_rushed):
+                return
+            if parser.pipelined:
+                take_turn()
+            if not self.alive:
+                _expect_no_more(client)
+
+
+def _expect_no_more(client: socket.socket) -> None:
+    """Let a connection end that waits for a request; one that has arrived already is still read.
+
+    gevent's own `shutdown` would break the waiting off, and leave that request unread.
+    """
+    with suppress(OSError):
+        client._sock.shutdown(socket.SHUT_RD)  # type: ignore[attr-defined]

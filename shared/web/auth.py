@@ -1,0 +1,64 @@
+"""Tell views who is asking, checked again in every service rather than believed of the gateway."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import Flask, current_app, g, request
+
+from shared.identity.access_tokens import Verifier
+from shared.identity.claims import Claims
+from shared.identity.credentials import identify
+from shared.identity.csrf import Csrf
+from shared.identity.jwks import Jwks, KeySet
+from shared.problems import Problem
+from shared.settings import BaseConfig
+from shared.web import html_forms
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def init_app(app: Flask, config: BaseConfig, fetch_keys: Callable[[], Jwks]) -> Verifier:
+    verifier = Verifier(KeySet(fetch_keys))
+    csrf = Csrf(config.internal_token, config.public_url, config.cors_origins)
+    app.extensions |= {"postern.verifier": verifier, "postern.csrf": csrf}
+    return verifier
+
+
+def current_user() -> Claims | None:
+    """Return the claims of the caller, None for a stranger; raise UNAUTHORIZED for a bad bearer token."""
+    if "postern_claims" not in g:
+        verifier: Verifier = current_app.extensions["postern.verifier"]
+        csrf: Csrf = current_app.extensions["postern.csrf"]
+        field = html_forms.csrf_field if html_forms.takes_form() else None
+        g.postern_claims, g.postern_refusal = identify(request.environ, verifier.verify, csrf, field)
+        if g.postern_claims:
+            request.environ["postern.user"] = g.postern_claims.user_id
+    return cast(Claims | None, g.postern_claims)
+
+
+def require_user(role: str = "user") -> Claims:
+    """Return the caller's claims; raise UNAUTHORIZED for a stranger, FORBIDDEN below the role."""
+    claims = current_user()
+    if claims is None:
+        raise g.postern_refusal or Problem("UNAUTHORIZED")
+    if not claims.has_role(role):
+        raise Problem("FORBIDDEN", f"This needs the role {role}.")
+    return claims
+
+
+def signed_in(role: str = "user") -> Callable[[View], View]:
+    """Let a view be used by that role and higher ones, and say so in its OpenAPI document."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            require_user(role)
+            return view(*args, **kwargs)
+
+        known = getattr(view, "_apidoc", {})
+        manual = known.get("manual_doc", {}) | {"security": [{"bearer": []}]}
+        checked._apidoc = {**known, "manual_doc": manual}  # type: ignore[attr-defined]
+        return cast(View, checked)
+
+    return decorate

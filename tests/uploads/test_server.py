@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -88,13 +89,27 @@ class Served:
         connection.close()
         return answer.headers
 
-    def files(self) -> list[Path]:
-        return [path for path in (self.folder / "uploads").rglob("*") if path.is_file()]
+    def files(self) -> set[str]:
+        """Return the files that are kept, and the drafts, which have no names but are open."""
+        kept = {str(path) for path in (self.folder / "uploads").rglob("*") if path.is_file()}
+        return kept | self.drafts()
+
+    def drafts(self) -> set[str]:
+        """Return the drafts that the worker has open."""
+        links = set()
+        for descriptor in Path(f"/proc/{self.worker()}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                links.add(os.readlink(descriptor))
+        folders = tuple(f"{self.folder}/{name}/" for name in ("uploads/tmp", "drafts"))
+        return {link for link in links if link.startswith(folders)}
+
+    def worker(self) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0])
 
     def memory(self) -> int:
         """Return the peak of the worker's memory in KiB."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        status = Path(f"/proc/{children[0]}/status").read_text()
+        status = Path(f"/proc/{self.worker()}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0])
 
     def stop(self) -> None:
@@ -129,21 +144,21 @@ def has_no_uploads(served: Served, headers: Headers) -> bool:
 @pytest.mark.parametrize("how", ["close", "reset", "half-close"])
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 def test_a_client_that_goes_away_leaves_nothing(served: Served, as_user: AsUser, framing: str, how: str) -> None:
-    headers, before = as_user(), set(served.files())
+    headers, before = as_user(), served.files()
     body = samples.form(samples.pdf(3_000_000), "a.pdf")[: 2 * 1024 * 1024]
     if framing == "length":
         request = head(headers, "Content-Length: 3000300") + body
     else:
         request = head(headers, "Transfer-Encoding: chunked") + b"%x\r\n" % (len(body) + 5) + body
     client = begin(served, request)
-    wait_until(lambda: set(served.files()) - before)
+    wait_until(lambda: served.files() - before)
     if how == "half-close":
         client.shutdown(socket.SHUT_WR)
         assert client.recv(100).startswith(b"HTTP/1.1 400")
     elif how == "reset":
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
-    wait_until(lambda: set(served.files()) == before)
+    wait_until(lambda: served.files() == before)
     assert has_no_uploads(served, headers)
 
 
@@ -178,7 +193,7 @@ LONG = {"Content-Length": "Content-Length: 30000000", "chunks": "Transfer-Encodi
 
 @pytest.mark.parametrize("framing", LONG)
 def test_a_client_that_still_sends_sees_the_413(served: Served, as_user: AsUser, framing: str) -> None:
-    headers, before = as_user(), set(served.files())
+    headers, before = as_user(), served.files()
     client = begin(served, head(headers, LONG[framing], "Connection: close"))
     block = b"\0" * BLOCK
     pieces = [samples.form(b"%PDF-" + block, "a.pdf")[:-20], *[block] * 170]
@@ -188,18 +203,18 @@ def test_a_client_that_still_sends_sees_the_413(served: Served, as_user: AsUser,
     client.close()
     assert answer.startswith(b"HTTP/1.1 413")
     assert b'"maxSize":10485760' in answer
-    wait_until(lambda: set(served.files()) == before)
+    wait_until(lambda: served.files() == before)
 
 
 def test_slow_uploads_do_not_keep_others_waiting(served: Served, as_user: AsUser) -> None:
-    headers, before = as_user(), set(served.files())
+    headers, before = as_user(), served.files()
     start = head(headers, "Content-Length: 3000300") + samples.form(samples.pdf(99_999), "a.pdf")[:50_000]
     clients = [begin(served, start) for _ in range(20)]
-    wait_until(lambda: len(set(served.files()) - before) == 20)
+    wait_until(lambda: len(served.files() - before) == 20)
     assert has_no_uploads(served, headers)
     for client in clients:
         client.close()
-    wait_until(lambda: set(served.files()) == before)
+    wait_until(lambda: served.files() == before)
 
 
 def test_memory_of_the_process_does_not_follow_the_bodies(served: Served, as_user: AsUser) -> None:
@@ -221,12 +236,12 @@ def test_what_was_answered_with_201_outlives_a_kill(
     try:
         post = headers | {"Content-Type": samples.MULTIPART}
         paths = [served.ask("POST", "/api/upload", post, samples.form())[1]["data"]["path"] for _ in range(3)]
-        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
         half_way = begin(served, head(headers, "Content-Length: 3000300") + samples.form(samples.pdf(99_999), "a.pdf"))
-        wait_until(lambda: any(drafts.iterdir()))
-        os.kill(int(children[0]), signal.SIGKILL)
+        wait_until(served.drafts)
+        os.kill(served.worker(), signal.SIGKILL)
         half_way.close()
         assert len(served.ask("GET", "/api/uploads", headers)[1]["data"]) == 3
+        assert not list(drafts.iterdir())
         connection = HTTPConnection("127.0.0.1", served.port, timeout=30)
         for path in paths:
             connection.request("GET", path)

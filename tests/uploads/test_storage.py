@@ -1,8 +1,11 @@
 """What every storage has to do."""
 
+import errno
 import hashlib
+import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +69,19 @@ def test_what_is_not_there_is_told_at_once(storage: Storage) -> None:
     assert not list(storage.list())
 
 
+def test_a_draft_has_no_name_so_that_it_ends_with_the_process(storage: Storage) -> None:
+    with storage.draft() as draft:
+        draft.write(b"x")
+        assert not list(Path(draft.name).parent.iterdir())
+
+
+def test_what_is_saved_again_is_replaced(storage: Storage) -> None:
+    place = key()
+    keep(storage, place, b"first")
+    keep(storage, place, b"second")
+    assert read(storage, place, 0, 6) == b"second"
+
+
 def test_a_draft_that_is_not_saved_is_gone(storage: Storage) -> None:
     with storage.draft() as draft:
         draft.write(b"x")
@@ -83,7 +99,31 @@ def test_a_key_leads_nowhere_else(storage: Storage, bad: str) -> None:
         keep(storage, bad, b"x")
 
 
-def test_only_old_drafts_are_discarded(storage: Storage) -> None:
+@pytest.fixture
+def naming_storage(config: Config, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """A storage in a file system that has no nameless files."""
+    real = os.open
+
+    def without_nameless(path: Any, flags: int, *details: Any, **more: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return real(path, flags, *details, **more)
+
+    monkeypatch.setattr(os, "open", without_nameless)
+    return open_storage(config)
+
+
+def test_without_nameless_files_drafts_have_names(naming_storage: Storage) -> None:
+    place = key()
+    keep(naming_storage, place, b"x")
+    assert read(naming_storage, place, 0, 1) == b"x"
+    with naming_storage.draft() as draft:
+        assert Path(draft.name).exists()
+    assert not Path(draft.name).exists()
+
+
+def test_only_old_drafts_are_discarded(naming_storage: Storage) -> None:
+    storage = naming_storage
     with storage.draft() as draft:
         storage.discard_drafts(clock.now() - timedelta(minutes=1))
         assert Path(draft.name).exists()

@@ -67,20 +67,45 @@ class Storage(Protocol):
 
 
 class Drafts:
-    """Files in a folder that have not been saved: what comes in is looked at and hashed here before it is kept."""
+    """Files in a folder that have not been saved: what comes in is looked at and hashed here before it is kept.
+
+    Where the file system allows it they have no name (`O_TMPFILE`), so that they end with a process that is killed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._drafts = folder
         self._drafts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._are_nameless = True
+        try:
+            with self.draft() as draft:
+                self._give_name(draft)
+        except (OSError, AttributeError):  # macOS has no O_TMPFILE
+            self._are_nameless = False
 
     @contextmanager
     def draft(self) -> Iterator[BinaryIO]:
         path = self._drafts / new_id()
         try:
-            with open(path, "x+b", opener=_private) as file:
+            with open(path, "x+b", opener=self._open) as file:
                 yield file
         finally:
             path.unlink(missing_ok=True)
+
+    def _open(self, path: str, flags: int) -> int:
+        if not self._are_nameless:
+            return os.open(path, flags, 0o600)
+        return os.open(self._drafts, flags & ~(os.O_CREAT | os.O_EXCL) | os.O_TMPFILE, 0o600)
+
+    def move(self, draft: BinaryIO, target: Path) -> None:
+        """Put a draft in the place of the target, in the same file system."""
+        if self._are_nameless:
+            self._give_name(draft)  # a link cannot replace the target
+        os.replace(draft.name, target)
+
+    def _give_name(self, draft: BinaryIO) -> None:
+        descriptor = draft.fileno()
+        # Only with `src_dir_fd` does Python follow the symbolic link in /proc; the path is absolute all the same.
+        os.link(f"/proc/self/fd/{descriptor}", draft.name, src_dir_fd=descriptor, follow_symlinks=True)
 
     def discard_drafts(self, before: datetime) -> None:
         for path in self._drafts.iterdir():
@@ -98,10 +123,6 @@ def modified_at(path: Path) -> datetime | None:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except FileNotFoundError:
         return None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ class LocalStorage(Drafts):
         if not target.parent.exists():
             target.parent.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(self._root)
-        os.replace(draft.name, target)
+        self.move(draft, target)
         _sync_folder(target.parent)
 
     def open(self, key: str, start: int, stop: int) -> "FileBlocks":

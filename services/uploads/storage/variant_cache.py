@@ -12,9 +12,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from services.uploads.storage.base import Drafts
 from services.uploads.storage.local import FileBlocks
 from shared.concurrency import Bulkhead
-from shared.ids import new_id
 
 PATIENCE = 9.0  # seconds to wait for another request that makes the same: the gateway gives up after 10
 WAITING = 24  # requests for variants that are not there yet, three quarters of the threads; one too many is refused
@@ -44,8 +44,7 @@ class VariantCache:
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._root = root
-        self._drafts = root / "tmp"
-        self._drafts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._drafts = Drafts(root / "tmp")
         self._max_bytes = max_bytes
         self._sizes: OrderedDict[Path, int] = OrderedDict()  # the least recently read first
         self._total = 0
@@ -110,18 +109,13 @@ class VariantCache:
         return kept
 
     def _write(self, path: Path, content: bytes) -> Kept:
-        draft = self._drafts / new_id()
-        try:
-            with draft.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        with self._drafts.draft() as draft:
+            draft.write(content)
+            draft.flush()
+            os.fsync(draft.fileno())
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            kept = Kept(draft.open("rb"))  # stays readable whatever is removed meanwhile
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
-        return kept
+            self._drafts.move(draft, path)
+            return Kept(os.fdopen(os.dup(draft.fileno()), "rb"))  # stays readable whatever is removed meanwhile
 
     def _note(self, path: Path, size: int) -> None:
         with self._lock:

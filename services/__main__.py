@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 WRONG = 2  # exit code when the fault is in the settings or the command
 ON_EVENT_LOOP = ("gateway",)
 COMMANDS = {
-    "admin": "services.auth.admin",
-    "rotate-keys": "services.auth.rotate_keys",
-    "seed": "services.launcher.demo_data",
+    "admin": "services.auth.commands:admin",
+    "rotate-keys": "services.auth.commands:rotate_keys",
+    "seed": "services.launcher.demo_data:main",
 }
 
 # What a command needs is imported by it: the supervisor imports nothing that gevent would have to patch before it has
@@ -36,7 +36,8 @@ def main(arguments: list[str], package: str = "services") -> int:
         if words[0] in COMMANDS:
             from importlib import import_module
 
-            code: int = import_module(COMMANDS[words[0]]).main(words[1:])
+            module, function = COMMANDS[words[0]].split(":")
+            code: int = getattr(import_module(module), function)(words[1:])
             return code
         return _start_one(package, words, reload)
     except StartError as error:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import peewee
 from flask import current_app, has_app_context
 
-from services.auth import account_notices, accounts
+from services.auth import account_mail, accounts
 from services.auth.audit_log import actor_id, audit
 from services.auth.folding import fold_name
 from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, Session, User, database, feed
@@ -34,7 +34,7 @@ def create(name: str, email: str, password_hash: str | None, role: str) -> User:
     user = accounts.register(name, email, password_hash or NO_PASSWORD, role=role)
     audit("user_created", user.id, role=role)
     if password_hash is None:
-        account_notices.invite(user)
+        account_mail.invite(user)
     return user
 
 
@@ -120,7 +120,7 @@ def _tell(user: User, changed: dict[str, Any], email_before: str, now: datetime,
         feed.publish("user.updated", user.id, accounts.public_profile(user))
     if "email" in changed:
         audit("email_changed", user.id)
-        account_notices.email_changed(user, email_before)
+        account_mail.email_changed(user, email_before)
     if "role" in changed:
         feed.publish("user.role_changed", user.id, {"role": user.role, "actorId": actor_id()})
         audit("role_changed", user.id, role=user.role)
@@ -129,7 +129,7 @@ def _tell(user: User, changed: dict[str, Any], email_before: str, now: datetime,
     if "password_hash" in changed:
         accounts.forget_guesses(user)
         audit("password_changed", user.id)
-        account_notices.password_changed(user)
+        account_mail.password_changed(user)
         return Session.end_all(user.id, now, besides=keep_session)
     return []
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import peewee
 
-from services.auth import account_notices, login_throttle, passwords, signin_sources
+from services.auth import account_mail, login_throttle, passwords, signin_sources
 from services.auth.audit_log import audit
 from services.auth.folding import fold_name
 from services.auth.models import SUSPENDED, Profile, Session, User, database, feed
@@ -132,7 +132,7 @@ def change_password(user: User, password_hash: str, session_id: str, now: dateti
     forget_guesses(user)
     ended = Session.end_all(user.id, now, besides=session_id)
     audit("password_changed", user.id, sessions=len(ended))
-    account_notices.password_changed(user)
+    account_mail.password_changed(user)
     return ended
 
 

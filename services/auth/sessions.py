@@ -7,7 +7,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from services.auth import account_notices, accounts, login_throttle
+from services.auth import account_mail, accounts, login_throttle
 from services.auth.audit_log import audit
 from services.auth.models import SUSPENDED, RefreshToken, Session, User, database
 from shared import clock
@@ -65,7 +65,7 @@ def continue_session(refresh_token: str) -> Signin:
         if successor is None:
             if Session.end(row.session_id, now):
                 audit("refresh_reused", user.id, session=row.session_id)
-                account_notices.session_stolen(user)
+                account_mail.session_stolen(user)
         elif not Session.note_use(row.session_id, now):  # a logout was faster
             raise Problem("TOKEN_REVOKED")
     if successor is None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from flask import Flask
 
-from services.posts import authors, covers
 from services.posts import categories as categorising
+from services.posts import feed_consumers
 from services.posts.config import Config
 from services.posts.models import database, feed
 from services.posts.resources import categories, comments, internal, likes, posts, tags, user_posts
@@ -33,6 +33,6 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     app.extensions["postern.views"] = views = Views(config.internal_token)
     run_in_background(app, views)
     run_in_background(app, categorising.forgetting())
-    run_in_background(app, authors.AuthorReader(config))
-    run_in_background(app, covers.CoverReader(config))
+    run_in_background(app, feed_consumers.AuthorReader(config))
+    run_in_background(app, feed_consumers.CoverReader(config))
     return app

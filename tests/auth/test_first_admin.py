@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from services.auth import admin
+from services.auth import commands
 from services.auth.models import AuditEvent, Fact, User, database
 from tests.auth.conftest import Client, Register, facts, log_in
 
@@ -17,7 +17,7 @@ def _environment(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> N
 def command(arguments: list[str]) -> int:
     if database.obj:
         database.close()  # the command takes the place of the service's own connection
-    return admin.main(arguments)
+    return commands.admin(arguments)
 
 
 def test_an_account_becomes_admin(client: Client, register: Register, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.auth import account_notices, retention
+from services.auth import account_mail, retention
 from services.auth.app import create_app
 from services.auth.config import Config
 from services.auth.models import Fact, LinkRequest, Mail, MailToken, Session, User, database
@@ -363,7 +363,7 @@ def test_an_invitation_lasts_a_day_and_sets_the_password(
 ) -> None:
     register()
     with client.application.app_context(), database.atomic():
-        account_notices.invite(User.get())
+        account_mail.invite(User.get())
     frozen_clock.advance(hours=23)
     assert reset(client, last_token("reset")).status_code == 204
     assert login(client, NEW).status_code == 200
@@ -373,7 +373,7 @@ def test_a_changed_address_is_told_to_the_old_one_and_verified_anew(client: Clie
     register()
     User.update(email="new@example.org", email_folded="new@example.org", email_verified=False).execute()
     with client.application.app_context(), database.atomic():
-        account_notices.email_changed(User.get(), ANN)
+        account_mail.email_changed(User.get(), ANN)
     assert [mail.recipient for mail in mailed("email_changed")] == [ANN]
     assert [mail.recipient for mail in mailed("verify")] == [ANN, "new@example.org"]
     assert verify(client, last_token("verify")).json["data"] == {"email": "new@example.org", "emailVerified": True}
@@ -383,5 +383,5 @@ def test_a_changed_password_ends_the_links_to_set_one(client: Client, register: 
     register()
     forgot(client)
     with client.application.app_context(), database.atomic():
-        account_notices.password_changed(User.get())
+        account_mail.password_changed(User.get())
     assert_problem(reset(client, last_token("reset")), 403, "LINK_EXPIRED")

@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
-from services.auth import rotate_keys, signing_keys
+from services.auth import commands, signing_keys
 from services.auth.signing_keys import KEPT_FOR, LOOK_EVERY, PUBLISHED_FOR, Keyring, add_key, load_keys
 from shared.identity.claims import LIFETIME
 from shared.identity.jwks import PAUSE
@@ -139,11 +139,11 @@ def test_the_command_says_what_happens_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    assert rotate_keys.main([]) == 0
+    assert commands.rotate_keys([]) == 0
     assert capsys.readouterr().out == (
         f"{tmp_path}/auth/0001.pem is public within a second and signs in 10 seconds."
         " Older keys are removed 17 minutes after that.\n"
     )
     monkeypatch.setenv("APP_ENV", "nonsense")
-    assert rotate_keys.main([]) == 2
+    assert commands.rotate_keys([]) == 2
     assert "APP_ENV must be one of" in capsys.readouterr().err

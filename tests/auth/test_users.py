@@ -55,10 +55,10 @@ def test_an_admin_makes_an_account(client: Client, admin: Signin) -> None:
 def test_without_a_password_the_user_is_invited_and_cannot_sign_in(
     client: Client, admin: Signin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from services.auth import account_notices
+    from services.auth import account_mail
 
     invited: list[str] = []
-    monkeypatch.setattr(account_notices, "invite", lambda user: invited.append(user.id))
+    monkeypatch.setattr(account_mail, "invite", lambda user: invited.append(user.id))
     body = {"name": "Ann", "email": "ann@example.org"}
     user = client.post("/api/users", json=body, headers=bearer(admin)).json["data"]
     assert invited == [user["id"]]

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from flask import Flask
 
-from services.posts import authors
+from services.posts import feed_consumers
 from services.posts.app import create_app
 from services.posts.config import Config
 from services.posts.models import NOBODY, Author, FeedPosition, Post, database
@@ -93,7 +93,7 @@ def config(settings: dict[str, str]) -> Config:
 
 @pytest.fixture
 def reader(app: Flask, config: Config) -> DatabaseReader:
-    return authors.AuthorReader(config)
+    return feed_consumers.AuthorReader(config)
 
 
 def name_on(client: Client, post: dict[str, Any]) -> str:
@@ -157,10 +157,10 @@ def test_doubled_batches_and_old_positions_bring_no_old_name_back(
     auth.double = False
     FeedPosition.update(event_id="0-1").execute()
     auth.events.pop()  # what was last is not told again
-    assert authors.AuthorReader(config).read_batch() == 1
+    assert feed_consumers.AuthorReader(config).read_batch() == 1
     assert name_on(client, post) == "Annabel"
     FeedPosition.delete().execute()
-    assert authors.AuthorReader(config).read_batch() == 2
+    assert feed_consumers.AuthorReader(config).read_batch() == 2
     assert name_on(client, post) == "Annabel"
 
 
@@ -173,7 +173,7 @@ def test_a_restart_goes_on_where_it_was(
     database.close()
     again = create_app(Config.load(settings), lambda: jwks)
     auth.tell("user.updated", post["author"]["id"], name="Annabel", avatar=None)
-    assert authors.AuthorReader(again.extensions["postern.config"]).read_batch() == 1
+    assert feed_consumers.AuthorReader(again.extensions["postern.config"]).read_batch() == 1
     assert auth.asked == ["", "0-1"]
     assert name_on(again.test_client(), post) == "Annabel"
 
@@ -187,7 +187,7 @@ def test_of_two_processes_one_applies_a_batch(
     both = threading.Barrier(2, timeout=30)
     batch = auth.batch
     monkeypatch.setattr(auth, "batch", lambda *query: (both.wait(5), batch(*query))[1])
-    at_once(authors.AuthorReader(config).read_batch, authors.AuthorReader(config).read_batch)
+    at_once(feed_consumers.AuthorReader(config).read_batch, feed_consumers.AuthorReader(config).read_batch)
     assert len(applied) == 1
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.posts import covers
+from services.posts import feed_consumers
 from services.posts.models import Fact, FeedPosition, Post
 from shared.feed.database_consumer import DatabaseReader
 from shared.ids import new_id
@@ -17,7 +17,7 @@ URL = "/api/posts"
 @pytest.fixture
 def uploads(client: Client) -> DatabaseReader:
     """Return the reader of uploads' feed."""
-    return covers.CoverReader(client.application.extensions["postern.config"])
+    return feed_consumers.CoverReader(client.application.extensions["postern.config"])
 
 
 def tell(uploads: DatabaseReader, kind: str, *upload_ids: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from services.posts import authors, categories, posts
+from services.posts import categories, feed_consumers, posts
 from services.posts.models import Category, database
 from shared.ids import new_id
 from tests.lock_order import slow_statements
@@ -92,7 +92,7 @@ def forget_category(target: Target, _client: Client) -> None:
 
 def forget_author(target: Target, _client: Client) -> None:
     with database.atomic():
-        authors._forget({"subject": target.author_id})
+        feed_consumers._forget({"subject": target.author_id})
 
 
 def drop_cover(target: Target, _client: Client) -> None:

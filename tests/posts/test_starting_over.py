@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.posts.authors import AuthorReader
 from services.posts.config import Config
-from services.posts.covers import CoverReader
+from services.posts.feed_consumers import AuthorReader, CoverReader
 from services.posts.models import NOBODY, Author, FeedPosition
 from shared.feed.consumer import Reader
 from shared.ids import first_id

@@ -5,9 +5,9 @@ from typing import Any
 from flask import Response
 
 from services.auth.models import AuditEvent
-from services.auth.resources.user_list import list_users
 from services.auth.resources.users import change_account
 from services.auth.schemas import AdminUserSchema, AuditEventSchema, AuditQuerySchema, StandingSchema, UserQuerySchema
+from services.auth.user_list import list_users
 from shared.database.pagination import Order, paginate
 from shared.web.auth import signed_in
 from shared.web.blueprint import Blueprint
@@ -23,7 +23,7 @@ NEWEST = Order("newest", (AuditEvent.created_at, AuditEvent.id))
 @blp.response(200, AdminUserSchema(many=True))
 def users(args: dict[str, Any]) -> Response:
     """List accounts by part of the name or address, status and role."""
-    return list_users(args)
+    return respond(list_users(args))
 
 
 @blp.route("/users/<user_id>", methods=["PATCH"])

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, current_app
 
-from services.auth import account_mail, account_notices, accounts, passwords
+from services.auth import account_mail, accounts, passwords
 from services.auth.account_mail import RESET, VERIFY, Link
 from services.auth.audit_log import audit
 from services.auth.config import Config
@@ -66,7 +66,7 @@ def reset_password(data: dict[str, Any]) -> Response:
         accounts.verify_email(token.user_id, token.email_folded)
         ended = Session.end_all(token.user_id, now)
         audit("password_changed", token.user_id, sessions=len(ended))
-        account_notices.password_changed(token.user)
+        account_mail.password_changed(token.user)
     end_sessions_here(ended, now)
     return no_content()
 

@@ -9,7 +9,6 @@ from flask import Response
 from services.auth import account_admin, accounts, passwords
 from services.auth.account_admin import Check
 from services.auth.models import User, database, idempotency
-from services.auth.resources.user_list import list_users
 from services.auth.revocation import end_sessions_here, end_tokens_here
 from services.auth.schemas import (
     AdminUserSchema,
@@ -20,6 +19,7 @@ from services.auth.schemas import (
     admin_item,
     public_item,
 )
+from services.auth.user_list import list_users
 from shared import clock
 from shared.ids import is_id
 from shared.problems import Problem
@@ -27,7 +27,7 @@ from shared.server.admission import expensive
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
-from shared.web.responses import no_content
+from shared.web.responses import no_content, respond
 
 blp = Blueprint("users", __name__, url_prefix="/api/users", description="Public profiles, and accounts for admins")
 
@@ -51,7 +51,7 @@ def hashed(view: Callable[..., Any]) -> Callable[..., Any]:
 @blp.response(200, AdminUserSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
     """List accounts, as the list of the administration does."""
-    return list_users(args)
+    return respond(list_users(args))
 
 
 @blp.route("", methods=["POST"])

@@ -5,9 +5,9 @@ from typing import Any
 from flask import Response, current_app
 
 from services.posts import comments, post_queries
+from services.posts.access import may_edit, visible_post_of_id
 from services.posts.cache_tags import about_post, share, touch
 from services.posts.models import DELETED, HIDDEN, VISIBLE, Comment, database, idempotency
-from services.posts.resources.posts import may_edit, visible_post_of_id
 from services.posts.schemas import (
     CommentChangeSchema,
     CommentCreateSchema,

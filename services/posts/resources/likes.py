@@ -3,8 +3,8 @@
 from flask import Response
 
 from services.posts import likes
+from services.posts.access import visible_post_of_id
 from services.posts.cache_tags import touch
-from services.posts.resources.posts import visible_post_of_id
 from services.posts.schemas import LikeSchema
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint

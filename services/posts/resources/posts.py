@@ -4,9 +4,10 @@ from typing import Any
 
 from flask import Response, current_app, request
 
-from services.posts import hot, post_queries, posts
+from services.posts import post_queries, posts
+from services.posts.access import may_edit, own_post, visible_post
 from services.posts.cache_tags import ALL_LISTS, share, share_post, touch
-from services.posts.models import PUBLISHED, Post, database, idempotency
+from services.posts.models import PUBLISHED, database, idempotency
 from services.posts.post_queries import Row
 from services.posts.schemas import (
     NEWEST,
@@ -23,7 +24,6 @@ from services.posts.search.tokenizer import terms
 from services.posts.serializers import post_item, whole_post
 from shared.client_address import client_address
 from shared.database.pagination import paginate
-from shared.identity.claims import Claims
 from shared.ids import is_id
 from shared.problems import Problem
 from shared.web.auth import current_user, require_user, signed_in
@@ -79,7 +79,7 @@ def _highlighted(args: dict[str, Any], rows: list[Row]) -> list[dict[str, Any]]:
 def _listed(args: dict[str, Any], filter: post_queries.Filter) -> list[Row]:
     sort = args.get("sort", NEWEST)
     if filter == post_queries.Filter():
-        return hot.page(sort, args)
+        return post_queries.listed_page(sort, args)
     return paginate(*post_queries.chosen(filter, sort), args, post_queries.kept_total(filter))
 
 
@@ -100,7 +100,7 @@ def create(data: dict[str, Any]) -> Response:
     """Write a post, as a draft unless its status says published."""
     with database.atomic():
         post_id = posts.create_post(require_user(), data)
-        return touch(_answer(hot.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"}), post_id)
+        return touch(_answer(post_queries.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"}), post_id)
 
 
 @blp.route("/<key>", methods=["GET"])
@@ -155,8 +155,8 @@ def delete(post_id: str) -> Response:
 def remove(post_id: str) -> Response:
     """Delete a post that the caller may edit."""
     with database.atomic():
-        post = _own_post(post_id)
-        require_match(post.version, {}, {}, lambda: _body(hot.one_post(post_id)))
+        post = own_post(post_id)
+        require_match(post.version, {}, {}, lambda: _body(post_queries.one_post(post_id)))
         posts.delete_post(post)
     return touch(no_content(), post_id)
 
@@ -169,57 +169,21 @@ def restore(post_id: str) -> Response:
     with database.atomic():
         post = posts.locked_post(post_id, deleted=True) if is_id(post_id) else None
         if post is None:
-            return touch(_answer(hot.one_post(_own_post(post_id).id)), post_id)
+            return touch(_answer(post_queries.one_post(own_post(post_id).id)), post_id)
         if not may_edit(require_user(), post.author_id) or post.author.deleted:
             raise Problem("NOT_FOUND")
         posts.restore_post(post)
-        return touch(_answer(hot.one_post(post_id)), post_id)
-
-
-def visible_post(key: str) -> Row:
-    """Return the post of an id or slug when the caller may see it; raise NOT_FOUND."""
-    row = hot.one_post(key)
-    _check_visible(row.status, row.author_id)
-    return row
-
-
-def visible_post_of_id(post_id: str) -> Row:
-    """Return the post of an id when the caller may see it; raise NOT_FOUND, for a slug too."""
-    if not is_id(post_id):
-        raise Problem("NOT_FOUND")
-    return visible_post(post_id)
-
-
-def _check_visible(status: str, author_id: str) -> None:
-    caller = current_user()
-    if status != PUBLISHED and not may_edit(caller, author_id):
-        raise Problem("NOT_FOUND")
-
-
-def may_edit(caller: Claims | None, author_id: str) -> bool:
-    """Tell whether somebody may change what that author wrote."""
-    return caller is not None and (caller.user_id == author_id or caller.has_role("moderator"))
-
-
-def _own_post(post_id: str) -> Post:
-    """Return the post, locked, when the caller may edit it; raise NOT_FOUND or FORBIDDEN."""
-    post = posts.locked_post(post_id) if is_id(post_id) else None
-    if post is None:
-        raise Problem("NOT_FOUND")
-    _check_visible(post.status, post.author_id)
-    if not may_edit(require_user(), post.author_id):
-        raise Problem("FORBIDDEN", "This is somebody else's post.")
-    return post
+        return touch(_answer(post_queries.one_post(post_id)), post_id)
 
 
 def edit(post_id: str, data: dict[str, Any]) -> Response:
     """Change a post that the caller may edit."""
     with database.atomic():
-        post = _own_post(post_id)
+        post = own_post(post_id)
         current = posts.fields_of(post)
-        require_match(post.version, current, data, lambda: _body(hot.one_post(post_id)))
+        require_match(post.version, current, data, lambda: _body(post_queries.one_post(post_id)))
         posts.change_post(post, current, data)
-        return touch(_answer(hot.one_post(post_id)), post_id)
+        return touch(_answer(post_queries.one_post(post_id)), post_id)
 
 
 def _answer(row: Row, status: int = 200, headers: dict[str, str] | None = None) -> Response:

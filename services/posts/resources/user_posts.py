@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response
 
+from services.posts.access import visible_post_of_id
 from services.posts.post_queries import Row
 from services.posts.resources import posts
 from services.posts.schemas import (
@@ -68,7 +69,7 @@ def _own(user_id: str, post_id: str) -> Row:
     """Return a post of that user; raise NOT_FOUND, or FORBIDDEN where it is somebody else's."""
     if not is_id(user_id):
         raise Problem("NOT_FOUND")
-    post = posts.visible_post_of_id(post_id)
+    post = visible_post_of_id(post_id)
     if post.author_id != user_id:
         raise Problem("FORBIDDEN", "This post is not that user's.")
     return post

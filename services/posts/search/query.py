@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.posts import hot, post_queries
+from services.posts import post_queries
 from services.posts.post_queries import Row
 from services.posts.schemas import NEWEST, RELEVANCE
 from services.posts.search import index, ranking
@@ -29,4 +29,4 @@ def find(args: dict[str, Any], filter: post_queries.Filter) -> list[Row]:
     page = matches[skipped : skipped + limit]
     following = write_cursor(label, list(page[-1])) if page and len(matches) == wanted else None
     set_place(args, min(found, index.MAX_FOUND), found <= index.MAX_FOUND, following)
-    return hot.found([match for _, match in page])
+    return post_queries.found_posts([match for _, match in page])

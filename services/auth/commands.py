@@ -1,4 +1,4 @@
-"""Make somebody an admin: `make admin EMAIL=ann@example.org`."""
+"""The commands of auth: `make admin EMAIL=…` makes somebody an admin, `make rotate-keys` makes a new signing key."""
 
 import secrets
 import sys
@@ -10,6 +10,7 @@ from services.auth import account_admin, accounts, passwords
 from services.auth.app import MIGRATIONS
 from services.auth.config import Config
 from services.auth.models import ACTIVE, User, database
+from services.auth.signing_keys import KEPT_FOR, PUBLISHED_FOR, add_key
 from shared import clock
 from shared.database import connection
 from shared.mail.addresses import Email
@@ -20,7 +21,7 @@ WRONG = 2  # exit code when the fault is in the settings or the command
 NAME = "Admin"
 
 
-def main(arguments: list[str]) -> int:
+def admin(arguments: list[str]) -> int:
     """Do what the command line says, and say what was done; return the exit code."""
     try:
         email = _email(arguments)
@@ -33,6 +34,20 @@ def main(arguments: list[str]) -> int:
         return _fail(str(error))
     except (peewee.OperationalError, OSError) as error:
         return _fail(f"The database of auth cannot be used ({error}): check AUTH_DATABASE_URL.")
+    return 0
+
+
+def rotate_keys(_arguments: list[str]) -> int:
+    """Add the key and say what happens next; return the exit code."""
+    try:
+        path = add_key(Config.from_environment().data_dir)
+    except (SettingsError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return WRONG
+    sys.stdout.write(
+        f"{path} is public within a second and signs in {PUBLISHED_FOR:.0f} seconds."
+        f" Older keys are removed {KEPT_FOR / 60:.0f} minutes after that.\n"
+    )
     return 0
 
 

@@ -1,10 +1,11 @@
-"""Know the authors' names as auth tells them, so that a new name shows on earlier posts too."""
+"""Follow the feeds of auth and uploads: authors' names change on earlier posts too, and deleted covers go."""
 
 from datetime import datetime
 from typing import Any
 
+from services.posts import posts
 from services.posts.config import Config
-from services.posts.models import Author, FeedPosition, database, feed
+from services.posts.models import Author, FeedPosition, Post, database, feed
 from services.posts.posts import discard_drafts
 from shared import clock
 from shared.feed.database_consumer import SETTLED, DatabaseReader
@@ -44,3 +45,28 @@ def _forget(event: dict[str, Any]) -> None:
     Author.forget(event["subject"])
     discard_drafts(event["subject"])
     feed.publish("author.updated", event["subject"], {})
+
+
+class CoverReader(DatabaseReader):
+    """Follow the feed of uploads."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(
+            "uploads",
+            config.uploads_url,
+            config.internal_token,
+            {"upload.deleted": _uncover},
+            database=database,
+            position=FeedPosition,
+        )
+
+    def rebuild(self) -> None:
+        """Take from the posts what uploads does not know."""
+        for page in self.pages("/internal/uploads", may_be_empty=True):
+            with database.atomic():
+                for upload_id in Post.covers(page.after, page.last) - page.ids:
+                    posts.drop_cover(upload_id)
+
+
+def _uncover(event: dict[str, Any]) -> None:
+    posts.drop_cover(event["subject"])

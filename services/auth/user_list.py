@@ -3,12 +3,10 @@
 from typing import Any
 
 import peewee
-from flask import Response
 
 from services.auth.models import User
 from services.auth.schemas import admin_item
 from shared.database.pagination import Order, paginate
-from shared.web.responses import respond
 
 NEVER = "0001-01-01T00:00:00.000000Z"
 
@@ -36,10 +34,10 @@ ORDERS = {
 }
 
 
-def list_users(args: dict[str, Any]) -> Response:
-    """Answer the accounts that a `UserQuerySchema` asks for."""
+def list_users(args: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the page of accounts that a `UserQuerySchema` asks for, as admins see them."""
     search, status, role = args.get("search"), args.get("status"), args.get("role")
     unfiltered = not (search or status or role)
     total = User.select().count if unfiltered else None
     rows = paginate(User.search(search, status, role), ORDERS[args["sort"]], args, total)
-    return respond([admin_item(user) for user in rows])
+    return [admin_item(user) for user in rows]

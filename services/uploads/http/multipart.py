@@ -14,14 +14,13 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 
 from services.uploads.file_types.registry import MAX_PDF
 from services.uploads.http.incoming_file import Incoming, Received, body
-from services.uploads.schemas import UploadFormSchema, UploadsFormSchema
+from services.uploads.schemas import MAX_FILES, UploadFormSchema, UploadsFormSchema
 from shared.problems import Problem
 
 MAX_PENDING = 256 * 1024  # bytes before the first part, of the head of one, and behind the last
 MAX_TEXT = 8 * 1024  # bytes of a part that is no file
 MAX_TEXTS = 20  # of such parts that are passed over: notes of a client, whatever they are called
 MAX_AROUND = 64 * 1024  # bytes around a file: boundaries and heads
-MAX_FILES = 10  # of one request
 PRIVATE = "private"
 MAX_PADDING = 64  # bytes of a line behind its boundary that are looked at
 MULTIPART = "multipart/form-data"

@@ -63,7 +63,7 @@ def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
 
 
 class Sweeper:
-    """Sweep at the start and every hour, in a thread of its own."""
+    """Check the storage at the start, then sweep it, and every hour again, in a thread of its own."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
@@ -76,6 +76,10 @@ class Sweeper:
         self._stopping.set()
 
     def _run(self) -> None:
+        try:
+            self._keeper.storage.check()
+        except OSError as error:
+            _logger.error("the storage does not work: %s", error)
         while not self._stopping.is_set():
             try:
                 with database.connection_context():

@@ -9,9 +9,10 @@ from flask import Response
 from services.uploads import permissions, upload_service
 from services.uploads.file_types.registry import KINDS
 from services.uploads.http.incoming_file import Received
-from services.uploads.http.multipart import MAX_FILES, MULTIPART, blamed_on, receive, receive_many
+from services.uploads.http.multipart import MULTIPART, blamed_on, receive, receive_many
 from services.uploads.models import NEWEST, Upload, database, idempotency
 from services.uploads.schemas import (
+    MAX_FILES,
     LinkSchema,
     SignSchema,
     UploadPatchSchema,

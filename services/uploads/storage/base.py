@@ -51,7 +51,10 @@ class Storage(Protocol):
         """Keep the draft, which has this hash, under the key; once this returns it survives a loss of power."""
 
     def open(self, key: str, start: int, stop: int) -> Blocks:
-        """Return the bytes from start to before stop; raise FileNotFoundError and StorageDown now, not half-way."""
+        """Return the bytes from start to before stop, one at least.
+
+        Raises FileNotFoundError and StorageDown now, not half-way.
+        """
 
     def delete(self, key: str) -> None:
         """Remove what is kept, if it is there."""

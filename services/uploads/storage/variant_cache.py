@@ -52,11 +52,15 @@ class VariantCache:
         self._makers = Bulkhead(None, per_client=1, patience=PATIENCE, detail="The variant is still being made.")
         self._waiting = Bulkhead(WAITING, patience=0, detail="Too many variants are being made at the moment.")
 
+    def find(self, key: str, name: str) -> Kept | None:
+        """Return a variant that is kept."""
+        return self._open(self._root / key / name)
+
     def get(self, key: str, name: str, make: Callable[[], bytes]) -> Kept:
         """Return a variant, made now unless it is kept; raise what `make` raises, and SERVICE_UNAVAILABLE."""
-        path = self._root / key / name
-        if kept := self._open(path):
+        if kept := self.find(key, name):
             return kept
+        path = self._root / key / name
         with self._waiting.place(), self._makers.place(str(path)):
             return self._open(path) or self._add(path, make())
 

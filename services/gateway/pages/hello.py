@@ -4,9 +4,8 @@ import marshmallow as ma
 from flask import Response, request
 
 from services.gateway.request_context import whole_body
-from services.gateway.routes import MIB
+from services.gateway.routes import FORM_LIMIT
 from shared import clock, strict_json
-from shared.event_loop import wait_for_slice
 from shared.problems import Problem
 from shared.web.blueprint import Blueprint
 from shared.web.request_parser import JSON
@@ -51,6 +50,5 @@ def echo() -> Response:
     """Return the JSON that was sent."""
     if request.mimetype != JSON:
         raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=[JSON])
-    received = strict_json.loads(whole_body(request.environ, MIB))
-    wait_for_slice()  # to serialize it takes as long as to parse it
+    received = strict_json.loads(whole_body(request.environ, FORM_LIMIT))
     return respond({"received": received})

@@ -19,6 +19,7 @@ from shared.identity.claims import LEEWAY, LIFETIME, Claims
 from shared.identity.jwks import ALGORITHM, KeySet
 from shared.identity.revocations import Revocations
 from shared.identity.roles import ROLES
+from shared.ids import is_id
 from shared.problems import Problem
 
 ISSUER = "postern"
@@ -32,6 +33,8 @@ _REQUIRED = ["sub", "email", "name", "role", "sid", "jti", "iat", "exp", "iss", 
 _OPTIONS: Options = {"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
 # PyJWT drops whatever is no base64url (RFC 7515, 2) and the last bits: one token would have many spellings.
 _well_formed = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]").fullmatch
+# What a database can keep: neither NUL nor lone surrogates.
+_is_text = re.compile(rf"[^\x00\ud800-\udfff]{{1,{MAX_CLAIM}}}").fullmatch
 _logger = logging.getLogger("postern.tokens")
 
 
@@ -99,8 +102,10 @@ class Verifier:
 def _claims(payload: dict[str, Any]) -> Claims:
     """Check type and range of every claim, as if the key were somebody else's; raise ValueError."""
     texts = [payload[name] for name in ("sub", "email", "name", "role", "sid", "jti")]
-    if not all(isinstance(text, str) and len(text) <= MAX_CLAIM for text in texts) or payload["role"] not in ROLES:
+    if not all(isinstance(text, str) and _is_text(text) for text in texts) or payload["role"] not in ROLES:
         raise ValueError("a claim has the wrong type")
+    if not (is_id(payload["sub"]) and is_id(payload["sid"])):
+        raise ValueError("a claim is no id")
     times = [payload["iat"], payload["exp"], payload.get("nbf", 0)]
     if not all(type(moment) in (int, float) and 0 <= moment < MAX_TIME for moment in times):  # NaN is not in range
         raise ValueError("a time has the wrong type or is out of range")

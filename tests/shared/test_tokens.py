@@ -64,7 +64,7 @@ def encode(part: Any) -> str:
 def sign(key: Any, algorithm: str = "EdDSA", headers: dict[str, Any] | None = None, **claims: Any) -> str:
     now = int(time.time())
     payload: dict[str, Any] = {"iss": "postern", "aud": "postern", "iat": now, "exp": now + 900, "role": "admin"}
-    payload |= dict.fromkeys(("sub", "sid", "jti", "email", "name"), "a") | claims
+    payload |= dict.fromkeys(("sub", "sid", "jti", "email", "name"), new_id()) | claims
     return jwt.encode(payload, key, algorithm, headers={"typ": "at+jwt", "kid": KEY_ID} | (headers or {}))
 
 
@@ -103,6 +103,10 @@ def test_returns_the_claims(verifier: Verifier, make_token: MakeToken) -> None:
         {"nbf": "0"},
         {"nbf": True},
         {"name": "x" * 1001},
+        *[{name: ""} for name in ("sub", "email", "name", "sid", "jti")],
+        *[{name: "a\0b"} for name in ("sub", "email", "name", "sid", "jti")],
+        *[{name: "\ud800"} for name in ("sub", "email", "name", "sid", "jti")],
+        *[{name: "/../x"} for name in ("sub", "sid")],
         {"role": "root"},
         {"iss": "somebody"},
         {"aud": "others"},
@@ -297,8 +301,9 @@ def test_an_ended_session_stays_ended_where_the_clock_is_behind(
 ) -> None:
     """Auth is as far ahead as may be: its token is good here for its lifetime and twice the leeway."""
     ahead = frozen_clock.moment.timestamp() + LEEWAY
-    token = make_token(sid="s1", iat=ahead, exp=int(ahead) + LIFETIME)
-    verifier.revocations.end_session("s1", frozen_clock.moment.timestamp())
+    session_id = new_id()
+    token = make_token(sid=session_id, iat=ahead, exp=int(ahead) + LIFETIME)
+    verifier.revocations.end_session(session_id, frozen_clock.moment.timestamp())
     for _ in range(LIFETIME + 2 * LEEWAY - 1):
         frozen_clock.advance(seconds=1)
         verifier.revocations.end_session("another", frozen_clock.moment.timestamp())
@@ -335,10 +340,11 @@ def test_a_refused_token_is_not_remembered(verifier: Verifier, make_token: MakeT
 def test_a_revoked_session_ends_at_once_and_is_forgotten_with_its_tokens(
     verifier: Verifier, make_token: MakeToken, frozen_clock: FrozenClock
 ) -> None:
-    token, other = make_token(sid="s1"), make_token(sid="s2")
+    session_id = new_id()
+    token, other = make_token(sid=session_id), make_token(sid=new_id())
     verifier.verify(token)
     now = frozen_clock.moment.timestamp()
-    verifier.revocations.end_session("s1", now)
+    verifier.revocations.end_session(session_id, now)
     assert refused(lambda: verifier.verify(token)) == "TOKEN_REVOKED"
     assert verifier.verify(other)
     verifier.revocations.end_session("s3", now + REMEMBERED - 1)

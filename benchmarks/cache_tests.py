@@ -96,7 +96,7 @@ def open_visit(app: WsgiApp) -> WsgiApp:
         try:
             return app(environ, start_response)
         except Problem as problem:
-            status, answered, body = problem.answer("", "")
+            status, answered, body = problem.answer("", "", "")
             start_response(status, answered)
             return [body]
 

@@ -6,21 +6,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flask import Flask, request
 from flask_cors import CORS
 
-from shared.feed.consumer import MemoryReader, Reader
+from shared.feed.consumer import Reader, Wakeup
 from shared.feed.revocation_consumer import RevocationReader
 from shared.feed.service_client import InternalClient
-from shared.feed.wakeup_file import FileWaking
-from shared.identity.jwks import JWKS_PATH, Jwks
+from shared.feed.wakeup_file import FileWakeup
+from shared.identity.access_tokens import Verifier
+from shared.identity.csrf import Csrf
+from shared.identity.jwks import JWKS_PATH, Jwks, KeySet
+from shared.server.lifecycle import KEY
+from shared.service import Service, service_of
 from shared.settings import BaseConfig
 from shared.telemetry import json_log
 from shared.telemetry.metrics_server import OFFSET, MetricsServer
 from shared.telemetry.request_id import with_request_id
-from shared.web import auth, blueprint, error_handlers, health, html_forms, link_header, openapi
+from shared.web import blueprint, error_handlers, health, html_forms, link_header, openapi
 
 if TYPE_CHECKING:  # the gateway has no database: to load what speaks to one would take a quarter of its memory
     from shared.database.connection import Database
     from shared.feed.outbox import Feed
-    from shared.feed.wakeup_redis import Waking
 
 MAX_JSON = 1024 * 1024  # bytes of a JSON body
 MAX_FORM_FIELDS = 100
@@ -53,12 +56,8 @@ def create_service(
         "TESTING": config.app_env == "test",
         "PROPAGATE_EXCEPTIONS": False,
     }
-    app.extensions |= {
-        "postern.config": config,
-        "postern.background": [],
-        "postern.stopping": [],
-        "postern.shutdown": [],
-    }
+    app.extensions[KEY] = service = Service(config.public_url)
+    service.add(config)
     app.ensure_sync = _as_it_is  # type: ignore[method-assign, assignment]
     app.wsgi_app = with_request_id(app.wsgi_app)  # type: ignore[method-assign, assignment]
     app.before_request(_note_route)
@@ -68,34 +67,33 @@ def create_service(
     html_forms.init_app(app)
     link_header.init_app(app)
     keys = InternalClient(config.auth_url)
-    verifier = auth.init_app(app, config, fetch_keys or (lambda: keys.get_json(JWKS_PATH)))
-    reader = RevocationReader(config.auth_url, config.internal_token, verifier.revocations)
-    app.extensions["postern.revocation_reader"] = reader
-    app.extensions["postern.waking"] = waking = _waking(config, name)
-    run_in_background(app, waking)
+    verifier = service.add(Verifier(KeySet(fetch_keys or (lambda: keys.get_json(JWKS_PATH)))))
+    service.add(Csrf(config.internal_token, config.public_url, config.cors_origins))
+    reader = service.add(RevocationReader(config.auth_url, config.internal_token, verifier.revocations))
+    service.wakeup = wakeup = _wakeup(config, name)
+    run_in_background(app, wakeup)
     run_in_background(app, reader)
     port = config.port_of(name)
     if port and config.app_env != "test":
         run_in_background(app, MetricsServer(port + OFFSET))
     blueprint.init_app(app, blueprints)
-    app.extensions["postern.document"] = describe = openapi.describing(app, f"Postern {name}", blueprints)
+    service.document = describe = openapi.describing(app, f"Postern {name}", blueprints)
     app.register_blueprint(openapi.blueprint(describe))
     app.register_blueprint(health.blueprint(checks or {}))
     if feed:
-        feed.on_commit = waking.tell
+        feed.on_commit = wakeup.notify
         app.register_blueprint(feed.blueprint())
         run_in_background(app, feed.pruning())
     return app
 
 
-def _waking(config: BaseConfig, name: str) -> "FileWaking | Waking":
+def _wakeup(config: BaseConfig, name: str) -> Wakeup:
     if not config.redis_url:
-        return FileWaking(config.data_dir / "news", name)
-    from shared.feed.wakeup_redis import (
-        Waking,  # only here: the library takes memory that few installations need to spend
-    )
+        return FileWakeup(config.data_dir / "news", name)
+    # Imported only here: the library takes memory that few installations need to spend.
+    from shared.feed.wakeup_redis import RedisWakeup
 
-    return Waking(config.redis_url, name)
+    return RedisWakeup(config.redis_url, name)
 
 
 def _as_it_is(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,14 +115,16 @@ class Background(Protocol):
 
 
 def run_in_background(app: Flask, task: Background) -> None:
-    """Start the task in every process of the app, after the fork."""
-    leader: MemoryReader = app.extensions["postern.revocation_reader"]
+    """Start the task in every process of the app, after the fork; it is one of the parts of the service."""
+    service = service_of(app)
+    service.add(task)
+    leader = service.get(RevocationReader)
     if isinstance(task, Reader) and task is not leader and task.source == leader.source:
         leader.lead(task)
     elif isinstance(task, Reader):
-        app.extensions["postern.waking"].wake(task)
-    app.extensions["postern.background"].append(task.start)
-    app.extensions["postern.shutdown"].append(task.stop)
+        service.wakeup.subscribe(task)
+    service.on_start.append(task.start)
+    service.on_exit.append(task.stop)
 
 
 def check_database(database: "Database") -> health.Check:

@@ -73,14 +73,6 @@ _BY_STATUS = {kind.status: code for code, kind in reversed(CODES.items())} | {
     413: "PAYLOAD_TOO_LARGE",
 }
 
-_public_url = ""
-
-
-def set_public_url(url: str) -> None:
-    """Set the gateway's public address, which the type of every problem starts with."""
-    global _public_url
-    _public_url = url.rstrip("/")
-
 
 def code_for(status: int) -> str:
     """Return the general code of a status; an unknown 4xx is BAD_REQUEST, all else INTERNAL_ERROR."""
@@ -123,11 +115,14 @@ class Problem(Exception):
         """Return the detail, or else what a client can do about such a problem."""
         return self.detail or CODES[self.code].advice
 
-    def body(self, instance: str, request_id: str) -> bytes:
-        """Return the problem details as JSON; `instance` is the path that was asked for."""
+    def body(self, instance: str, request_id: str, public_url: str) -> bytes:
+        """Return the problem details as JSON; `instance` is the path that was asked for.
+
+        `public_url` is the gateway's public address, which the type of every problem starts with.
+        """
         problem: dict[str, Any] = {
             "success": False,
-            "type": f"{_public_url}/api/errors/{self.code}",
+            "type": f"{public_url.rstrip('/')}/api/errors/{self.code}",
             "title": self.title,
             "status": self.status,
             "detail": self.sentence,
@@ -140,9 +135,9 @@ class Problem(Exception):
         problem |= self.members
         return orjson.dumps(problem)
 
-    def answer(self, instance: str, request_id: str) -> tuple[str, list[tuple[str, str]], bytes]:
+    def answer(self, instance: str, request_id: str, public_url: str) -> tuple[str, list[tuple[str, str]], bytes]:
         """Return status line, headers and body, ready for any HTTP layer."""
-        return self._answer(self.body(instance, request_id), {"Content-Type": CONTENT_TYPE})
+        return self._answer(self.body(instance, request_id, public_url), {"Content-Type": CONTENT_TYPE})
 
     def answer_page(self, page: bytes, policy: str) -> tuple[str, list[tuple[str, str]], bytes]:
         """Return the same answer with an HTML page, and what that may do, in place of the problem details."""

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from shared.problems import set_public_url
-
 MIN_SECRET_LENGTH = 32
 MIN_DIFFERENT = 8  # characters of a secret; 32 random hexadecimal digits have 14
 _LOCAL = ("sqlite", "file")
@@ -238,9 +236,7 @@ class BaseConfig:
         mistakes += cls.contradictions(known)
         if mistakes:
             raise SettingsError(mistakes)
-        config = cls(**known)
-        set_public_url(config.public_url)
-        return config
+        return cls(**known)
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from flask import Flask, current_app, g
+from flask import Flask, g
 from flask_jwt_extended import JWTManager, create_access_token
 
 from services.auth.models import User
@@ -10,6 +10,7 @@ from services.auth.signing_keys import Keyring
 from shared.identity.access_tokens import AUDIENCE, ISSUER, TYPE
 from shared.identity.claims import LIFETIME
 from shared.identity.jwks import ALGORITHM
+from shared.service import current_service, service_of
 
 
 def init_app(app: Flask, keyring: Keyring) -> None:
@@ -19,7 +20,7 @@ def init_app(app: Flask, keyring: Keyring) -> None:
         "JWT_ENCODE_AUDIENCE": AUDIENCE,
         "JWT_ENCODE_NBF": False,
     }
-    app.extensions["postern.keys"] = keyring
+    service_of(app).add(keyring)
     JWTManager(app).encode_key_loader(lambda _identity: g.signing_key.private)
 
 
@@ -29,7 +30,7 @@ def issue_access_token(user: User, session_id: str, issued_at: datetime) -> str:
     `issued_at` is when the user was so, read under a lock: a role that is taken away meanwhile ends this token too.
     It has its fraction of a second, so that what ends a user's tokens spares those made right after it.
     """
-    keyring: Keyring = current_app.extensions["postern.keys"]
+    keyring: Keyring = current_service().get(Keyring)
     g.signing_key = keyring.signing
     claims = {
         "email": user.email,

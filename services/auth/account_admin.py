@@ -5,15 +5,17 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import peewee
-from flask import current_app, has_app_context
+from flask import has_app_context
 
 from services.auth import account_mail, accounts
 from services.auth.audit_log import actor_id, audit
+from services.auth.config import Config
 from services.auth.folding import fold_name
 from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, Session, User, database, feed
 from shared.database.locking import locking
 from shared.mail.addresses import fold_email
 from shared.problems import Problem
+from shared.service import current_service
 
 Check = Callable[[User], None]
 
@@ -97,7 +99,7 @@ def keep_an_admin(admins: set[str], user: User) -> None:
 
 def _needs_verification() -> bool:
     """Tell whether users need a verified address to sign in; `make admin` has no app and takes no rights away."""
-    return has_app_context() and current_app.extensions["postern.config"].needs_verification
+    return has_app_context() and current_service().get(Config).needs_verification
 
 
 def _write(user: User, changed: dict[str, Any]) -> None:

@@ -5,13 +5,12 @@ from datetime import timedelta
 from secrets import token_urlsafe
 from typing import NamedTuple
 
-from flask import current_app
-
 from services.auth.models import LinkRequest, MailToken, User, database, outbox
 from shared import clock
 from shared.database.locking import locking
 from shared.mail.addresses import plain_email
 from shared.problems import Problem
+from shared.service import current_service
 
 TOKEN_BYTES = 32
 ONE_A_MINUTE = timedelta(minutes=1)
@@ -188,5 +187,5 @@ def session_stolen(user: User) -> None:
 
 
 def _mails() -> Mails:
-    mails: Mails = current_app.extensions["postern.mails"]
+    mails: Mails = current_service().get(Mails)
     return mails

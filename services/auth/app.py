@@ -13,10 +13,12 @@ from services.auth.resources import sessions as own_sessions
 from services.auth.retention import prune
 from shared.app import check_database, create_service, run_in_background
 from shared.database import connection
+from shared.identity.access_tokens import Verifier
 from shared.mail.outbox import MailWorker
 from shared.mail.smtp import transport_of
 from shared.periodic_task import Repeated
 from shared.server.admission import Admission
+from shared.service import service_of
 from shared.web.internal import table_blueprint
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -37,13 +39,13 @@ def create_app(config: Config | None = None) -> Flask:
         fetch_keys=signing.jwks,
     )
     app.register_blueprint(table_blueprint("users", accounts.profiles_after))
-    app.extensions["postern.admission"] = Admission(app, passwords.hashing_places(config.threads))
+    service_of(app).admission = Admission(app, passwords.hashing_places(config.threads))
     app.config["COUNT_FAILURES"] = config.ratelimit_enabled
     access_tokens.init_app(app, signing)
     connection.init_app(app, database, config.database_url, MIGRATIONS)
     with database.connection_context():
-        sessions.restore_revocations(app.extensions["postern.verifier"].revocations)
-    app.extensions["postern.mails"] = mails = Mails(config.app_url or config.public_url)
+        sessions.restore_revocations(service_of(app).get(Verifier).revocations)
+    mails = service_of(app).add(Mails(config.app_url or config.public_url))
     run_in_background(app, Repeated("links", LINKS_PAUSE, mails.answer_requests, database))
     run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
     run_in_background(app, Repeated("pruner", PRUNING_PAUSE, prune, database))

@@ -3,19 +3,18 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from flask import current_app
-
 from shared.identity.access_tokens import Verifier
+from shared.service import current_service
 
 
 def end_sessions_here(session_ids: Iterable[str], now: datetime) -> None:
     """Refuse the tokens of these sessions from now on; call it after the commit."""
-    verifier: Verifier = current_app.extensions["postern.verifier"]
+    verifier: Verifier = current_service().get(Verifier)
     for session_id in session_ids:
         verifier.revocations.end_session(session_id, now.timestamp())
 
 
 def end_tokens_here(user_id: str, now: datetime) -> None:
     """Refuse the user's tokens that were made before now; call it after the commit."""
-    verifier: Verifier = current_app.extensions["postern.verifier"]
+    verifier: Verifier = current_service().get(Verifier)
     verifier.revocations.end_tokens_before(user_id, now.timestamp(), now.timestamp())

@@ -17,7 +17,7 @@ from services.gateway.openapi.merge import Documents
 from services.gateway.outside.client import Outside
 from services.gateway.pages import docs, errors, health, hello, mail_links, outside
 from services.gateway.proxy.circuit_breaker import Breaker
-from services.gateway.proxy.connection_pool import Pool
+from services.gateway.proxy.connection_pool import Pool, Pools
 from services.gateway.proxy.health import Health
 from services.gateway.rate_limit.handover import LimitsHandover
 from services.gateway.rate_limit.memory import MemoryWindow, Window
@@ -25,6 +25,7 @@ from services.gateway.routes import STREAMING, RouteTable
 from shared.app import create_service, run_in_background
 from shared.identity.access_tokens import Verifier
 from shared.identity.csrf import Csrf
+from shared.service import service_of
 from shared.telemetry.request_id import WsgiApp, with_request_id
 
 HTTPS_ONLY = [("Strict-Transport-Security", "max-age=31536000; includeSubDomains")]
@@ -36,32 +37,31 @@ def create_app(config: Config | None = None) -> Flask:
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     blueprints = [hello.blp, health.blp, errors.blp, mail_links.blp, docs.blp, outside.blp]
     app = create_service("gateway", config, blueprints, own_cors=False)  # the chain has that
-    pools = {name: Pool(name, url, bounded=name in STREAMING) for name, url in config.upstreams.items()}
+    service = service_of(app)
+    pools = service.add(Pools())
+    pools |= {name: Pool(name, url, bounded=name in STREAMING) for name, url in config.upstreams.items()}
     breakers = {name: Breaker(name) for name in pools}
     store = make_store(config)
     views = Views(config)
     if store:
         run_in_background(app, PurgingReader(config, store))
-        app.extensions["postern.shutdown"].append(store.close)
+        service.on_exit.append(store.close)
         run_in_background(app, views)
     window, extra = make_window(config)
     if isinstance(window, MemoryWindow):
         handover = LimitsHandover(window, config.data_dir / "gateway-limits")
-        app.extensions["postern.draining"] = [handover.give]
-        app.extensions["postern.background"].append(handover.start)
-    app.extensions["postern.pools"] = pools
-    app.extensions["postern.gateway_health"] = Health(pools, breakers, extra)
-    app.extensions["postern.documents"] = Documents(
-        RouteTable(), app.extensions["postern.document"], config.upstreams, config.internal_token, config.public_url
-    )
-    app.extensions["postern.outside"] = Outside(config.proxy_allowed_hosts)
-    app.extensions["postern.stopping"] += [pool.end_streams for pool in pools.values()]
-    app.extensions["postern.shutdown"] += [pool.close for pool in pools.values()]
+        service.on_drain.append(handover.give)
+        service.on_start.append(handover.start)
+    service.add(Health(pools, breakers, extra))
+    service.add(Documents(RouteTable(), service.document, config.upstreams, config.internal_token, config.public_url))
+    service.add(Outside(config.proxy_allowed_hosts))
+    service.on_stop += [pool.end_streams for pool in pools.values()]
+    service.on_exit += [pool.close for pool in pools.values()]
     own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
-    verifier = app.extensions["postern.verifier"]
-    csrf = app.extensions["postern.csrf"]
+    verifier = service.get(Verifier)
+    csrf = service.get(Csrf)
     app.wsgi_app = chain(own_pages, pools, breakers, store, views, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
-    app.extensions["postern.refuse"] = app.wsgi_app
+    service.refuse = app.wsgi_app
     return app
 
 
@@ -108,5 +108,5 @@ def chain(
     app = middleware.answer_preflights(app, cors)
     app = middleware.limit_body(app)
     app = middleware.find_route(app, table)
-    app = middleware.answer(app, is_proxy, cors, HTTPS_ONLY if config.production else [])
+    app = middleware.answer(app, is_proxy, cors, config.public_url, HTTPS_ONLY if config.production else [])
     return with_request_id(app)

@@ -47,7 +47,7 @@ OF_ALL_ROUTES = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _logger = logging.getLogger("postern.gateway")
 
 
-def answer(app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, always: headers.Headers) -> WsgiApp:
+def answer(app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, public_url: str, always: headers.Headers) -> WsgiApp:
     """Open the visit, refuse in the one error shape, and put on every answer the headers that all have."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -67,23 +67,23 @@ def answer(app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, always: header
         try:
             return app(environ, start)
         except Problem as problem:
-            return _refusal(problem, environ, start)
+            return _refusal(problem, environ, start, public_url)
         except ClientGone:
             raise
         except Exception:
             _logger.exception("unexpected error")
-            return _refusal(Problem("INTERNAL_ERROR"), environ, start)
+            return _refusal(Problem("INTERNAL_ERROR"), environ, start, public_url)
 
     return layer
 
 
-def _refusal(problem: Problem, environ: Environ, start: StartResponse) -> list[bytes]:
+def _refusal(problem: Problem, environ: Environ, start: StartResponse, public_url: str) -> list[bytes]:
     route = environ[KEY].route
     if route and route.form and is_form(environ) and html_forms.wants_page(environ.get("HTTP_ACCEPT", "")):
         status, answered, body = problem.answer_page(html_forms.refusal_page(problem), html_forms.POLICY)
     else:
         path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
-        status, answered, body = problem.answer(path, environ["postern.request_id"])
+        status, answered, body = problem.answer(path, environ["postern.request_id"], public_url)
     start(status, answered)
     return [body]
 

@@ -14,10 +14,12 @@ from services.messages.models import database, outbox
 from services.messages.resources import contact, events, notifications
 from shared.app import check_database, create_service, run_in_background
 from shared.database import connection
+from shared.identity.access_tokens import Verifier
 from shared.identity.jwks import Jwks
 from shared.mail.outbox import MailWorker
 from shared.mail.smtp import transport_of
 from shared.periodic_task import Repeated
+from shared.service import service_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PRUNING_PAUSE = 3600.0  # seconds
@@ -38,10 +40,10 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     for reader in readers(config):
         run_in_background(app, reader)
     run_in_background(app, Repeated("events", PRUNING_PAUSE, event_log.prune, database))
-    streams = Streams(app.extensions["postern.verifier"].revocations)
+    streams = Streams(service_of(app).get(Verifier).revocations)
     event_log.on_commit = streams.wake
-    app.extensions["postern.streams"] = streams
-    app.extensions["postern.stopping"].append(streams.stop)
+    service_of(app).add(streams)
+    service_of(app).on_stop.append(streams.stop)
     run_in_background(app, streams)
     app.wsgi_app = handing_over(app.wsgi_app, streams)  # type: ignore[method-assign, assignment]
     return app

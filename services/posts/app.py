@@ -14,6 +14,7 @@ from services.posts.view_counts import Views
 from shared.app import check_database, create_service, run_in_background
 from shared.database import connection
 from shared.identity.jwks import Jwks
+from shared.service import service_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -30,7 +31,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
         fetch_keys=fetch_keys,
     )
     connection.init_app(app, database, config.database_url, MIGRATIONS)
-    app.extensions["postern.views"] = views = Views(config.internal_token)
+    views = service_of(app).add(Views(config.internal_token))
     run_in_background(app, views)
     run_in_background(app, categorising.forgetting())
     run_in_background(app, feed_consumers.AuthorReader(config))

@@ -24,6 +24,7 @@ from shared.concurrency import Bulkhead
 from shared.database import connection
 from shared.identity.jwks import Jwks
 from shared.problems import Problem
+from shared.service import service_of
 from shared.web import error_handlers
 from shared.web.internal import table_blueprint
 
@@ -45,11 +46,10 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
         fetch_keys=fetch_keys,
     )
     app.register_blueprint(table_blueprint("uploads", ids_after))
-    app.extensions |= {
-        "postern.keeper": keeper,
-        "postern.downloads": Bulkhead(max(config.threads * 3 // 4, 1), patience=0, detail=TOO_MANY_DOWNLOADS),
-        "postern.signer": Signer(config.internal_token),
-    }
+    service = service_of(app)
+    service.add(keeper)
+    service.add(Bulkhead(max(config.threads * 3 // 4, 1), patience=0, detail=TOO_MANY_DOWNLOADS))
+    service.add(Signer(config.internal_token))
     app.register_error_handler(StorageDown, _storage_is_down)
     connection.init_app(app, database, config.database_url, MIGRATIONS)
     run_in_background(app, OwnerReader(config, keeper))

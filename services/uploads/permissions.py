@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from flask import current_app, request
+from flask import request
 
 from services.uploads.config import Config
 from services.uploads.models import Query, Upload, Usage
@@ -13,16 +13,17 @@ from shared.concurrency import Bulkhead
 from shared.database.connection import get_or_404
 from shared.ids import is_id
 from shared.problems import Problem
+from shared.service import current_service
 from shared.web.auth import current_user
 
 
 def current_keeper() -> Keeper:
-    return cast(Keeper, current_app.extensions["postern.keeper"])
+    return current_service().get(Keeper)
 
 
 def current_downloads() -> Bulkhead:
     """Return the places of long downloads."""
-    return cast(Bulkhead, current_app.extensions["postern.downloads"])
+    return current_service().get(Bulkhead)
 
 
 def current_client() -> str:
@@ -32,11 +33,11 @@ def current_client() -> str:
 
 
 def current_signer() -> Signer:
-    return cast(Signer, current_app.extensions["postern.signer"])
+    return current_service().get(Signer)
 
 
 def current_config() -> Config:
-    return cast(Config, current_app.extensions["postern.config"])
+    return current_service().get(Config)
 
 
 def by_id(upload_id: str) -> Query:

@@ -70,7 +70,6 @@ def init_app(app: Flask, proxy: Database, url: str, migrations: Path) -> None:
     database = connect(url)
     proxy.initialize(database)
     migrate(database, migrations)
-    app.extensions["postern.database"] = proxy
     errors.init_app(app)
     app.teardown_appcontext(lambda _error: drop_broken(database))
     if is_postgres(database):

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from shared import clock
 from shared.feed.service_client import BATCH, GoneError, InternalClient
@@ -105,6 +105,20 @@ class Reader:
                 handler(event)
             except Exception as error:
                 raise HandlerError(f"{event['type']} {event['id']}") from error
+
+
+class Wakeup(Protocol):
+    """Hints between processes that a feed has news, so that readers need not poll often; a lost one only costs time."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def subscribe(self, reader: Reader) -> None:
+        """Wake this reader from now on when its source has news."""
+
+    def notify(self) -> None:
+        """Let the readers of this service's feed know of news."""
 
 
 class MemoryReader(Reader):

@@ -16,7 +16,7 @@ from shared.feed.consumer import Reader
 LOOK = 0.2  # seconds between two looks at the files, which take microseconds; a question takes a millisecond
 
 
-class FileWaking:
+class FileWakeup:
     """Tell of facts published here, and wake the readers here of those published elsewhere."""
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -26,11 +26,11 @@ class FileWaking:
         self._seen: dict[Path, int] = {}
         self._stopping = threading.Event()
 
-    def wake(self, reader: Reader) -> None:
+    def subscribe(self, reader: Reader) -> None:
         """Wake this reader from now on."""
         self._readers[self._folder / reader.source].append(reader)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Have the others told that there is news."""
         now = time.time_ns()
         with suppress(OSError):
@@ -40,7 +40,7 @@ class FileWaking:
     def start(self) -> None:
         with suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.tell()
+        self.notify()
         threading.Thread(target=self._run, name="nearby", daemon=True).start()
 
     def stop(self) -> None:

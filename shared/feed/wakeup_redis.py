@@ -22,7 +22,7 @@ GAP = 0.01  # seconds between two messages, however many facts there are
 _logger = logging.getLogger("postern.waking")
 
 
-class Waking:
+class RedisWakeup:
     """Tell of facts published here, and wake the readers here of those published elsewhere, in two threads."""
 
     def __init__(self, url: str, name: str) -> None:
@@ -32,11 +32,11 @@ class Waking:
         self._news = threading.Event()
         self._stopping = threading.Event()
 
-    def wake(self, reader: Reader) -> None:
+    def subscribe(self, reader: Reader) -> None:
         """Wake this reader from now on."""
         self._readers[f"{CHANNEL}{reader.source}".encode()].append(reader)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Have the others told that there is news; return at once."""
         self._news.set()
 

@@ -14,6 +14,7 @@ from gunicorn import util
 from shared.event_loop import yield_if_due
 from shared.network.sockets import ConnectionOver
 from shared.problems import Problem
+from shared.server.lifecycle import lifecycle_of
 from shared.server.request_reader import AT_ONCE, BLOCK, MAX_REST, Patience, Request
 from shared.server.response_writer import Response, answer, environment
 from shared.telemetry.request_id import WsgiApp, with_request_id
@@ -21,12 +22,14 @@ from shared.telemetry.request_id import WsgiApp, with_request_id
 LAST_ANSWERS = 2  # seconds for the answers to requests that are cut off at a stop
 DRAIN = signal.SIGUSR2  # asks a worker to finish what it has begun, take nothing new, and go
 PROBLEM = "postern.problem"  # in the environment of a request that the server refuses
+PUBLIC_URL = "postern.public_url"  # there too
 _logger = logging.getLogger("postern.server")
 
 
 def tell(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer with the problem alone, where the application has nothing to add to it."""
-    status, headers, body = environ[PROBLEM].answer(environ["PATH_INFO"], environ["postern.request_id"])
+    path, request_id = environ["PATH_INFO"], environ["postern.request_id"]
+    status, headers, body = environ[PROBLEM].answer(path, request_id, environ[PUBLIC_URL])
     start_response(status, headers)
     return [body]
 
@@ -107,12 +110,12 @@ class Refusing:
 
     def end_streams(self) -> None:
         """End answers that would go on for ever, when the worker stops."""
-        for end in getattr(self.wsgi, "extensions", {}).get("postern.stopping", ()):
+        for end in lifecycle_of(self.wsgi).on_stop:
             end()
 
     def hand_over(self) -> None:
         """Let parts of the application hand what they know to the worker that replaces this one."""
-        for hand_over in getattr(self.wsgi, "extensions", {}).get("postern.draining", ()):
+        for hand_over in lifecycle_of(self.wsgi).on_drain:
             hand_over()
 
     def orphaned(self) -> bool:
@@ -127,14 +130,14 @@ class Refusing:
             return False
         problem = error if isinstance(error, Problem) else Problem("INTERNAL_ERROR")
         plain = with_request_id(tell)
-        environ = environ_of(request, peer)
+        service = lifecycle_of(self.wsgi)
+        environ = environ_of(request, peer) | {PUBLIC_URL: service.public_url}
         try:
             if problem.status == 500:
                 _logger.error("the request failed", exc_info=error)
                 refuse(sock, environ | {PROBLEM: problem}, plain)
             else:
-                app = getattr(self.wsgi, "extensions", {}).get("postern.refuse", plain)
-                refuse(sock, environ | {PROBLEM: problem}, app)
+                refuse(sock, environ | {PROBLEM: problem}, service.refuse or plain)
         except Exception as broken:
             _logger.error("the application failed at a refusal", exc_info=broken)
             refuse(sock, environ | {PROBLEM: Problem("INTERNAL_ERROR")}, plain)

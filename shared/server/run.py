@@ -18,6 +18,7 @@ from gunicorn.arbiter import Arbiter
 
 from shared.network.sockets import BACKLOG, listen
 from shared.server.error_response import DRAIN, LAST_ANSWERS
+from shared.server.lifecycle import lifecycle_of
 from shared.server.os_tuning import end_with_parent, share_freed_memory
 from shared.server.request_reader import Patience
 from shared.settings import BaseConfig
@@ -187,23 +188,18 @@ def _start_background(worker: Any) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-    for start in _callables(worker, "postern.background"):
+    for start in lifecycle_of(worker.wsgi).on_start:
         start()
 
 
 def _stop_background(_master: Arbiter, worker: Any) -> None:
     if worker.pid != os.getpid():
         return
-    for stop in _callables(worker, "postern.shutdown"):
+    for stop in lifecycle_of(getattr(worker, "wsgi", None)).on_exit:
         try:
             stop()
         except Exception:
             _logger.exception("a part did not stop")
-
-
-def _callables(worker: Any, name: str) -> list[Callable[[], object]]:
-    extensions: dict[str, Any] = getattr(getattr(worker, "wsgi", None), "extensions", {})
-    return list(extensions.get(name, []))
 
 
 def _raise_file_limit() -> None:

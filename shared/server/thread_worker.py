@@ -17,6 +17,7 @@ from shared.problems import Problem
 from shared.server.admission import Admission, Turn
 from shared.server.error_response import Refusing
 from shared.server.head_parser import end_of_head
+from shared.server.lifecycle import lifecycle_of
 from shared.server.request_reader import BLOCK, MAX_REST, Parser, Patience
 
 NO_ROOM = 0.05  # seconds after which a connection is accepted again when no descriptor was left
@@ -91,8 +92,7 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
     @cached_property
     def admission(self) -> Admission | None:
         """Return the admission control of the application's expensive routes, if it has any."""
-        admission: Admission | None = getattr(self.wsgi, "extensions", {}).get("postern.admission")
-        return admission
+        return lifecycle_of(self.wsgi).admission
 
     def enqueue_req(self, conn: Connection) -> None:
         """Give the request to a thread; a request to an expensive route waits for a place first."""

@@ -4,32 +4,24 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from flask import Flask, current_app, g, request
+from flask import g, request
 
 from shared.identity.access_tokens import Verifier
 from shared.identity.claims import Claims
 from shared.identity.credentials import identify
 from shared.identity.csrf import Csrf
-from shared.identity.jwks import Jwks, KeySet
 from shared.problems import Problem
-from shared.settings import BaseConfig
+from shared.service import current_service
 from shared.web import html_forms
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def init_app(app: Flask, config: BaseConfig, fetch_keys: Callable[[], Jwks]) -> Verifier:
-    verifier = Verifier(KeySet(fetch_keys))
-    csrf = Csrf(config.internal_token, config.public_url, config.cors_origins)
-    app.extensions |= {"postern.verifier": verifier, "postern.csrf": csrf}
-    return verifier
-
-
 def current_user() -> Claims | None:
     """Return the claims of the caller, None for a stranger; raise UNAUTHORIZED for a bad bearer token."""
     if "postern_claims" not in g:
-        verifier: Verifier = current_app.extensions["postern.verifier"]
-        csrf: Csrf = current_app.extensions["postern.csrf"]
+        verifier: Verifier = current_service().get(Verifier)
+        csrf: Csrf = current_service().get(Csrf)
         field = html_forms.csrf_field if html_forms.takes_form() else None
         g.postern_claims, g.postern_refusal = identify(request.environ, verifier.verify, csrf, field)
         if g.postern_claims:

@@ -9,6 +9,7 @@ from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from shared.problems import Problem, code_for
+from shared.service import current_service
 from shared.web import html_forms
 
 _KEPT_HEADERS = ("Content-Range", "Retry-After")
@@ -28,7 +29,8 @@ def respond(problem: Problem) -> Response:
     if html_forms.takes_form() and html_forms.wants_page(request.headers.get("Accept", "")):
         status, headers, body = problem.answer_page(html_forms.refusal_page(problem), html_forms.POLICY)
     else:
-        status, headers, body = problem.answer(request.path, request.environ.get("postern.request_id", ""))
+        request_id, public_url = request.environ.get("postern.request_id", ""), current_service().public_url
+        status, headers, body = problem.answer(request.path, request_id, public_url)
     return Response(body, status, headers)
 
 

@@ -16,6 +16,7 @@ from werkzeug.urls import iri_to_uri
 
 from shared.identity.csrf import Csrf, is_form
 from shared.problems import Problem
+from shared.service import current_service
 
 CSRF_FIELD, NEXT_FIELD, HONEYPOT = "_csrf", "_next", "website"
 EXTRA = frozenset((CSRF_FIELD, NEXT_FIELD, HONEYPOT))
@@ -43,7 +44,7 @@ def fields() -> MultiDict[str, str]:
     They are read from the raw body, which others read again.
     """
     if "postern_form" not in g:
-        csrf: Csrf = current_app.extensions["postern.csrf"]
+        csrf: Csrf = current_service().get(Csrf)
         csrf.refuse_foreign(request.environ)
         body = request.get_data(cache=True)
         try:

@@ -4,6 +4,7 @@ import re
 
 from services.auth.account_mail import Mails
 from services.auth.models import Mail
+from shared.service import service_of
 from tests.auth.conftest import Client
 
 _token = re.compile(r"\?token=([\w-]{43})\n").search
@@ -11,7 +12,7 @@ _token = re.compile(r"\?token=([\w-]{43})\n").search
 
 def answer_requests(client: Client) -> None:
     """Do what the service does beside the requests: write the mails that were asked for."""
-    mails: Mails = client.application.extensions["postern.mails"]
+    mails: Mails = service_of(client.application).get(Mails)
     mails.answer_requests()
 
 

@@ -8,9 +8,11 @@ import pytest
 from flask import Flask
 
 from services.auth import access_tokens, accounts, passwords
+from services.auth.config import Config
 from services.auth.models import NO_PASSWORD, AuditEvent, Fact, Session, User, database
 from services.auth.resources import users
 from shared import clock
+from shared.service import service_of
 from tests.auth.conftest import PASSWORD, Client, Register, bearer, facts, log_in, run_at_once, session_of
 from tests.helpers import assert_problem
 
@@ -227,7 +229,7 @@ def test_the_last_admin_who_can_sign_in_stays_where_addresses_are_verified(
 ) -> None:
     other_id = register()["user"]["id"]
     give(client, admin, other_id, role="admin")
-    app.extensions["postern.config"] = replace(app.extensions["postern.config"], email_verification="required")
+    service_of(app).add(replace(service_of(app).get(Config), email_verification="required"))
     path = path.format(id=admin["user"]["id"])
     assert_problem(client.open(path, method=method, json=body, headers=bearer(admin)), 409, "CONFLICT")
     User.update(email_verified=True).where(User.id == other_id).execute()
@@ -235,7 +237,7 @@ def test_the_last_admin_who_can_sign_in_stays_where_addresses_are_verified(
 
 
 def test_the_last_admin_may_write_the_address_in_another_way(app: Flask, client: Client, admin: Signin) -> None:
-    app.extensions["postern.config"] = replace(app.extensions["postern.config"], email_verification="required")
+    service_of(app).add(replace(service_of(app).get(Config), email_verification="required"))
     path = f"/api/users/{admin['user']['id']}"
     answer = client.patch(path, json={"email": "Root@Example.org"}, headers=bearer(admin))
     assert answer.json["data"] | {"email": "Root@Example.org", "emailVerified": True} == answer.json["data"]

@@ -7,6 +7,8 @@ import pytest
 from flask import Flask
 
 from services.auth.models import RefreshToken, Session
+from shared.identity.csrf import Csrf
+from shared.service import service_of
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
@@ -102,7 +104,7 @@ def test_a_refresh_by_cookie_needs_the_csrf_token_of_its_session(
     if token is None:
         del headers["X-CSRF-Token"]
     else:
-        planted = app.extensions["postern.csrf"].token("another session") if token == "other" else token
+        planted = service_of(app).get(Csrf).token("another session") if token == "other" else token
         headers["X-CSRF-Token"] = planted
         headers["Cookie"] = f"refreshToken={cookies(remembered)['refreshToken'].value}; csrfToken={planted}"
     assert_problem(client.post("/api/auth/refresh", headers=headers), 403, "CSRF_FAILED")

@@ -7,6 +7,7 @@ import pytest
 from flask import Flask, request
 
 from services.auth import passwords
+from shared.service import service_of
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer, log_in
 from tests.auth.mailbox import answer_requests, last_token
 from tests.helpers import assert_problem
@@ -60,4 +61,6 @@ def test_a_taken_address_costs_no_hash(client: Client, register: Register, hashi
 def test_of_an_address_two_requests_hash_at_a_time(app: Flask) -> None:
     places = passwords.hashing_places(8)
     assert (places.patience, passwords.PLACES_OF_ADDRESS) == (7.0, 2)
-    assert app.extensions["postern.admission"].concerns(b"POST /api/auth/login HTTP/1.1\r\n\r\n")
+    admission = service_of(app).admission
+    assert admission
+    assert admission.concerns(b"POST /api/auth/login HTTP/1.1\r\n\r\n")

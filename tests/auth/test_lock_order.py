@@ -11,11 +11,12 @@ import pytest
 from flask import Flask
 
 from services.auth import retention
-from services.auth.account_mail import RESET, VERIFY
+from services.auth.account_mail import RESET, VERIFY, Mails
 from services.auth.models import MailToken, User
 from services.auth.signin_models import FailedLogin, SigninSource
 from shared import clock
 from shared.ids import new_id
+from shared.service import service_of
 from tests.auth.conftest import PASSWORD, Client, Register, bearer, log_in, run_at_once
 from tests.lock_order import slow_statements
 
@@ -105,7 +106,7 @@ def leave(target: Target, client: Client) -> Any:
 
 def ask_for_links(target: Target, client: Client) -> Any:
     answer = client.post("/api/auth/forgot-password", json={"email": target.user["email"]})
-    target.app.extensions["postern.mails"].answer_requests()
+    service_of(target.app).get(Mails).answer_requests()
     return answer
 
 

@@ -14,6 +14,7 @@ from services.gateway.proxy.connection_pool import Pool
 from services.gateway.routes import SERVICES
 from shared.identity.claims import LEEWAY, LIFETIME
 from shared.ids import new_id
+from shared.service import service_of
 from tests.gateway.forwarding import Pools, PoolTo, Start
 from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, json_response
 from tests.gateway.wsgi_client import WsgiClient
@@ -112,11 +113,11 @@ class StartGateway(Protocol):
 
 @pytest.fixture
 def start_gateway(settings: dict[str, str]) -> Iterator[StartGateway]:
-    stops: list[Callable[[], None]] = []
+    stops: list[Callable[[], object]] = []
 
     def start(**changed: str) -> WsgiClient:
         app = create_app(Config.load(settings | changed))
-        stops.extend(app.extensions["postern.shutdown"])
+        stops.extend(service_of(app).on_exit)
         return WsgiClient(app)
 
     yield start

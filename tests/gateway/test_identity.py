@@ -1,11 +1,15 @@
 """Who is asking, and what that opens."""
 
 import secrets
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flask import Flask
 
+from shared.identity.csrf import Csrf
 from shared.ids import new_id
+from shared.service import service_of
 from tests.gateway.conftest import StartGateway, as_user, make_token
 from tests.gateway.upstreams import Upstream
 from tests.gateway.wsgi_client import WsgiClient
@@ -81,7 +85,7 @@ ALLOWED = {"Origin": "https://app.example.org"}
 @pytest.fixture
 def csrf(client: WsgiClient) -> str:
     """Return the CSRF token of the session."""
-    token: str = client.app.extensions["postern.csrf"].token(SESSION)  # type: ignore[attr-defined]
+    token: str = service_of(cast(Flask, client.app)).get(Csrf).token(SESSION)
     return token
 
 
@@ -115,7 +119,7 @@ def test_an_unsafe_method_with_the_cookie_needs_the_csrf_token_of_the_session(
 
 
 def test_a_planted_csrf_token_of_another_session_is_refused(client: WsgiClient, posts: Upstream) -> None:
-    other = client.app.extensions["postern.csrf"].token("0197a1c2-0000-7000-8000-000000000002")  # type: ignore[attr-defined]
+    other = service_of(cast(Flask, client.app)).get(Csrf).token("0197a1c2-0000-7000-8000-000000000002")
     headers = with_cookies(other) | JSON | {"X-CSRF-Token": other}
     assert client.post("/api/posts", b"{}", headers).code == "CSRF_FAILED"
     assert posts.received == []

@@ -133,7 +133,7 @@ def test_both_header_families_say_the_same() -> None:
 
 def test_a_refusal_says_when_to_come_back() -> None:
     problem = Verdict(CLASSES["login"], allowed=False, remaining=0, reset=7).problem()
-    status, headers, body = problem.answer("/api/auth/login", "r1")
+    status, headers, body = problem.answer("/api/auth/login", "r1", "")
     assert status == "429 Too Many Requests"
     assert dict(headers)["Retry-After"] == "7"
     assert b'"violated-policies":["login"]' in body

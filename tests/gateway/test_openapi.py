@@ -13,6 +13,7 @@ from services.gateway.openapi.merge import merge
 from services.gateway.pages.docs import FOLDER
 from services.gateway.routes import ROUTES, SERVICES, RouteTable, row
 from shared.problems import CODES
+from shared.service import service_of
 from tests.gateway.conftest import StartGateway
 from tests.gateway.upstreams import Line, Upstream, json_response, response
 from tests.gateway.wsgi_client import WsgiClient
@@ -32,7 +33,7 @@ def own_document(name: str, environ: dict[str, str]) -> Document:
     config = importlib.import_module(f"services.{name}.config").Config.load(environ)
     app = importlib.import_module(f"services.{name}.app").create_app(config)
     with app.app_context():
-        document: Document = orjson.loads(orjson.dumps(app.extensions["postern.document"]()))
+        document: Document = orjson.loads(orjson.dumps(service_of(app).document()))
     return document
 
 

@@ -3,10 +3,11 @@
 import logging
 import secrets
 import threading
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
+from flask import Flask
 
 from services.gateway.cache import view_reporting as views_module
 from services.gateway.cache.middleware import reuse_answers
@@ -15,6 +16,7 @@ from services.gateway.cache.view_reporting import Views
 from services.gateway.config import Config
 from services.gateway.request_context import KEY, Visit
 from services.gateway.routes import RouteTable
+from shared.service import service_of
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.upstreams import Line, Upstream, response
 from tests.gateway.wsgi_client import WsgiClient
@@ -73,9 +75,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def running(quick: None, service: Posts, start_gateway: StartGateway) -> WsgiClient:
     """A gateway with what runs beside its requests."""
     client = start_gateway()
-    tasks: list[Any] = [start.__self__ for start in client.app.extensions["postern.background"]]  # type: ignore[attr-defined]
-    handing_over = next(task for task in tasks if isinstance(task, Views))
-    handing_over.start()
+    service_of(cast(Flask, client.app)).get(Views).start()
     return client
 
 

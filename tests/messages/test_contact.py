@@ -13,6 +13,7 @@ from services.messages.models import ContactMessage, Mail, database, outbox
 from shared.ids import is_id
 from shared.mail.outbox import MailWorker
 from shared.mail.smtp import SmtpTransport
+from shared.service import service_of
 from tests.conftest import FrozenClock
 from tests.helpers import NOBODY, assert_problem
 from tests.messages.conftest import AsUser, Client, Headers
@@ -48,7 +49,7 @@ def test_a_message_is_kept_and_mailed_with_where_it_came_from(client: Client, ap
     message = ContactMessage.get_by_id(answer.json["data"]["id"])
     assert (message.name, message.source, message.user_agent) == ("Zoë", "pricing", "Browser/1")
     server = SmtpServer()
-    config: Config = app.extensions["postern.config"]
+    config: Config = service_of(app).get(Config)
     assert MailWorker(outbox, SmtpTransport(server.url), config.mail_from).send_due() == 1
     server.close()
     (mail,) = server.mails
@@ -60,7 +61,7 @@ def test_a_message_is_kept_and_mailed_with_where_it_came_from(client: Client, ap
 
 def test_a_mail_server_that_is_away_loses_nothing(client: Client, app: Flask, frozen_clock: FrozenClock) -> None:
     server = SmtpServer()
-    config: Config = app.extensions["postern.config"]
+    config: Config = service_of(app).get(Config)
     worker = MailWorker(outbox, SmtpTransport(server.url), config.mail_from)
     server.replies["MAIL"] = "451 not now"
     send(client)

@@ -12,7 +12,9 @@ from services.messages.live_events import event_log, sse_server
 from services.messages.live_events.public_events import TOPICS
 from services.messages.live_events.sse_server import Streams
 from services.messages.models import database
+from shared.identity.access_tokens import Verifier
 from shared.ids import new_id
+from shared.service import service_of
 from tests.conftest import FrozenClock, MakeToken
 from tests.helpers import assert_problem
 from tests.messages.conftest import AsUser, Client, Headers
@@ -169,7 +171,7 @@ def test_a_bad_token_is_refused(client: Client) -> None:
 def test_head_opens_no_stream(client: Client, app: Flask) -> None:
     answer = client.head("/api/events")
     assert (answer.status_code, answer.mimetype, answer.data) == (200, "text/event-stream", b"")
-    assert not app.extensions["postern.streams"]._counts
+    assert not service_of(app).get(Streams)._counts
 
 
 def test_a_stream_ends_with_its_token(listen: Listen, as_user: AsUser, frozen_clock: FrozenClock) -> None:
@@ -190,7 +192,7 @@ def test_a_stream_ends_with_its_session(
     else:
         stream = listen(**({"Cookie": f"authToken={token}"} if by == "cookie" else bearer(token)))
     other = listen(**bearer(make_token()))
-    app.extensions["postern.verifier"].revocations.end_session(session, time.time())
+    service_of(app).get(Verifier).revocations.end_session(session, time.time())
     assert stream.rest() == []
     assert hears(other, append(1))
 
@@ -242,7 +244,7 @@ def test_a_ticket_and_a_token_of_somebody_else_are_refused(client: Client, as_us
 def test_a_ticket_of_an_ended_session_is_refused(app: Flask, client: Client, make_token: MakeToken) -> None:
     session = new_id()
     ticket = get_ticket(client, bearer(make_token(sid=session)))
-    app.extensions["postern.verifier"].revocations.end_session(session, time.time())
+    service_of(app).get(Verifier).revocations.end_session(session, time.time())
     assert_problem(client.get(f"/api/events?ticket={ticket}"), 401, "TOKEN_REVOKED")
 
 
@@ -293,7 +295,7 @@ def test_whoever_does_not_read_is_cut_off(
         slow.sendall(b"GET /api/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert slow.recv(100)
         reader = listen()
-        served: Streams = app.extensions["postern.streams"]
+        served: Streams = service_of(app).get(Streams)
         assert served._counts.total() == 2
         for _ in range(40):
             assert hears(reader, append(1, size=50_000))
@@ -322,7 +324,7 @@ def test_silence_is_broken_by_comments(listen: Listen, monkeypatch: pytest.Monke
 
 def test_at_a_stop_all_streams_end_with_a_hint_when_to_come_back(app: Flask, listen: Listen) -> None:
     opened = [listen() for _ in range(5)]
-    for stop in app.extensions["postern.stopping"]:
+    for stop in service_of(app).on_stop:
         stop()
     for stream in opened:
         assert stream.rest() == []

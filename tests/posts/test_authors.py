@@ -19,6 +19,7 @@ from shared.clock import rfc3339
 from shared.feed.consumer import HandlerError
 from shared.feed.database_consumer import DatabaseReader
 from shared.ids import new_id
+from shared.service import service_of
 from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, body, refused
 
 TOLD = datetime(2026, 1, 2, tzinfo=UTC)
@@ -173,7 +174,7 @@ def test_a_restart_goes_on_where_it_was(
     database.close()
     again = create_app(Config.load(settings), lambda: jwks)
     auth.tell("user.updated", post["author"]["id"], name="Annabel", avatar=None)
-    assert feed_consumers.AuthorReader(again.extensions["postern.config"]).read_batch() == 1
+    assert feed_consumers.AuthorReader(service_of(again).get(Config)).read_batch() == 1
     assert auth.asked == ["", "0-1"]
     assert name_on(again.test_client(), post) == "Annabel"
 

@@ -6,9 +6,11 @@ import orjson
 import pytest
 
 from services.posts import feed_consumers
+from services.posts.config import Config
 from services.posts.models import Fact, FeedPosition, Post
 from shared.feed.database_consumer import DatabaseReader
 from shared.ids import new_id
+from shared.service import service_of
 from tests.posts.conftest import Client, Headers, Write, body, refused
 
 URL = "/api/posts"
@@ -17,7 +19,7 @@ URL = "/api/posts"
 @pytest.fixture
 def uploads(client: Client) -> DatabaseReader:
     """Return the reader of uploads' feed."""
-    return feed_consumers.CoverReader(client.application.extensions["postern.config"])
+    return feed_consumers.CoverReader(service_of(client.application).get(Config))
 
 
 def tell(uploads: DatabaseReader, kind: str, *upload_ids: str) -> None:

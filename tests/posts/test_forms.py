@@ -7,7 +7,9 @@ from urllib.parse import urlencode
 import pytest
 from flask import Flask
 
+from shared.identity.csrf import Csrf
 from shared.ids import new_id
+from shared.service import service_of
 from tests.conftest import MakeToken
 from tests.helpers import assert_problem
 from tests.posts.conftest import Client, Headers, Write, body, on_sqlite, refused
@@ -109,7 +111,7 @@ def test_a_session_needs_the_token_and_a_page_of_ours(
     app: Flask, send: Send, write: Write, make_token: MakeToken, path: str
 ) -> None:
     session = new_id()
-    csrf = app.extensions["postern.csrf"].token(session)
+    csrf = service_of(app).get(Csrf).token(session)
     cookies = {"Cookie": f"authToken={make_token(sid=session)}; csrfToken={csrf}"}
     address = URL + path.format(write()["id"])
     fields = body() if path == "" else {"content": "Hello"}

@@ -6,6 +6,7 @@ from flask import Flask
 
 from services.posts.models import Author, Fact, Post
 from shared.ids import is_id, new_id
+from shared.service import service_of
 from tests.posts.conftest import Client, Headers, Write, body, on_sqlite, refused
 
 URL = "/api/posts"
@@ -187,7 +188,7 @@ def test_another_method_is_told_which_are_allowed(client: Client, write: Write) 
 
 
 def test_the_document_describes_every_route(app: Flask, client: Client) -> None:
-    paths = app.extensions["postern.document"]()["paths"]
+    paths = service_of(app).document()["paths"]
     assert {(path, method) for path, methods in paths.items() for method in methods if method != "parameters"} == {
         ("/api/posts", "get"),
         ("/api/posts", "post"),

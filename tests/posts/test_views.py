@@ -9,6 +9,7 @@ from playhouse.test_utils import assert_query_count
 from services.posts import view_counts as views
 from services.posts.models import PostView
 from services.posts.view_counts import Views
+from shared.service import service_of
 from tests.conftest import FrozenClock
 from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
 
@@ -17,7 +18,7 @@ INTERNAL = "/internal/views"
 
 @pytest.fixture
 def counted(app: Flask) -> Views:
-    found: Views = app.extensions["postern.views"]
+    found: Views = service_of(app).get(Views)
     return found
 
 

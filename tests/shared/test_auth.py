@@ -9,9 +9,12 @@ from flask.testing import FlaskClient
 from shared import clock
 from shared.feed.revocation_consumer import RevocationReader
 from shared.feed.service_client import BATCH
+from shared.identity.access_tokens import Verifier
 from shared.identity.claims import LEEWAY, LIFETIME
+from shared.identity.csrf import Csrf
 from shared.identity.revocations import Revocations
 from shared.ids import new_id
+from shared.service import service_of
 from tests.conftest import FrozenClock, MakeToken
 from tests.helpers import assert_problem
 from tests.shared.conftest import AsUser, Serve
@@ -101,7 +104,7 @@ def test_a_cookie_that_proves_nobody_is_no_credential(
 ) -> None:
     value, code = DEAD[case]
     session_id, now = new_id(), clock.now().timestamp()
-    app.extensions["postern.verifier"].revocations.end_session(session_id, now)
+    service_of(app).get(Verifier).revocations.end_session(session_id, now)
     expired = make_token(iat=now - 2 * LIFETIME, exp=int(now) - LIFETIME)
     cookie = "authToken=" + value.format(make_token(), expired=expired, revoked=make_token(sid=session_id))
     assert who(client, Cookie=cookie).json["data"] is None
@@ -135,7 +138,7 @@ def test_an_unsafe_method_with_the_cookie_needs_the_csrf_token(
     app: Flask, client: FlaskClient, make_token: MakeToken, cookie: str, header: str, status: int
 ) -> None:
     session_id = new_id()
-    csrf = app.extensions["postern.csrf"].token(session_id)
+    csrf = service_of(app).get(Csrf).token(session_id)
     cookies = f"authToken={make_token(sid=session_id)}; {cookie.format(csrf)}"
     headers = {"Cookie": cookies, "X-CSRF-Token": header.format(csrf)}
     response = client.post("/api/toys", json={"name": "train", "price": 1}, headers=headers)
@@ -170,7 +173,7 @@ def test_who_may_comes_before_what_is_wrong_with_the_body(client: FlaskClient) -
 def test_what_auth_tells_ends_tokens(app: Flask, serve: Serve, make_token: MakeToken, kind: str) -> None:
     user_id, session_id = new_id(), new_id()
     token, other = make_token(user_id, sid=session_id), make_token()
-    verifier = app.extensions["postern.verifier"]
+    verifier = service_of(app).get(Verifier)
     verifier.verify(token)
     with database.atomic():
         models.feed.publish(kind, session_id if kind == "session.revoked" else user_id, {"userId": user_id})
@@ -218,6 +221,6 @@ def test_a_token_that_cannot_be_checked_is_503(app: Flask, client: FlaskClient, 
     def away() -> Any:
         raise OSError
 
-    app.extensions["postern.verifier"]._keys._fetch = away
+    service_of(app).get(Verifier)._keys._fetch = away
     assert_problem(client.get("/api/odd/who", headers=as_user()), 503, "SERVICE_UNAVAILABLE")
     assert who(client).status_code == 200

@@ -135,8 +135,9 @@ def test_racing_processes_agree_on_one_secret(tmp_path: Path) -> None:
 
 
 def test_the_type_of_a_problem_is_on_the_gateway(tmp_path: Path) -> None:
-    load(tmp_path, PUBLIC_URL="https://api.example.org/")
-    assert b'"type":"https://api.example.org/api/errors/NOT_FOUND"' in Problem("NOT_FOUND").body("/", "1")
+    config = load(tmp_path, PUBLIC_URL="https://api.example.org/")
+    body = Problem("NOT_FOUND").body("/", "1", config.public_url)
+    assert b'"type":"https://api.example.org/api/errors/NOT_FOUND"' in body
 
 
 def test_links_follow_the_port_of_the_gateway(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from shared.identity.csrf import Csrf
 from shared.ids import new_id
+from shared.service import service_of
 from tests.conftest import MakeToken
 from tests.helpers import assert_problem
 
@@ -172,7 +174,7 @@ Session = tuple[dict[str, str], str]
 def session(app: Flask, make_token: MakeToken) -> Session:
     """Return the cookies of a session, and its CSRF token."""
     session_id = new_id()
-    csrf = app.extensions["postern.csrf"].token(session_id)
+    csrf = service_of(app).get(Csrf).token(session_id)
     return {"Cookie": f"authToken={make_token(sid=session_id)}; csrfToken={csrf}"}, csrf
 
 
@@ -199,7 +201,7 @@ def test_the_header_is_enough_where_the_form_is_not_foreign(post: Post, session:
 
 
 def test_the_token_of_another_session_is_worth_nothing(app: Flask, post: Post, session: Session) -> None:
-    planted = app.extensions["postern.csrf"].token(new_id())
+    planted = service_of(app).get(Csrf).token(new_id())
     cookies = {"Cookie": session[0]["Cookie"].partition("csrfToken")[0] + f"csrfToken={planted}"}
     assert_problem(post(cookies | OURS[0], "/api/odd/mine", _csrf=planted), 403, "CSRF_FAILED")
     assert_problem(post(cookies | {"X-CSRF-Token": planted}, "/api/odd/mine"), 403, "CSRF_FAILED")

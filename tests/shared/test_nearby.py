@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from shared.feed.consumer import Reader
-from shared.feed.wakeup_file import FileWaking
+from shared.feed.wakeup_file import FileWakeup
 from tests.waiting import wait_until
 
-Start = Callable[..., FileWaking]
+Start = Callable[..., FileWakeup]
 
 
 class Nudged(Reader):
@@ -26,12 +26,12 @@ class Nudged(Reader):
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[FileWaking] = []
+    started: list[FileWakeup] = []
 
-    def make(name: str, *readers: Reader) -> FileWaking:
-        started.append(FileWaking(tmp_path / "news", name))
+    def make(name: str, *readers: Reader) -> FileWakeup:
+        started.append(FileWakeup(tmp_path / "news", name))
         for reader in readers:
-            started[-1].wake(reader)
+            started[-1].subscribe(reader)
         started[-1].start()
         return started[-1]
 
@@ -46,7 +46,7 @@ def test_a_commit_wakes_the_readers_of_that_feed_only(start: Start) -> None:
     source = start("alpha")
     wait_until(lambda: alpha.woken == 1)
     for count in (2, 3):
-        source.tell()
+        source.notify()
         wait_until(lambda count=count: alpha.woken == count)
     assert (alpha.woken, beta.woken) == (3, 0)
 
@@ -55,7 +55,7 @@ def test_two_commits_in_one_tick_of_the_file_system_are_told_apart(start: Start,
     source = start("alpha")
     times = []
     for _ in range(50):
-        source.tell()
+        source.notify()
         times.append((tmp_path / "news" / "alpha").stat().st_mtime_ns)
     assert len(set(times)) == 50
 
@@ -65,9 +65,9 @@ def test_a_folder_that_is_gone_or_full_fails_no_commit(start: Start, tmp_path: P
     source = start("alpha", reader)
     wait_until(lambda: reader.woken)
     shutil.rmtree(tmp_path / "news")
-    source.tell()
+    source.notify()
     (tmp_path / "news").mkdir()
-    source.tell()
+    source.notify()
     wait_until(lambda: reader.woken == 2)
 
 

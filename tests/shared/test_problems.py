@@ -76,7 +76,7 @@ def test_every_code_has_a_reason_and_the_general_code_of_its_status_exists() -> 
 
 
 def test_waiting_time_is_rounded_up() -> None:
-    _, headers, body = Problem("RATE_LIMITED", retryAfter=2.1).answer("/", "1")
+    _, headers, body = Problem("RATE_LIMITED", retryAfter=2.1).answer("/", "1", "")
     assert dict(headers)["Retry-After"] == "3"
     assert json.loads(body)["retryAfter"] == 2.1
 

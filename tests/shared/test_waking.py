@@ -15,8 +15,9 @@ from shared.app import create_service, run_in_background
 from shared.feed import consumer as readers
 from shared.feed import wakeup_redis as waking_module
 from shared.feed.consumer import MemoryReader, Reader
-from shared.feed.wakeup_redis import Waking
+from shared.feed.wakeup_redis import RedisWakeup
 from shared.identity.jwks import Jwks
+from shared.service import service_of
 from shared.settings import BaseConfig
 from tests.ports import free_port
 from tests.redis_server import RedisServer
@@ -40,17 +41,17 @@ class Nudged(Reader):
         self.left_alone.set()
 
 
-Wake = Callable[..., Waking]
+Wake = Callable[..., RedisWakeup]
 
 
 @pytest.fixture
 def start() -> Iterator[Wake]:
-    started: list[Waking] = []
+    started: list[RedisWakeup] = []
 
-    def make(url: str, name: str, *readers: Reader) -> Waking:
-        started.append(Waking(url, name))
+    def make(url: str, name: str, *readers: Reader) -> RedisWakeup:
+        started.append(RedisWakeup(url, name))
         for reader in readers:
-            started[-1].wake(reader)
+            started[-1].subscribe(reader)
         started[-1].start()
         return started[-1]
 
@@ -75,7 +76,7 @@ def test_readers_of_a_source_wake_when_it_tells_of_news_and_others_sleep(redis_u
     for reader in (mine, same, other):
         assert reader.woken.wait(5)  # as soon as it listens
         reader.woken.clear()
-    until(lambda: mine.woken.is_set() and same.woken.is_set(), source.tell)
+    until(lambda: mine.woken.is_set() and same.woken.is_set(), source.notify)
     assert not other.woken.is_set()
 
 
@@ -126,13 +127,14 @@ def test_a_fact_reaches_a_reader_that_would_ask_much_later(
     handlers: Any = {"noted": lambda event: seen.append(event["subject"])}
     reader = MemoryReader("toys", serve(app), app.config["INTERNAL_TOKEN"], handlers, look_back=60)
     run_in_background(reading, reader)
-    wakings = [service.extensions["postern.waking"] for service in (source, reading)]
-    for task in (*wakings, reader):
+    wakings = [service_of(service).wakeup for service in (source, reading)]
+    tasks: list[Any] = [*wakings, reader]
+    for task in tasks:
         task.start()
     try:
         until(lambda: seen, lambda: publish("x"))
     finally:
-        for task in (*wakings, reader):
+        for task in tasks:
             task.stop()
         models.feed.on_commit = None
 
@@ -150,7 +152,7 @@ def test_without_redis_one_line_is_logged_and_telling_costs_nothing(
         waking = start(f"redis://127.0.0.1:{free_port()}", "toys", Nudged("toys"))
         started = time.monotonic()
         for _ in range(100):
-            waking.tell()
+            waking.notify()
         assert time.monotonic() - started < 1
         until(lambda: caplog.records)
         time.sleep(0.3)

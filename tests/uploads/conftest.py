@@ -12,6 +12,7 @@ from services.uploads.config import Config
 from services.uploads.models import Resumable, Upload, Usage, database
 from services.uploads.upload_service import Keeper
 from shared.identity.jwks import Jwks
+from shared.service import service_of
 from tests.conftest import MakeToken
 from tests.uploads import s3_server
 from tests.uploads.s3_server import S3Server
@@ -103,7 +104,7 @@ def app(config: Config, jwks: Jwks) -> Iterator[Flask]:
 
 @pytest.fixture
 def keeper(app: Flask) -> Keeper:
-    return cast(Keeper, app.extensions["postern.keeper"])
+    return service_of(app).get(Keeper)
 
 
 def used_bytes() -> dict[str, int]:

@@ -17,6 +17,7 @@ from services.uploads.file_types.registry import MAX_PDF
 from services.uploads.models import Upload, feed, idempotency
 from services.uploads.storage.base import Storage
 from services.uploads.upload_service import Keeper
+from shared.service import service_of
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, Send, kept_files
@@ -65,14 +66,14 @@ class FullFile:
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
 @pytest.mark.parametrize("step", ["draft", "write", "save"])
 def test_a_full_storage_is_told(app: Flask, keeper: Keeper, send: Send, ann: Headers, step: str, key: Headers) -> None:
-    app.extensions["postern.keeper"] = replace(keeper, storage=cast(Storage, FullStorage(keeper.storage, step)))
+    service_of(app).add(replace(keeper, storage=cast(Storage, FullStorage(keeper.storage, step))))
     assert_problem(send(headers=ann | key), 507, "STORAGE_FULL")
-    app.extensions["postern.keeper"] = keeper
+    service_of(app).add(keeper)
     assert send(headers=ann | key).status_code == 201
 
 
 def test_bytes_that_were_kept_but_not_surely_are_removed(app: Flask, keeper: Keeper, send: Send) -> None:
-    app.extensions["postern.keeper"] = replace(keeper, storage=cast(Storage, FullStorage(keeper.storage, "sync")))
+    service_of(app).add(replace(keeper, storage=cast(Storage, FullStorage(keeper.storage, "sync"))))
     assert_problem(send(), 507, "STORAGE_FULL")
 
 

@@ -15,6 +15,7 @@ from services.uploads.http import download
 from services.uploads.http.byte_ranges import MAX_PARTS
 from services.uploads.http.content_disposition import disposition, safe_name
 from shared.concurrency import Bulkhead
+from shared.service import service_of
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import AsUser, Client, Headers, kept_files
@@ -61,7 +62,7 @@ def test_long_downloads_leave_threads_to_all_else(
     app: Flask, client: Client, upload: UploadFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "LONG", 1000)
-    app.extensions["postern.downloads"] = Bulkhead(2, patience=0, detail="Busy.")
+    service_of(app).add(Bulkhead(2, patience=0, detail="Busy."))
     long, short = (upload(samples.pdf(size))["path"] for size in (2000, 1000))
     slow = [client.get(long, buffered=False) for _ in range(2)]
     for parts in ("bytes=0-", "bytes=0-899,900-1999"):

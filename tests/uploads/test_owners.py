@@ -14,6 +14,7 @@ from services.uploads.maintenance.user_deletion import OwnerReader
 from services.uploads.models import Resumable, Upload, Usage, database
 from shared import clock
 from shared.ids import new_id
+from shared.service import service_of
 from tests.conftest import MakeToken
 from tests.helpers import assert_problem
 from tests.uploads import samples
@@ -60,7 +61,7 @@ def ann(owner: str, make_token: MakeToken) -> Headers:
 
 def delete(app: Flask, owner: str) -> None:
     """Let the service read on its feed that the user is gone."""
-    [reader] = [s.__self__ for s in app.extensions["postern.background"] if isinstance(s.__self__, OwnerReader)]
+    reader = service_of(app).get(OwnerReader)
     reader._apply([{"id": f"0-{new_id()}", "type": "user.deleted", "subject": owner, "data": {}}])
 
 

@@ -9,7 +9,9 @@ from flask import Flask
 
 from services.uploads.config import Config
 from services.uploads.models import Fact, Upload, database
+from services.uploads.upload_service import Keeper
 from shared.ids import new_id
+from shared.service import service_of
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import AsUser, Client, Headers, in_threads, kept_files
@@ -182,7 +184,7 @@ def test_a_download_goes_on_with_the_version_it_began(client: Client, ann: Heade
 def test_a_read_between_row_and_bytes_of_a_replacement_is_made_again(
     app: Flask, client: Client, ann: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = app.extensions["postern.keeper"].storage
+    storage = service_of(app).get(Keeper).storage
     usual = storage.open
     client.post(path(), data=PNG, headers=ann)
 
@@ -223,13 +225,13 @@ def test_the_same_key_creates_once(client: Client, ann: Headers) -> None:
 
 
 def test_the_quota_counts_the_difference(app: Flask, client: Client, ann: Headers) -> None:
-    keeper = app.extensions["postern.keeper"]
-    app.extensions["postern.keeper"] = replace(keeper, quota=3000)
+    keeper = service_of(app).get(Keeper)
+    service_of(app).add(replace(keeper, quota=3000))
     assert client.put(path(), data=samples.pdf(2000), headers=ann).status_code == 201
     assert client.put(path(), data=samples.pdf(3000), headers=ann).status_code == 200
     assert_problem(client.put(path(), data=samples.pdf(3001), headers=ann), 413, "QUOTA_EXCEEDED")
     assert_problem(client.post(path("b"), data=PNG, headers=ann), 413, "QUOTA_EXCEEDED")
-    app.extensions["postern.keeper"] = replace(keeper, quota=100)
+    service_of(app).add(replace(keeper, quota=100))
     assert client.put(path(), data=samples.pdf(1000), headers=ann).status_code == 200
     assert client.get(path()).data == samples.pdf(1000)
 

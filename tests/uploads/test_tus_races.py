@@ -18,6 +18,7 @@ from services.uploads.upload_service import Keeper
 from shared import clock
 from shared.ids import new_id
 from shared.problems import Problem
+from shared.service import service_of
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, in_threads, kept_files
@@ -54,7 +55,7 @@ def row_of(url: str) -> Resumable:
 
 def delete_user(app: Flask, user_id: str) -> None:
     """Let the service read on its feed that the user is gone."""
-    [reader] = [s.__self__ for s in app.extensions["postern.background"] if isinstance(s.__self__, OwnerReader)]
+    reader = service_of(app).get(OwnerReader)
     reader.last_event_id = None
     reader._apply([{"id": "0-1", "type": "user.deleted", "subject": user_id, "data": {"id": user_id}}])
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response
 
 from services.auth import account_mail, accounts, passwords
 from services.auth.account_mail import RESET, VERIFY, Link
@@ -13,6 +13,7 @@ from services.auth.revocation import end_sessions_here
 from services.auth.schemas import AddressSchema, MessageSchema, ResetSchema, TokenSchema, VerifiedSchema
 from shared import clock
 from shared.server.admission import expensive
+from shared.service import current_service
 from shared.web.blueprint import Blueprint
 from shared.web.responses import no_content, respond
 
@@ -72,6 +73,6 @@ def reset_password(data: dict[str, Any]) -> Response:
 
 
 def _ask_for(email: str, link: Link) -> Response:
-    config: Config = current_app.extensions["postern.config"]
+    config: Config = current_service().get(Config)
     account_mail.ask_for_link(email, link, limited=config.ratelimit_enabled)
     return respond({"message": ON_ITS_WAY}, 202)

@@ -1,9 +1,10 @@
 """The public keys."""
 
 import orjson
-from flask import Response, current_app
+from flask import Response
 
 from services.auth.signing_keys import Keyring
+from shared.service import current_service
 from shared.web.blueprint import Blueprint
 from shared.web.request_parser import JSON
 
@@ -19,6 +20,6 @@ KEYS = {
 @blp.doc(responses={200: {"description": "OK", "content": {JSON: {"schema": KEYS}}}})
 def index() -> Response:
     """Show the public keys (RFC 7517), plainly and not in the envelope."""
-    keyring: Keyring = current_app.extensions["postern.keys"]
+    keyring: Keyring = current_service().get(Keyring)
     headers = {"Cache-Control": "public, max-age=300"}
     return Response(orjson.dumps(keyring.jwks()), 200, headers, content_type=JSON)

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from flask import Response, after_this_request, current_app, request
+from flask import Response, after_this_request, request
 
 from services.auth import accounts, cookies, passwords, sessions, signin_sources
 from services.auth.access_tokens import issue_access_token
@@ -21,6 +21,7 @@ from shared.identity.credentials import cookie_value, csrf_cookie
 from shared.identity.csrf import Csrf
 from shared.problems import Problem
 from shared.server.admission import expensive
+from shared.service import current_service
 from shared.web import html_forms
 from shared.web.auth import require_user
 from shared.web.blueprint import Blueprint
@@ -36,8 +37,8 @@ blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Registe
 @blp.response(201, SigninSchema)
 def register(data: dict[str, Any]) -> Response:
     """Make an account, mail a link to verify the address, and sign in where that does not have to come first."""
-    config: Config = current_app.extensions["postern.config"]
-    mails: Mails = current_app.extensions["postern.mails"]
+    config: Config = current_service().get(Config)
+    mails: Mails = current_service().get(Mails)
     passwords.check_new(data["password"], data["name"], data["email"])
     if User.by_email(data["email"]):  # before the hash is worked for; two at once are told apart by the database
         raise Problem("EMAIL_TAKEN")
@@ -59,7 +60,7 @@ def login(data: dict[str, Any]) -> Response:
 
     A plain form gets cookies anyway. The session that the browser's cookies named before ends.
     """
-    config: Config = current_app.extensions["postern.config"]
+    config: Config = current_service().get(Config)
     user = accounts.check_password(data["email"], data["password"])
     if config.needs_verification and not user.email_verified:
         raise Problem("EMAIL_NOT_VERIFIED")
@@ -182,5 +183,5 @@ def _clear_refused(response: Response) -> Response:
 
 
 def _csrf() -> Csrf:
-    csrf: Csrf = current_app.extensions["postern.csrf"]
+    csrf: Csrf = current_service().get(Csrf)
     return csrf

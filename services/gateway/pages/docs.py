@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from services.gateway.openapi.merge import Documents
 from shared.problems import Problem
+from shared.service import current_service
 from shared.web.blueprint import Blueprint
 from shared.web.request_parser import JSON
 
@@ -30,7 +31,7 @@ def answers(*kinds: str, schema: str) -> dict[str, Any]:
 @blp.doc(responses=answers(JSON, schema="object"))
 def document() -> Response:
     """Return the OpenAPI 3.1 document of all services."""
-    documents: Documents = current_app.extensions["postern.documents"]
+    documents: Documents = current_service().get(Documents)
     return _cacheable(Response(documents.merged(), content_type=JSON))
 
 

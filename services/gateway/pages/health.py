@@ -1,9 +1,10 @@
 """The state of the whole."""
 
 import marshmallow as ma
-from flask import Response, current_app
+from flask import Response
 
 from services.gateway.proxy.health import Health
+from shared.service import current_service
 from shared.web.blueprint import Blueprint
 from shared.web.responses import respond
 from shared.web.schema import SOMETIMES, AnswerSchema, Timestamp
@@ -35,6 +36,6 @@ blp = Blueprint("gateway_health", __name__, description="The state of the whole"
 @blp.alt_response(503, schema=HealthSchema)
 def show() -> Response:
     """Say how every service is; 503 when accounts or posts are down."""
-    health: Health = current_app.extensions["postern.gateway_health"]
+    health: Health = current_service().get(Health)
     report = health.report()
     return respond(report, 503 if report["status"] == "unhealthy" else 200, {"Cache-Control": "no-store"})

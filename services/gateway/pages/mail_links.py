@@ -9,15 +9,17 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
-from flask import Response, current_app, request
+from flask import Response, request
 from markupsafe import Markup
 
 from services.gateway.http import headers
+from services.gateway.proxy.connection_pool import Pools
 from services.gateway.proxy.forward import Request, forward
 from services.gateway.proxy.request_body import ClientBody
 from services.gateway.request_context import Visit, whole_body
 from services.gateway.routes import FORM_LIMIT
 from shared.problems import Problem
+from shared.service import current_service
 from shared.web.blueprint import Blueprint, takes_query
 from shared.web.request_parser import JSON
 
@@ -125,9 +127,7 @@ def _ask_auth(path: str, fields: dict[str, str]) -> tuple[int, str]:
     body = orjson.dumps(fields)
     sent = ClientBody(io.BytesIO(body), len(body), FORM_LIMIT)
     try:
-        answer = forward(
-            current_app.extensions["postern.pools"]["auth"], Request("POST", path, passed, sent, TIMEOUT, _nothing)
-        )
+        answer = forward(current_service().get(Pools)["auth"], Request("POST", path, passed, sent, TIMEOUT, _nothing))
     except Problem as problem:
         return problem.status, "This does not work at the moment. Try again later."
     refusal = orjson.loads(b"".join(answer.body) or b"{}")

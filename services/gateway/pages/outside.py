@@ -1,12 +1,13 @@
 """Ask an outside host in the caller's place, without saying who the caller is."""
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from services.gateway.http.headers import from_environ
 from services.gateway.http.request_target import join_target
 from services.gateway.outside.client import Outside
 from services.gateway.request_context import KEY, Visit, whole_body
 from services.gateway.routes import MIB
+from shared.service import current_service
 from shared.web.blueprint import Blueprint, takes_body, takes_query
 
 blp = Blueprint("proxy", __name__, description="Outside hosts")
@@ -21,7 +22,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 @takes_body
 def ask(domain: str, path: str = "") -> Response:
     """Pass the request on to an allow-listed outside host, and its answer back."""
-    outside: Outside = current_app.extensions["postern.outside"]
+    outside: Outside = current_service().get(Outside)
     visit: Visit = request.environ[KEY]
     authorised = visit.path.split("/", 4)[3:]  # as it is written, which the arguments of the view are not
     target = join_target("/" + "".join(authorised[1:]), visit.query)

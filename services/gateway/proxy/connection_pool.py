@@ -229,3 +229,7 @@ class Pool:
             raise Problem("GATEWAY_TIMEOUT", f"The {self.name} service did not take the connection.") from error
         except OSError as error:
             raise Lost("SERVICE_UNAVAILABLE", f"The {self.name} service is not running.", retryAfter=1) from error
+
+
+class Pools(dict[str, Pool]):
+    """The pool of every service by its name."""

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Response, current_app, make_response, request
+from flask import Response, make_response, request
 
 from services.messages import contact
+from services.messages.config import Config
 from services.messages.models import NEWEST_MESSAGE, ContactMessage, database, idempotency
 from services.messages.schemas import (
     ContactChangeSchema,
@@ -22,6 +23,7 @@ from shared.database.locking import locking
 from shared.database.pagination import paginate
 from shared.ids import is_id
 from shared.problems import Problem
+from shared.service import current_service
 from shared.web.auth import signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
@@ -51,7 +53,7 @@ def processed(view: Callable[..., Any]) -> Callable[..., Any]:
 @blp.response(201, ReceiptSchema)
 def create(args: dict[str, Any], data: dict[str, Any]) -> Response:
     """Write to the owner of this installation."""
-    owner = current_app.extensions["postern.config"].contact_to
+    owner = current_service().get(Config).contact_to
     message_id = contact.receive(data, args.get("source"), request.headers.get("User-Agent", ""), owner)
     return respond({"id": message_id}, 201)
 

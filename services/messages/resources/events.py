@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from services.messages.live_events import event_log, tickets
 from services.messages.live_events.public_events import NOTIFICATION, TOPICS
@@ -14,6 +14,7 @@ from shared.client_address import client_address, limiter_key
 from shared.identity.access_tokens import Verifier
 from shared.identity.claims import Claims
 from shared.problems import Problem
+from shared.service import current_service
 from shared.web.auth import current_user, require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.responses import respond
@@ -42,7 +43,7 @@ def listen(args: dict[str, Any]) -> Response:
         claims = require_user()
     position, missed = _position(request.headers.get("Last-Event-ID") or args.get("last_event_id"))
     key = claims.user_id if claims else limiter_key(client_address(request.environ))
-    streams: Streams = current_app.extensions["postern.streams"]
+    streams: Streams = current_service().get(Streams)
     streams.admit(key, PER_USER if claims else PER_ADDRESS)
     request.environ[KEY] = Stream(key, frozenset(topics), claims, position, greeting(position, missed))
     return response
@@ -52,7 +53,7 @@ def _ticket_holder(ticket: str, claims: Claims | None) -> Claims:
     holder = tickets.redeem(ticket)
     if claims and claims.user_id != holder.user_id:
         raise Problem("UNAUTHORIZED", "The ticket and the token name different users.")
-    verifier: Verifier = current_app.extensions["postern.verifier"]
+    verifier: Verifier = current_service().get(Verifier)
     verifier.revocations.await_past()
     if verifier.revocations.covers(holder):
         raise Problem("TOKEN_REVOKED")

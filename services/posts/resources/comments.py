@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response
 
 from services.posts import comments, post_queries
 from services.posts.access import may_edit, visible_post_of_id
 from services.posts.cache_tags import about_post, share, touch
+from services.posts.config import Config
 from services.posts.models import DELETED, HIDDEN, VISIBLE, Comment, database, idempotency
 from services.posts.schemas import (
     CommentChangeSchema,
@@ -20,6 +21,7 @@ from shared import clock
 from shared.database.pagination import paginate
 from shared.ids import is_id
 from shared.problems import Problem
+from shared.service import current_service
 from shared.web.auth import current_user, require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
@@ -60,7 +62,7 @@ def _trees(args: dict[str, Any], post: post_queries.Row) -> Response:
 @blp.response(201, CommentSchema)
 def create(data: dict[str, Any], post_id: str) -> Response:
     """Comment on a post or, with `parentId`, on another comment."""
-    limited = current_app.extensions["postern.config"].ratelimit_enabled
+    limited = current_service().get(Config).ratelimit_enabled
     comment_id = comments.create(require_user(), visible_post_of_id(post_id), data, limited=limited)
     return touch(tagged(1, _body(comment_id), 201, {"Location": f"/api/comments/{comment_id}"}), post_id)
 

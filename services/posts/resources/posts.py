@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from services.posts import post_queries, posts
 from services.posts.access import may_edit, own_post, visible_post
 from services.posts.cache_tags import ALL_LISTS, share, share_post, touch
+from services.posts.config import Config
 from services.posts.models import PUBLISHED, database, idempotency
 from services.posts.post_queries import Row
 from services.posts.schemas import (
@@ -22,10 +23,12 @@ from services.posts.search import query as finding
 from services.posts.search.highlight import Highlighter
 from services.posts.search.tokenizer import terms
 from services.posts.serializers import post_item, whole_post
+from services.posts.view_counts import Views
 from shared.client_address import client_address
 from shared.database.pagination import paginate
 from shared.ids import is_id
 from shared.problems import Problem
+from shared.service import current_service
 from shared.web.auth import current_user, require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
@@ -116,7 +119,7 @@ def show(row: Row) -> Response:
     if not row.listed_at:
         return response
     if request.method == "GET" and response.status_code == 200 and not is_prefetch(request.environ):
-        current_app.extensions["postern.views"].note(row.number, _viewer())
+        current_service().get(Views).note(row.number, _viewer())
     return share_post(response, row.id, row.author_id)
 
 
@@ -195,4 +198,4 @@ def _body(row: Row) -> dict[str, Any]:
 
 
 def _public_url() -> str:
-    return str(current_app.extensions["postern.config"].public_url)
+    return str(current_service().get(Config).public_url)

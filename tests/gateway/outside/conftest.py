@@ -5,6 +5,7 @@ import pytest
 
 from services.gateway.app import create_app
 from services.gateway.config import Config
+from shared.service import service_of
 from tests.gateway.outside.asking import HOST, Serve
 from tests.gateway.outsiders import Authority, FalseInternet, Outsider
 from tests.gateway.upstreams import Behaviour
@@ -44,7 +45,7 @@ def host(internet: FalseInternet, server_context: ssl.SSLContext) -> Iterator[Se
 @pytest.fixture
 def gateway(settings: dict[str, str], internet: FalseInternet, authority: Authority) -> Iterator[WsgiClient]:
     app = create_app(Config.load(settings | {"PROXY_ALLOWED_HOSTS": f"{HOST}, b.example.org"}))
-    app.extensions["postern.outside"] = internet.outside(authority.client_context(), HOST, "b.example.org", total=2)
+    service_of(app).add(internet.outside(authority.client_context(), HOST, "b.example.org", total=2))
     yield WsgiClient(app)
-    for stop in app.extensions["postern.shutdown"]:
+    for stop in service_of(app).on_exit:
         stop()

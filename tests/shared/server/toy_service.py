@@ -14,6 +14,7 @@ from shared.event_loop import yield_if_due
 from shared.server import run
 from shared.server.admission import Admission, expensive
 from shared.server.error_response import tell
+from shared.server.lifecycle import KEY, Lifecycle
 from shared.server.request_reader import Patience
 from shared.server.run import serve
 from shared.settings import BaseConfig
@@ -47,9 +48,10 @@ def load() -> Flask:  # noqa: C901 (one small view after the other)
     app = Flask("toy")
     error_handlers.init_app(app)
     app.wsgi_app = with_request_id(_broken(app.wsgi_app))  # type: ignore[assignment, method-assign]
-    app.extensions["postern.refuse"] = _refuse
-    app.extensions["postern.background"] = [lambda: started.append(os.getpid())]
-    app.extensions["postern.shutdown"] = [lambda: 1 / 0, lambda: print("toy: stopped", flush=True)]
+    app.extensions[KEY] = service = Lifecycle()
+    service.refuse = _refuse
+    service.on_start = [lambda: started.append(os.getpid())]
+    service.on_exit = [lambda: 1 / 0, lambda: print("toy: stopped", flush=True)]
 
     @app.route("/", methods=METHODS, defaults={"path": ""})
     @app.route("/<path:path>", methods=METHODS)
@@ -93,7 +95,7 @@ def load() -> Flask:  # noqa: C901 (one small view after the other)
         return Response(blocks())
 
     stopping = threading.Event()
-    app.extensions["postern.stopping"] = [stopping.set]
+    service.on_stop = [stopping.set]
 
     @app.get("/endless")
     def endless() -> Response:
@@ -132,7 +134,7 @@ def load() -> Flask:  # noqa: C901 (one small view after the other)
             gate.clear()
         return {"underWay": sorted(under_way)}
 
-    app.extensions["postern.admission"] = Admission(app, Bulkhead(3, per_client=2, patience=PATIENCE, detail="Busy."))
+    service.admission = Admission(app, Bulkhead(3, per_client=2, patience=PATIENCE, detail="Busy."))
 
     @app.get("/tls/<int:port>")
     def tls(port: int) -> str:

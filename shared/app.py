@@ -60,11 +60,11 @@ def create_service(
     service.add(config)
     app.ensure_sync = _as_it_is  # type: ignore[method-assign, assignment]
     app.wsgi_app = with_request_id(app.wsgi_app)  # type: ignore[method-assign, assignment]
-    app.before_request(_note_route)
     if own_cors and config.app_env == "development":  # through the gateway, which has its own rules, these are dropped
         CORS(app, origins=list(config.cors_origins), supports_credentials=True, always_send=False)
     error_handlers.init_app(app)
     html_forms.init_app(app)
+    app.before_request(_note_route)
     link_header.init_app(app)
     keys = InternalClient(config.auth_url)
     verifier = service.add(Verifier(KeySet(fetch_keys or (lambda: keys.get_json(JWKS_PATH)))))

@@ -19,7 +19,7 @@ from services.gateway.http.request_target import join_target, split_target
 from services.gateway.proxy.circuit_breaker import Breaker
 from services.gateway.proxy.connection_pool import PATIENCE, Pool
 from services.gateway.proxy.forward import Request
-from services.gateway.proxy.request_body import content_length, too_large
+from services.gateway.proxy.request_body import SHORT, content_length, too_large
 from services.gateway.rate_limit.memory import CLASSES, Verdict, Window
 from services.gateway.request_context import (
     KEY,
@@ -35,7 +35,7 @@ from services.gateway.routes import Route, RouteTable
 from services.gateway.telemetry import forward, note_excess, told
 from shared.concurrency import Bulkhead
 from shared.identity import credentials
-from shared.identity.csrf import SAFE_METHODS, Csrf, is_form
+from shared.identity.csrf import SAFE_METHODS, Csrf, media_type
 from shared.network.sockets import ClientGone
 from shared.problems import Problem
 from shared.telemetry.request_id import WsgiApp
@@ -79,7 +79,7 @@ def answer(app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, public_url: st
 
 def _refusal(problem: Problem, environ: Environ, start: StartResponse, public_url: str) -> list[bytes]:
     route = environ[KEY].route
-    if route and route.form and is_form(environ) and html_forms.wants_page(environ.get("HTTP_ACCEPT", "")):
+    if takes_form(environ, route) and html_forms.wants_page(environ.get("HTTP_ACCEPT", "")):
         status, answered, body = problem.answer_page(html_forms.refusal_page(problem), html_forms.POLICY)
     else:
         path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
@@ -108,7 +108,7 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
         if visit.node is None:
             visit.refuse(Problem("NOT_FOUND"))
         else:
-            visit.route = visit.node.routes.get(environ["REQUEST_METHOD"])
+            visit.route = visit.node.routes.get(environ["REQUEST_METHOD"]) or _stated_route(environ, visit)
             if visit.route is None:
                 visit.refuse(Problem("METHOD_NOT_ALLOWED", allowedMethods=visit.node.allowed))
             else:
@@ -116,6 +116,33 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
         return app(environ, start_response)
 
     return layer
+
+
+def takes_form(environ: Environ, route: Route | None) -> bool:
+    """Tell whether the request is an HTML form of the kind that its route takes."""
+    return bool(route and route.form and route.form == media_type(environ))
+
+
+def _stated_route(environ: Environ, visit: Visit) -> Route | None:
+    """Return the route of the method that an HTML form states in `_method`, which the request then has.
+
+    The body is read for that, as it is of any form before a service hears of it.
+    """
+    routes = visit.node.routes if visit.node else {}
+    candidates = (routes.get(name) for name in html_forms.METHODS)
+    if environ["REQUEST_METHOD"] != "POST" or not any(takes_form(environ, route) for route in candidates):
+        return None
+    try:
+        visit.body = client_body(environ, SHORT)
+    except Problem as problem:
+        visit.refuse(problem)
+        return None
+    method = html_forms.stated_method(visit.body.first) if visit.body else ""
+    route = routes.get(method)
+    if not takes_form(environ, route):
+        return None
+    environ["REQUEST_METHOD"] = method
+    return route
 
 
 def limit_body(app: WsgiApp) -> WsgiApp:
@@ -158,7 +185,7 @@ def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         visit: Visit = environ[KEY]
         if visit.private and (visit.route is None or visit.route.reads_token):
-            form = visit.route and visit.route.form and is_form(environ)
+            form = takes_form(environ, visit.route)
             field = partial(credentials.csrf_cookie, environ) if form else None
             try:
                 visit.somebody, visit.cookie_refusal = credentials.identify(environ, verify, csrf, field)
@@ -270,7 +297,7 @@ def _request(environ: Environ, visit: Visit, route: Route, is_proxy: forwarded.I
         environ["REQUEST_METHOD"],
         join_target(visit.path, visit.query),
         passed,
-        client_body(environ, route.max_body, spool),
+        visit.body or client_body(environ, route.max_body, spool),
         visit.time_for(route),
         lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
         None if concerns_others(environ, route) else environ.get("gunicorn.socket"),

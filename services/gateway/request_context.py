@@ -25,6 +25,8 @@ KEY = "postern.visit"
 class Visit:
     """What is known about a request; `refusal` is why it will be refused, `extra` goes on its answer.
 
+    `body` is that of a form which had to be read to find the route.
+
     `cookie_refusal` is why the cookie of a stranger proves nobody, for routes that need a user.
     `waited` are the seconds until an upstream's answer began, `sent` says whether it was asked at all, and `deadline`
     is when it must have answered, where the request has waited already. `verdict` is what the cache did.
@@ -38,6 +40,7 @@ class Visit:
     node: Node | None = None
     route: Route | None = None
     somebody: Identity | None = None
+    body: ClientBody | None = None
     refusal: Problem | None = None
     cookie_refusal: Problem | None = None
     waited: float = 0.0

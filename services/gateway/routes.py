@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import partial
 
+from shared.identity.csrf import FORM, MULTIPART
+
 KIB = 1024
 MIB = 1024 * KIB
 UPLOAD_LIMIT = 12 * MIB
@@ -26,14 +28,14 @@ class Route:
     """One row of the table.
 
     The pattern has `{name}` for any one segment and `{name…}` for the rest of the path, which ends with a slash
-    only where the pattern says so. `upstream` None is a page
-    of the gateway itself; `limit` names a class of `limits.CLASSES`, None is not counted; `max_body` is in bytes,
-    `first_byte` in seconds. Where `reads_token` is false a stale access token does no harm, since that is the way to a
-    new one, and the address is counted, so that tokens of other accounts do not multiply the tries. `form` says that
-    the service takes plain HTML forms. Where `cached` is true, reads by strangers are kept as the service marks them,
-    and writes forget them; it reads no cookie but the token there. Where `spooled`
-    is true, a service hears of a request when all of its body has come. Where `gives_back` is true, a success does not
-    count, so that many users behind one address sign in and out without hindering each other.
+    only where the pattern says so. `upstream` None is a page of the gateway itself; `limit` names a class of
+    `CLASSES`, None is not counted; `max_body` is in bytes, `first_byte` in seconds. Where `reads_token` is false a
+    stale access token does no harm, since that is the way to a new one, and the address is counted, so that tokens
+    of other accounts do not multiply the tries. `form` is the media type of the HTML forms that the service takes, if
+    it takes any. Where `cached` is true, reads by strangers are kept as the service marks them, and writes forget
+    them; it reads no cookie but the token there. Where `spooled` is true, a service hears of a request when all of
+    its body has come. Where `gives_back` is true, a success does not count, so that many users behind one address
+    sign in and out without hindering each other.
     """
 
     pattern: str
@@ -44,7 +46,7 @@ class Route:
     max_body: int
     first_byte: float
     reads_token: bool
-    form: bool
+    form: str
     cached: bool
     spooled: bool
     gives_back: bool
@@ -59,7 +61,7 @@ def row(
     max_body: int = MIB,
     first_byte: float = 10.0,
     reads_token: bool = True,
-    form: bool = False,
+    form: str = "",
     cached: bool = False,
     spooled: bool = False,
     gives_back: bool = False,
@@ -99,15 +101,15 @@ OWN = (
 )
 
 AUTH = (
-    sign_in("/api/auth/register", limit="register", form=True),
-    sign_in("/api/auth/login", limit="login", form=True, gives_back=True),
+    sign_in("/api/auth/register", limit="register", form=FORM),
+    sign_in("/api/auth/login", limit="login", form=FORM, gives_back=True),
     sign_in("/api/auth/refresh", limit="refresh", gives_back=True),
     sign_in("/api/auth/verify-email"),
     sign_in("/api/auth/verify-email/resend"),
     sign_in("/api/auth/forgot-password"),
     sign_in("/api/auth/reset-password"),
-    sign_in("/api/auth/logout", form=True, gives_back=True),
-    sign_in("/api/auth/logout-all", form=True, gives_back=True),
+    sign_in("/api/auth/logout", form=FORM, gives_back=True),
+    sign_in("/api/auth/logout-all", form=FORM, gives_back=True),
     auth("GET PATCH DELETE", "/api/auth/me", who=USER),
     auth("PUT", "/api/auth/me/password", who=USER),
     auth("GET", "/api/auth/sessions", who=USER),
@@ -123,14 +125,14 @@ AUTH = (
 
 POSTS = (
     posts("GET", "/api/posts"),
-    posts("POST", "/api/posts", who=USER, form=True),
+    posts("POST", "/api/posts", who=USER, form=FORM),
     posts("GET", "/api/posts/{id}"),
-    posts("PUT PATCH DELETE", "/api/posts/{id}", who=USER),
+    posts("PUT PATCH DELETE", "/api/posts/{id}", who=USER, form=FORM),
     posts("POST", "/api/posts/{id}/restore", who=USER),
-    posts("PUT DELETE", "/api/posts/{id}/like", who=USER),
+    posts("PUT DELETE", "/api/posts/{id}/like", who=USER, form=FORM),
     posts("GET", "/api/posts/{id}/comments"),
-    posts("POST", "/api/posts/{id}/comments", who=USER, form=True),
-    posts("PATCH DELETE", "/api/comments/{id}", who=USER),
+    posts("POST", "/api/posts/{id}/comments", who=USER, form=FORM),
+    posts("PATCH DELETE", "/api/comments/{id}", who=USER, form=FORM),
     posts("GET", "/api/admin/comments", who=MODERATOR, limit="admin"),
     posts("GET", "/api/users/{userId}/posts"),
     posts("GET", "/api/users/{userId}/posts/{postId}"),
@@ -142,10 +144,11 @@ POSTS = (
 )
 
 UPLOADS = (
-    files_in("POST", "/api/upload"),
+    files_in("POST", "/api/upload", form=MULTIPART),
     files_in("POST", "/api/uploads", max_body=UPLOADS_LIMIT, first_byte=60.0),
     uploads("GET", "/api/uploads", who=USER),
-    uploads("GET PATCH DELETE", "/api/uploads/{id}", who=USER),
+    uploads("GET", "/api/uploads/{id}", who=USER),
+    uploads("PATCH DELETE", "/api/uploads/{id}", who=USER, form=FORM),
     uploads("POST", "/api/uploads/{id}/sign", who=USER),
     files_in("POST", "/api/uploads/tus"),
     files_in("HEAD PATCH DELETE", "/api/uploads/tus/{id}", limit="general"),
@@ -156,7 +159,7 @@ UPLOADS = (
 )
 
 MESSAGES = (
-    messages("POST", "/api/contact", limit="contact", max_body=FORM_LIMIT, form=True),
+    messages("POST", "/api/contact", limit="contact", max_body=FORM_LIMIT, form=FORM),
     messages("GET", "/api/admin/contact", who=MODERATOR, limit="admin"),
     messages("PATCH", "/api/admin/contact/{id}", who=MODERATOR, limit="admin"),
     messages("GET", "/api/notifications", who=USER),

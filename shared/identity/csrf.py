@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from shared.problems import Problem
 
 CSRF_COOKIE = "csrfToken"
-FORM = "application/x-www-form-urlencoded"
+FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"  # what HTML forms send
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 OPAQUE = ("", "null")  # what Origin says where a referrer policy hides it
 
@@ -59,9 +59,9 @@ class Csrf:
         return origin in self._origins or (origin in OPAQUE and environ.get("HTTP_SEC_FETCH_SITE") == "same-origin")
 
 
-def is_form(environ: Mapping[str, Any]) -> bool:
-    """Tell whether the body is a plain HTML form."""
-    return str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower() == FORM
+def media_type(environ: Mapping[str, Any]) -> str:
+    """Return the media type of the body, lower-case and without parameters."""
+    return str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
 
 
 def _same(text: str, expected: str) -> bool:

@@ -22,7 +22,7 @@ def current_user() -> Claims | None:
     if "postern_claims" not in g:
         verifier: Verifier = current_service().get(Verifier)
         csrf: Csrf = current_service().get(Csrf)
-        field = html_forms.csrf_field if html_forms.takes_form() else None
+        field = html_forms.csrf_field if html_forms.is_taken() else None
         g.postern_claims, g.postern_refusal = identify(request.environ, verifier.verify, csrf, field)
         if g.postern_claims:
             request.environ["postern.user"] = g.postern_claims.user_id

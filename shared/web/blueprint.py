@@ -10,7 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.identity.csrf import SAFE_METHODS
 from shared.problems import Problem
-from shared.web import content_coding
+from shared.web import content_coding, html_forms
 from shared.web.request_parser import JSON, Parser
 from shared.web.responses import JsonProvider, envelope, keep_private
 from shared.web.schema import NothingSchema, PaginationSchema, Schema
@@ -46,7 +46,9 @@ def _refuse_what_is_not_taken() -> None:
     if request.query_string and request.args and not hasattr(view, "takes_query"):
         raise Problem("VALIDATION_ERROR", errors={key: ["Unknown field."] for key in request.args})
     if request.method not in SAFE_METHODS and not hasattr(view, "takes_body"):
-        _nothing.load(Blueprint.ARGUMENTS_PARSER.load_json(request, _nothing))
+        parser = Blueprint.ARGUMENTS_PARSER
+        load = parser.load_json_or_form if hasattr(view, "takes_form") else parser.load_json
+        _nothing.load(load(request, _nothing))
 
 
 _nothing = NothingSchema()
@@ -77,7 +79,7 @@ class Blueprint(flask_smorest.Blueprint):
         def mark(view: Any) -> Any:
             marked = (takes_query if location == "query" else takes_body)(decorate(view))
             if location == "json_or_form":
-                marked.takes_form = True
+                html_forms.takes_form(marked)
             return marked
 
         return mark

@@ -1,28 +1,36 @@
 """Take plain HTML forms where a view wants them, and answer a browser that runs no script with pages.
 
-A view takes forms by `@blp.arguments(…, location="json_or_form")`. To `Accept: text/html` a success is then a 303
-to the path in `_next`, and a refusal a page.
+A view takes forms by `@blp.arguments(…, location="json_or_form")` or `@takes_form`. To `Accept: text/html` a success is
+then a 303 to the path in `_next`, and a refusal a page. An HTML form can only GET and POST: one with `_method=DELETE`
+that is sent to the path of a view for DELETE is served as DELETE.
 """
 
+import hmac
 import re
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from flask import Flask, Response, current_app, g, request
 from markupsafe import Markup
 from werkzeug.datastructures import MIMEAccept, MultiDict
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.http import parse_accept_header
 from werkzeug.urls import iri_to_uri
 
-from shared.identity.csrf import Csrf, is_form
+from shared.identity.credentials import csrf_cookie
+from shared.identity.csrf import CSRF_COOKIE, FORM, MULTIPART, Csrf, media_type
 from shared.problems import Problem
 from shared.service import current_service
 
-CSRF_FIELD, NEXT_FIELD, HONEYPOT = "_csrf", "_next", "website"
-EXTRA = frozenset((CSRF_FIELD, NEXT_FIELD, HONEYPOT))
+CSRF_FIELD, NEXT_FIELD, METHOD_FIELD, HONEYPOT = "_csrf", "_next", "_method", "website"
+EXTRA = frozenset((CSRF_FIELD, NEXT_FIELD, METHOD_FIELD, HONEYPOT))
+METHODS = frozenset(("PUT", "PATCH", "DELETE"))  # that `_method` may say
 MAX_FIELDS = 100
 HTML = "text/html"
+View = TypeVar("View", bound=Callable[..., Any])
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_method_field = re.compile(rb"(?:^|&)_method=(PUT|PATCH|DELETE)(?=&|$)", re.IGNORECASE).search
 _same_site_path = re.compile(r"/(?!/)[^\\\x00-\x20\x7f-\x9f\ud800-\udfff]{0,2000}").fullmatch
 PAGE = Markup(
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
@@ -31,11 +39,16 @@ PAGE = Markup(
 MESSAGE = Markup("<li>{}: {}</li>")
 
 
-def takes_form() -> bool:
-    """Tell whether the request is a form, and its view one that takes forms."""
-    if not is_form(request.environ):
-        return False
-    return getattr(current_app.view_functions.get(request.endpoint or ""), "takes_form", False)
+def takes_form(view: View, kind: str = FORM) -> View:
+    """Mark a view that HTML forms of this media type may call."""
+    view.takes_form = kind  # type: ignore[attr-defined]
+    return view
+
+
+def is_taken() -> bool:
+    """Tell whether the request is a form, and its view one that takes such forms."""
+    kind = getattr(current_app.view_functions.get(request.endpoint or ""), "takes_form", None)
+    return kind is not None and kind == media_type(request.environ)
 
 
 def fields() -> MultiDict[str, str]:
@@ -57,12 +70,27 @@ def fields() -> MultiDict[str, str]:
 
 
 def csrf_field() -> str:
+    """Return the CSRF token of the form.
+
+    That of a multipart form is somewhere behind its files: the cookie stands in for it until `note_parts`.
+    """
+    if media_type(request.environ) == MULTIPART:
+        g.postern_csrf = csrf_cookie(request.environ)
+        return cast(str, g.postern_csrf)
     return fields().get(CSRF_FIELD, "")
+
+
+def note_parts(texts: Mapping[str, str]) -> None:
+    """Take the texts of a multipart form that the view has read; raise CSRF_FAILED where its token is another one."""
+    g.postern_form = MultiDict(texts)
+    given = texts.get(CSRF_FIELD, "")
+    if not hmac.compare_digest(given.encode(), g.get("postern_csrf", given).encode()):
+        raise Problem("CSRF_FAILED", f"Send the field {CSRF_FIELD} equal to the cookie {CSRF_COOKIE} of this session.")
 
 
 def redirects() -> bool:
     """Tell whether a success is answered by a redirect: to a browser that sent a form."""
-    return takes_form() and wants_page(request.headers.get("Accept", ""))
+    return is_taken() and wants_page(request.headers.get("Accept", ""))
 
 
 def safe_path(text: str) -> str:
@@ -85,8 +113,32 @@ def refusal_page(problem: Problem) -> bytes:
     return PAGE.format(title=problem.title, detail=problem.sentence, messages=messages).encode()
 
 
+def stated_method(body: bytes) -> str:
+    """Return what `_method` says in the body of a plain form where it may say so, nothing else."""
+    found = _method_field(body)
+    return found[1].decode().upper() if found else ""
+
+
 def init_app(app: Flask) -> None:
+    app.before_request(_take_stated_method)
     app.after_request(_redirect)
+
+
+def _take_stated_method() -> Any:
+    """Route a form to the view of the method that it states, where its path has no view for POST."""
+    if not isinstance(request.routing_exception, MethodNotAllowed) or request.method != "POST":
+        return None
+    method = stated_method(request.get_data(cache=True)) if media_type(request.environ) == FORM else ""
+    adapter = current_app.create_url_adapter(request)
+    if not (method and adapter and method in adapter.allowed_methods()):
+        return None
+    rule, arguments = adapter.match(method=method, return_rule=True)
+    if getattr(current_app.view_functions[rule.endpoint], "takes_form", None) != FORM:
+        return None
+    request.environ["REQUEST_METHOD"] = request.method = method
+    request.url_rule, request.view_args, request.routing_exception = rule, dict(arguments), None
+    hooks = (hook for name in request.blueprints for hook in current_app.before_request_funcs.get(name, ()))
+    return next((answer for hook in hooks if (answer := hook()) is not None), None)
 
 
 def _redirect(response: Response) -> Response:

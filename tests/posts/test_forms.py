@@ -122,11 +122,67 @@ def test_a_session_needs_the_token_and_a_page_of_ours(
     assert send(address, cookies | BROWSER, **fields, _csrf=csrf).status_code == 303
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH"])
-def test_nothing_else_takes_a_form(client: Client, write: Write, ann: Headers, method: str) -> None:
-    form = {"data": urlencode(body()), "content_type": "application/x-www-form-urlencoded"}
-    answer = client.open(f"{URL}/{write()['id']}", method=method, headers=ann | BROWSER, **form)
-    assert_problem(answer, 415, "UNSUPPORTED_MEDIA_TYPE")
+def test_a_form_edits_deletes_and_likes_by_the_method_that_it_states(
+    send: Send, client: Client, write: Write, ann: Headers
+) -> None:
+    post = write(tags=["a"])
+    address = f"{URL}/{post['id']}"
+    edited = send(address, ann | BROWSER, _method="PATCH", title="Anew", tags=["b", "c"], _next="/posts")
+    assert (edited.status_code, edited.headers["Location"], edited.data) == (303, "/posts", b"")
+    shown = client.get(address).json["data"]
+    assert (shown["title"], shown["tags"], shown["content"]) == ("Anew", ["b", "c"], post["content"])
+    assert send(address, ann | BROWSER, _method="put", **body(title="Replaced")).status_code == 303
+    assert client.get(address).json["data"]["tags"] == []
+    assert send(f"{address}/like", ann, _method="PUT").json["data"] == {"liked": True, "likeCount": 1}
+    assert send(f"{address}/like", ann | BROWSER, _method="DELETE").status_code == 303
+    comment = client.post(f"{address}/comments", json={"content": "Hello"}, headers=ann).json["data"]["id"]
+    assert send(f"/api/comments/{comment}", ann | BROWSER, _method="PATCH", content="Bye").status_code == 303
+    assert client.get(f"{address}/comments").json["data"][0]["content"] == "Bye"
+    assert send(f"/api/comments/{comment}", ann | BROWSER, _method="DELETE").status_code == 303
+    assert send(address, ann, _method="DELETE").status_code == 204
+    assert client.get(address).status_code == 404
+
+
+def test_a_form_that_states_a_method_is_refused_as_a_page(send: Send, write: Write, ann: Headers, bob: Headers) -> None:
+    address = f"{URL}/{write()['id']}"
+    for headers, fields, status, text in [
+        (ann, {"_method": "PATCH", "title": "x" * 1000}, 400, "title"),
+        (ann, {"_method": "PATCH", "name": "x"}, 400, "Unknown field."),
+        (ann, {"_method": "DELETE", "name": "x"}, 400, "Unknown field."),
+        (bob, {"_method": "DELETE"}, 403, "somebody else"),
+        ({}, {"_method": "DELETE"}, 401, "<h1>"),
+    ]:
+        answer = send(address, headers | BROWSER, **fields)
+        assert (answer.status_code, text in answer.text) == (status, True), answer.text
+
+
+@pytest.mark.parametrize("method", ["", "POST", "GET", "TRACE", "PATCH PUT", "restore"])
+def test_any_other_stated_method_is_none(send: Send, write: Write, ann: Headers, method: str) -> None:
+    assert_problem(send(f"{URL}/{write()['id']}", ann, _method=method, title="x"), 405, "METHOD_NOT_ALLOWED")
+
+
+def test_a_stated_method_does_not_count_where_post_is_taken(send: Send, client: Client, ann: Headers) -> None:
+    assert send(URL, ann | BROWSER, **body(_method="DELETE")).status_code == 303
+    assert len(client.get(URL).json["data"]) == 1
+
+
+def test_a_view_that_takes_no_form_takes_no_stated_method(send: Send, as_user: Any) -> None:
+    answer = send(f"/api/categories/{new_id()}", as_user(role="moderator"), _method="DELETE")
+    assert_problem(answer, 405, "METHOD_NOT_ALLOWED")
+
+
+def test_a_stated_method_needs_the_token_of_the_session(
+    app: Flask, send: Send, client: Client, write: Write, make_token: MakeToken
+) -> None:
+    session, post = new_id(), write()
+    csrf = service_of(app).get(Csrf).token(session)
+    token = make_token(user_id=post["author"]["id"], sid=session)
+    cookies = {"Cookie": f"authToken={token}; csrfToken={csrf}"}
+    address = f"{URL}/{post['id']}"
+    foreign = cookies | BROWSER | {"Origin": "https://evil.example"}
+    assert_problem(send(address, foreign | {"Accept": "*/*"}, _method="DELETE", _csrf=csrf), 403, "CSRF_FAILED")
+    assert send(address, cookies | BROWSER, _method="DELETE").status_code == 403
+    assert send(address, cookies | BROWSER, _method="DELETE", _csrf=csrf).status_code == 303
 
 
 def test_a_repeated_key_repeats_the_answer_to_a_form(send: Send, client: Client, ann: Headers) -> None:

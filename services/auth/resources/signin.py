@@ -167,7 +167,7 @@ def own_session() -> tuple[str, str]:
         session = _session_of_cookies()
         if session is None:
             raise
-        field = html_forms.csrf_field if html_forms.takes_form() else None
+        field = html_forms.csrf_field if html_forms.is_taken() else None
         _csrf().check(request.environ, session.id, csrf_cookie(request.environ), field)
         return session.user_id, session.id
     return caller.user_id, caller.session_id

@@ -70,10 +70,11 @@ def apply(route: Route, method: str, operation: Document, neighbours: set[str]) 
     said = {status: answer for status, answer in operation.get("responses", {}).items() if "$ref" not in answer}
     if not any(status < "4" for status in said):
         said["default" if "default" in said else "200"] = {"description": "OK"}
-    if route.form:
-        _take_forms(operation, said)
+    is_form = bool(route.form) and method == "post"  # by `_method` the others are forms too, which is in docs/api.md
+    if is_form:
+        _take_forms(route, operation, said)
     _share(route, method, operation, said, neighbours)
-    kind = "Page" if route.form else ""
+    kind = "Page" if is_form else ""
     errors = {
         str(status): {"$ref": f"#/components/responses/{status}{kind}"}
         for status in _errors(route, method, said, operation)
@@ -126,9 +127,10 @@ def _tell(answer: Document, *names: str) -> None:
     answer.setdefault("headers", {}).update({name: {"$ref": f"#/components/headers/{name}"} for name in names})
 
 
-def _take_forms(operation: Document, said: Document) -> None:
+def _take_forms(route: Route, operation: Document, said: Document) -> None:
     body = operation["requestBody"]["content"]
-    body[FORM] = {"schema": body[JSON]["schema"]}
+    if route.form == FORM:
+        body[FORM] = {"schema": body[JSON]["schema"]}
     said["303"] = {"description": "Done; to a plain form with `Accept: text/html`, the way to its `_next`"}
     _tell(said["303"], "Location")
 

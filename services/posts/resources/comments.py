@@ -25,6 +25,7 @@ from shared.service import current_service
 from shared.web.auth import current_user, require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
+from shared.web.html_forms import takes_form
 from shared.web.responses import no_content, respond
 
 blp = Blueprint("comments", __name__, url_prefix="/api", description="What readers say to posts")
@@ -69,7 +70,7 @@ def create(data: dict[str, Any], post_id: str) -> Response:
 
 @blp.route("/comments/<comment_id>", methods=["PATCH"])
 @signed_in()
-@blp.arguments(CommentChangeSchema)
+@blp.arguments(CommentChangeSchema, location="json_or_form")
 @blp.response(200, CommentSchema)
 def change(data: dict[str, Any], comment_id: str) -> Response:
     """Edit one's own comment within 15 minutes; hide or show one, as a moderator."""
@@ -89,6 +90,7 @@ def change(data: dict[str, Any], comment_id: str) -> Response:
 @blp.route("/comments/<comment_id>", methods=["DELETE"])
 @signed_in()
 @blp.response(204)
+@takes_form
 def delete(comment_id: str) -> Response:
     """Delete a comment: its writer, the post's author and moderators may."""
     with database.atomic():

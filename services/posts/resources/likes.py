@@ -8,6 +8,7 @@ from services.posts.cache_tags import touch
 from services.posts.schemas import LikeSchema
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
+from shared.web.html_forms import takes_form
 from shared.web.responses import respond
 
 blp = Blueprint("likes", __name__, url_prefix="/api/posts", description="Who likes what")
@@ -16,6 +17,7 @@ blp = Blueprint("likes", __name__, url_prefix="/api/posts", description="Who lik
 @blp.route("/<post_id>/like", methods=["PUT"])
 @signed_in()
 @blp.response(200, LikeSchema)
+@takes_form
 def like(post_id: str) -> Response:
     """Like a post; a second time changes nothing."""
     return _set(post_id, liked=True)
@@ -24,6 +26,7 @@ def like(post_id: str) -> Response:
 @blp.route("/<post_id>/like", methods=["DELETE"])
 @signed_in()
 @blp.response(200, LikeSchema)
+@takes_form
 def unlike(post_id: str) -> Response:
     """Like a post no longer."""
     return _set(post_id, liked=False)

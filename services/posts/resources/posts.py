@@ -32,6 +32,7 @@ from shared.service import current_service
 from shared.web.auth import current_user, require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
+from shared.web.html_forms import takes_form
 from shared.web.prefetch import is_prefetch
 from shared.web.responses import no_content, respond
 
@@ -131,7 +132,7 @@ def _viewer() -> str:
 
 @blp.route("/<post_id>", methods=["PUT"])
 @signed_in()
-@blp.arguments(PostReplaceSchema)
+@blp.arguments(PostReplaceSchema, location="json_or_form")
 @blp.response(200, PostSchema)
 def replace(data: dict[str, Any], post_id: str) -> Response:
     """Replace what can be written of a post; what is left out is cleared."""
@@ -140,7 +141,7 @@ def replace(data: dict[str, Any], post_id: str) -> Response:
 
 @blp.route("/<post_id>", methods=["PATCH"])
 @signed_in()
-@blp.arguments(PostChangeSchema)
+@blp.arguments(PostChangeSchema, location="json_or_form")
 @blp.response(200, PostSchema)
 def change(data: dict[str, Any], post_id: str) -> Response:
     """Change what the body names."""
@@ -150,6 +151,7 @@ def change(data: dict[str, Any], post_id: str) -> Response:
 @blp.route("/<post_id>", methods=["DELETE"])
 @signed_in()
 @blp.response(204)
+@takes_form
 def delete(post_id: str) -> Response:
     """Delete a post; it can be restored."""
     return remove(post_id)

@@ -15,7 +15,9 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 from services.uploads.file_types.registry import MAX_PDF
 from services.uploads.http.incoming_file import Incoming, Received, body
 from services.uploads.schemas import MAX_FILES, UploadFormSchema, UploadsFormSchema
+from shared.identity.csrf import MULTIPART
 from shared.problems import Problem
+from shared.web import html_forms
 
 MAX_PENDING = 256 * 1024  # bytes before the first part, of the head of one, and behind the last
 MAX_TEXT = 8 * 1024  # bytes of a part that is no file
@@ -23,7 +25,6 @@ MAX_TEXTS = 20  # of such parts that are passed over: notes of a client, whateve
 MAX_AROUND = 64 * 1024  # bytes around a file: boundaries and heads
 PRIVATE = "private"
 MAX_PADDING = 64  # bytes of a line behind its boundary that are looked at
-MULTIPART = "multipart/form-data"
 _quoted_name = re.compile(r'[; \t]filename="((?:[^"\\]|\\["\\]|\\(?!["\\]))*)"', re.IGNORECASE).search
 _escaped = re.compile(r'\\(["\\])')
 _windows_folders = re.compile(r"(?:[A-Za-z]:)?\\(?:.*\\)?").match
@@ -38,6 +39,7 @@ def receive(draft: BinaryIO) -> Received:
     """
     form = _Form("file", 1, lambda: draft)
     form.read(max_body(1))
+    html_forms.note_parts(form.notes())
     given = _one.load(form.texts() | {"file": form.names[0]} if form.names else form.texts())
     return form.files[0].end(given["file"], given["private"])
 
@@ -193,6 +195,10 @@ class _Form:
         if len(text) > MAX_TEXT:
             raise _invalid(self._current, "Is too long.")
         self._texts[self._current] = text
+
+    def notes(self) -> dict[str, str]:
+        """Return the texts that say nothing about the files."""
+        return {name: text.decode(errors="replace") for name, text in self._texts.items() if name != PRIVATE}
 
     def texts(self) -> dict[str, Any]:
         """Return the texts that say something about the files."""

@@ -1,6 +1,7 @@
 """Uploads: send, list, read, change and delete what is known about a file, and make links to it."""
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ from flask import Response
 from services.uploads import permissions, upload_service
 from services.uploads.file_types.registry import KINDS
 from services.uploads.http.incoming_file import Received
-from services.uploads.http.multipart import MULTIPART, blamed_on, receive, receive_many
+from services.uploads.http.multipart import blamed_on, receive, receive_many
 from services.uploads.models import NEWEST, Upload, database, idempotency
 from services.uploads.schemas import (
     MAX_FILES,
@@ -21,10 +22,12 @@ from services.uploads.schemas import (
 )
 from services.uploads.storage.base import full_disk_is_told
 from shared.database.pagination import PageQuerySchema, paginate
+from shared.identity.csrf import MULTIPART
 from shared.problems import Problem
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
+from shared.web.html_forms import takes_form
 from shared.web.responses import no_content, respond
 
 blp = Blueprint("uploads", __name__, url_prefix="/api", description="What is known about files")
@@ -48,6 +51,7 @@ MANY = _form("files", {"type": "array", "items": FILE, "minItems": 1, "maxItems"
 @blp.doc(requestBody=BODY)
 @signed_in()
 @blp.response(201, UploadSchema)
+@partial(takes_form, kind=MULTIPART)
 def create() -> Response:
     """Store an image or a PDF; the part `private` keeps it from everybody else."""
     user, keeper = require_user(), permissions.current_keeper()
@@ -112,7 +116,7 @@ def read(upload_id: str) -> Response:
 
 @blp.route("/uploads/<upload_id>", methods=["PATCH"])
 @signed_in()
-@blp.arguments(UploadPatchSchema)
+@blp.arguments(UploadPatchSchema, location="json_or_form")
 @blp.response(200, UploadSchema)
 def update(changes: dict[str, Any], upload_id: str) -> Response:
     """Make an upload private or public, as its owner or an admin."""
@@ -141,6 +145,7 @@ def sign(wish: dict[str, Any], upload_id: str) -> Response:
 @blp.route("/uploads/<upload_id>", methods=["DELETE"])
 @signed_in()
 @blp.response(204)
+@takes_form
 def delete(upload_id: str) -> Response:
     """Delete an upload and its bytes, as its owner or an admin."""
     with database.atomic():

@@ -25,7 +25,7 @@ class Content(Text):
             if len(value.strip()) < low:
                 raise ma.ValidationError(f"Must have at least {low} characters besides spaces around them.")
 
-        super().__init__(high=high, verbatim=True, lines=True, validate=[check], **options)
+        super().__init__(high=high, verbatim=True, lines=True, validate=[check], metadata={"minLength": low}, **options)
 
 
 class Id(ma.fields.String):

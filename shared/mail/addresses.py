@@ -34,7 +34,7 @@ class Email(Text):
     """An address as it was written; its folded form has to be a valid one."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(low=3, high=MAX_EMAIL, **options)
+        super().__init__(low=3, high=MAX_EMAIL, metadata={"example": "ann@example.com"}, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         email = super()._deserialize(value, attr, data, **kwargs)

@@ -1,9 +1,11 @@
 """One running installation for all end-to-end tests that do not break it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.browser import Browser
 from tests.e2e.stack import Stack
 
 
@@ -23,3 +25,10 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     yield running
     if running.process and running.process.poll() is None:
         running.stop()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    running = Browser(tmp_path / "profile")
+    yield running
+    running.close()

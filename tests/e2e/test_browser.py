@@ -1,8 +1,6 @@
 """A real browser on a front end of another port: cookies, CSRF and forms without script."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,13 +30,6 @@ def front_end() -> Iterator[FrontEnd]:
     serving = FrontEnd()
     yield serving
     serving.close()
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    running = Browser(tmp_path / "profile")
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")
@@ -141,38 +132,3 @@ def test_plain_forms_register_log_in_and_log_out_without_script(
     assert "UNAUTHORIZED" in submit("logout")
     assert browser.address() == f"{gateway}/api/auth/me"
     assert browser.cookies(gateway) == {}
-
-
-OPEN = """
-const until = async (found) => { while (!found()) await new Promise((go) => setTimeout(go, 20)); return found(); };
-const [method, path, token] = [%s, %s, %s];
-await until(() => document.querySelector("main > section"));
-document.getElementById("token").value = token;
-const item = [...document.querySelectorAll("main > section > details")].find((one) =>
-  one.querySelector("summary b").textContent === method && one.querySelector("summary code").textContent === path);
-item.open = true;
-const form = await until(() => item.querySelector("form"));
-"""
-SEND = """
-form.querySelector("button").click();
-const output = form.querySelector("pre");
-await until(() => /^[0-9]{3} /.test(output.textContent) || output.textContent.startsWith("Not sent"));
-return output.textContent;
-"""
-
-
-def test_the_page_of_the_document_reads_and_tries_it(browser: Browser, shop: Stack) -> None:
-    token = shop.register("Docs Reader")["accessToken"]
-    browser.open(f"{gateway_of(shop)}/api/docs")
-
-    def opened(method: str, path: str, script: str) -> str:
-        return str(browser.evaluate(OPEN % tuple(map(json.dumps, (method, path, token))) + script))
-
-    def answer_to(method: str, path: str) -> str:
-        return opened(method, path, SEND)
-
-    assert answer_to("GET", "/api/hello").startswith("200 ")
-    assert '"name": "Docs Reader"' in answer_to("GET", "/api/auth/me")
-    assert '"title": "A first post"' in answer_to("POST", "/api/posts")
-    assert "Idempotency-Key makes a POST safe" in browser.text()
-    assert opened("PUT", "/api/files/{userId}/{path}", "return form.querySelector('[type=file]') !== null") == "True"

@@ -13,12 +13,9 @@ import orjson
 
 from services.gateway.openapi import conventions
 from services.gateway.openapi.conventions import SCHEMAS
-from services.gateway.openapi.examples import example
 from services.gateway.proxy.health import VERSION
 from services.gateway.routes import Route, RouteTable
 from shared.feed.service_client import InternalClient
-from shared.identity.csrf import FORM
-from shared.web.request_parser import JSON
 
 PATH = "/internal/openapi.json"
 KEEP = 60.0  # seconds; a document changes with a new release only
@@ -90,7 +87,7 @@ def merge(table: RouteTable, documents: Mapping[str, Document], public_url: str,
         tags |= {tag["name"]: tag for tag in document.get("tags", []) if tag["name"] in used}
         schemas |= document.get("components", {}).get("schemas", {})
     schemas["Problem"] = conventions.problem_schema()
-    whole: Document = {
+    whole = {
         "openapi": "3.1.0",
         "info": {"title": "Postern", "version": VERSION, "description": conventions.ABOUT},
         "servers": [{"url": public_url}],
@@ -98,7 +95,6 @@ def merge(table: RouteTable, documents: Mapping[str, Document], public_url: str,
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": schemas, **conventions.components()},
     }
-    _add_examples(whole)
     return whole | {"x-missing": missing} if missing else whole
 
 
@@ -128,18 +124,6 @@ def _operation(route: Route, method: str, path: str, item: Document, neighbours:
     )
     conventions.apply(route, method, operation, neighbours)
     return operation
-
-
-def _add_examples(document: Document) -> None:
-    """Give every body an example, made from its schema where the service has none."""
-    schemas = document["components"]["schemas"]
-    for item in document["paths"].values():
-        for operation in item.values():
-            answers = [answer for answer in operation["responses"].values() if "content" in answer]
-            for holder in (*answers, operation.get("requestBody", {})):
-                for kind, described in holder.get("content", {}).items():
-                    if kind in (JSON, FORM) and "example" not in described:
-                        described["example"] = example(schemas, described["schema"])
 
 
 def _with_own_names(documents: Mapping[str, Document]) -> Iterator[Document]:

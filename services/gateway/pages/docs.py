@@ -1,9 +1,11 @@
-"""What there is to ask for: the OpenAPI document, and a page to read and try it."""
+"""The OpenAPI document, and Swagger UI to read it and to try its operations."""
 
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from flask import Response, request
+import flask_swagger_ui
+from flask import Response, request, send_from_directory
 
 from services.gateway.openapi.merge import Documents
 from shared.problems import Problem
@@ -13,12 +15,17 @@ from shared.web.request_parser import JSON
 
 blp = Blueprint("docs", __name__, description="What there is to ask for")
 
+VERSION = metadata.version("flask-swagger-ui")
+ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
+MEDIA_TYPES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 FOLDER = Path(__file__).parent / "static"
-KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
-FILES = {file.name: (file.read_bytes(), KINDS[file.suffix]) for file in FOLDER.iterdir() if file.suffix in KINDS}
+PAGE = (FOLDER / "docs.html").read_text().replace("{version}", VERSION)
+SCRIPT = (FOLDER / "docs.js").read_bytes()
+YEAR = 365 * 24 * 3600
+# Swagger UI sets style attributes and has its icons as data URLs; a description may hold neither script nor image.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -39,27 +46,32 @@ def document() -> Response:
 @blp.doc(responses=answers("text/html", schema="string"))
 def page() -> Response:
     """Show a page to read the document and to try it."""
-    return _file("docs.html")
-
-
-@blp.get("/api/docs/<file>")
-@blp.doc(responses=answers("text/javascript", "text/css", schema="string"))
-def part(file: str) -> Response:
-    """Return the page's script or style."""
-    return _file(file)
-
-
-def _file(name: str) -> Response:
-    if name not in FILES:
-        raise Problem("NOT_FOUND")
-    content, kind = FILES[name]
-    response = _cacheable(Response(content, content_type=f"{kind}; charset=utf-8"))
+    response = _cacheable(Response(PAGE), "no-cache")  # it names files of this release's Swagger UI
     response.headers["Content-Security-Policy"] = POLICY
     return response
 
 
-def _cacheable(response: Response) -> Response:
-    response.headers["Cache-Control"] = "public, max-age=60"
+@blp.get("/api/docs/docs.js")
+@blp.doc(responses=answers("text/javascript", schema="string"))
+def script() -> Response:
+    """Return the script that starts Swagger UI."""
+    return _cacheable(Response(SCRIPT, mimetype="text/javascript"))
+
+
+@blp.get("/api/docs/<version>/<file>")
+@blp.doc(responses=answers(*MEDIA_TYPES.values(), schema="string"))
+def asset(version: str, file: str) -> Response:
+    """Return a file of Swagger UI, whose address changes with its version."""
+    if version != VERSION or file not in MEDIA_TYPES:
+        raise Problem("NOT_FOUND")
+    response = send_from_directory(ASSETS, file, mimetype=MEDIA_TYPES[file], max_age=YEAR)
+    response.cache_control.public = True
+    response.cache_control.immutable = True
+    return response
+
+
+def _cacheable(response: Response, rule: str = "public, max-age=60") -> Response:
+    response.headers["Cache-Control"] = rule
     response.add_etag()
     response.make_conditional(request)
     return response

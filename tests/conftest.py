@@ -13,6 +13,7 @@ import jwt
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from werkzeug.routing import Rule
 
 from shared import clock
 from shared.database import connection
@@ -132,6 +133,25 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     """Let SQLite in this process not wait until data are on the disk: no test takes the power away."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(connection.PRAGMAS, "synchronous", "off")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _routing_rules_compiled_once() -> Iterator[None]:
+    """Compile each routing rule once in a process: it is most of the time that another app of a service takes."""
+    compile_builder = Rule._compile_builder
+    compiled: dict[tuple[Any, ...], Callable[..., tuple[str, str]]] = {}
+
+    def cached(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        if rule.defaults:  # then the function depends on converters too
+            return compile_builder(rule, append_unknown)
+        key = (rule.rule, tuple(rule._trace), append_unknown)
+        if key not in compiled:
+            compiled[key] = compile_builder(rule, append_unknown)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", cached)
         yield
 
 

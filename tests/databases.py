@@ -13,14 +13,16 @@ from shared.database.connection import connect, migrate
 # What another connection still holds must fail a test rather than stop it.
 LIMITS = "-c lock_timeout=10s -c statement_timeout=60s"
 
+END_OTHERS = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
 
 def end_connections(url: str) -> None:
     """End what is connected to the database of the address, as a restart of the server would."""
     with psycopg.connect(url, autocommit=True, options=LIMITS) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        connection.execute(END_OTHERS)
 
 
 class SqliteTemplates:
@@ -74,8 +76,8 @@ class PostgresDatabase:
             self._reset = _emptying(url)
 
     def reset(self) -> None:
-        end_connections(self.url)
         with psycopg.connect(self.url, autocommit=True, options=LIMITS) as connection:
+            connection.execute(END_OTHERS)
             connection.execute(self._reset)
 
 

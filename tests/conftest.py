@@ -28,6 +28,7 @@ POSTGRES = os.environ.get("POSTERN_TEST_POSTGRES", "postgresql://postgres@127.0.
 PATIENCE = 240.0  # seconds; the slowest test takes half a minute on a quiet machine
 SYNCHRONOUS = connection.PRAGMAS["synchronous"]  # of the product
 ENGINES = ["sqlite", "postgres"]
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # where no SQL can differ
 KEY_ID = "test-key"
 
 MakeToken = Callable[..., str]

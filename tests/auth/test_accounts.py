@@ -9,9 +9,8 @@ from flask import Flask
 from services.auth.models import Fact, Profile, Session, User, database
 from shared.problems import Problem
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer
+from tests.conftest import on_sqlite
 from tests.helpers import assert_problem
-
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def test_a_new_account_is_signed_in(client: Client) -> None:

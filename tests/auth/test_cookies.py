@@ -10,8 +10,10 @@ from services.auth.models import RefreshToken, Session
 from shared.identity.csrf import Csrf
 from shared.service import service_of
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer
-from tests.conftest import FrozenClock
+from tests.conftest import FrozenClock, on_sqlite
 from tests.helpers import assert_problem
+
+pytestmark = on_sqlite
 
 FORM = "application/x-www-form-urlencoded"
 NAMES = {"authToken", "refreshToken", "csrfToken"}

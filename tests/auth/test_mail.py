@@ -14,12 +14,11 @@ from services.auth.config import Config
 from services.auth.models import Fact, LinkRequest, Mail, MailToken, Session, User, database
 from tests.auth.conftest import PASSWORD, Client, Register, account, bearer
 from tests.auth.mailbox import answer_requests, last_token, mailed, token_of
-from tests.conftest import FrozenClock
+from tests.conftest import FrozenClock, on_sqlite
 from tests.helpers import assert_problem
 
 ANN = "ann@example.org"
 NEW = "quite another secret"
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def verify(client: Client, token: str) -> Any:

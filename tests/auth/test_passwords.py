@@ -8,10 +8,9 @@ from services.auth import passwords
 from services.auth.models import User
 from shared.problems import Problem
 from tests.auth.conftest import Client, Register, account, log_in
+from tests.conftest import on_sqlite
 from tests.helpers import assert_problem
 from tests.waiting import wait_until
-
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,7 @@ from services.auth.signing_keys import KEPT_FOR, LOOK_EVERY, PUBLISHED_FOR, Keyr
 from shared.identity.claims import LIFETIME
 from shared.identity.jwks import PAUSE
 from tests.auth.conftest import Client, Register
-from tests.conftest import FrozenClock
-
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+from tests.conftest import FrozenClock, on_sqlite
 
 Rotate = Callable[[], Path]
 

@@ -12,10 +12,9 @@ from services.auth.config import Config
 from services.auth.models import database
 from shared.identity.claims import LEEWAY, LIFETIME
 from tests.auth.conftest import Client, Register, bearer
-from tests.conftest import FrozenClock
+from tests.conftest import FrozenClock, on_sqlite
 from tests.helpers import assert_problem
 
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 Forge = Callable[[dict[str, Any], dict[str, Any], Any], str]
 
 

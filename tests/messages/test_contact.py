@@ -14,7 +14,7 @@ from shared.ids import is_id
 from shared.mail.outbox import MailWorker
 from shared.mail.smtp import SmtpTransport
 from shared.service import service_of
-from tests.conftest import FrozenClock
+from tests.conftest import FrozenClock, on_sqlite
 from tests.helpers import NOBODY, assert_problem
 from tests.messages.conftest import AsUser, Client, Headers
 from tests.smtp_server import SmtpServer
@@ -93,6 +93,7 @@ def test_no_mail_without_the_message_and_no_message_without_the_mail(
 BREAKS = ["\r", "\n", "\r\nBcc: x@example.org", "\x00", "\x1b", "\x85", "\u2028", "\u2029"]
 
 
+@on_sqlite
 @pytest.mark.parametrize("field", ["name", "email", "subject"])
 @pytest.mark.parametrize("character", BREAKS)
 def test_nothing_gets_into_the_head_of_a_mail(client: Client, field: str, character: str) -> None:
@@ -102,6 +103,7 @@ def test_nothing_gets_into_the_head_of_a_mail(client: Client, field: str, charac
     assert kept() == (0, 0)
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "field, value",
     [
@@ -115,6 +117,7 @@ def test_what_is_no_message_is_refused(client: Client, field: str, value: Any) -
     assert list(problem["errors"]) == [field]
 
 
+@on_sqlite
 @pytest.mark.parametrize("query", ["source=a&source=b", "source=" + "x" * 101, "other=1", "source=%00"])
 def test_a_query_that_is_none_is_refused(client: Client, query: str) -> None:
     assert_problem(client.post(f"/api/contact?{query}", json=written()), 400, "VALIDATION_ERROR")

@@ -18,7 +18,6 @@ Headers = dict[str, str]
 AsUser = Callable[..., Headers]
 Write = Callable[..., dict[str, Any]]
 
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
 

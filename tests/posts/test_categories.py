@@ -7,9 +7,9 @@ import pytest
 
 from services.posts import categories as categorising
 from services.posts.models import Category, Fact, Post, database
-from tests.conftest import FrozenClock
+from tests.conftest import FrozenClock, on_sqlite
 from tests.helpers import NOBODY
-from tests.posts.conftest import Client, Headers, Write, on_postgres, on_sqlite, refused
+from tests.posts.conftest import Client, Headers, Write, on_postgres, refused
 from tests.waiting import wait_until
 
 URL = "/api/categories"

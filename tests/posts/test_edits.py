@@ -6,6 +6,7 @@ from flask import Flask
 
 from services.posts.models import Post
 from shared.ids import new_id
+from tests.conftest import on_sqlite
 from tests.posts.conftest import Client, Headers, Write, at_once, body, refused
 
 URL = "/api/posts"
@@ -190,6 +191,7 @@ def test_publishing_at_once_is_counted_and_told_once(app: Flask, client: Client,
     ]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "headers, status",
     [

@@ -10,9 +10,9 @@ from flask import Flask
 from shared.identity.csrf import Csrf
 from shared.ids import new_id
 from shared.service import service_of
-from tests.conftest import MakeToken
+from tests.conftest import MakeToken, on_sqlite
 from tests.helpers import assert_problem
-from tests.posts.conftest import Client, Headers, Write, body, on_sqlite, refused
+from tests.posts.conftest import Client, Headers, Write, body, refused
 
 URL = "/api/posts"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Origin": "http://localhost:3000"}

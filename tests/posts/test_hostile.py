@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from services.posts.models import Post
-from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
+from tests.conftest import on_sqlite
+from tests.posts.conftest import Client, Headers, Write, refused
 
 URL = "/api/posts"
 CORPUS = Path(__file__).parents[3] / "shared/corpora/json"

@@ -9,7 +9,8 @@ from playhouse.test_utils import assert_query_count
 from services.posts import post_queries
 from services.posts.models import Post, PostTag, database
 from shared.ids import new_id
-from tests.posts.conftest import AsUser, Client, Headers, Write, on_sqlite, refused
+from tests.conftest import on_sqlite
+from tests.posts.conftest import AsUser, Client, Headers, Write, refused
 
 URL = "/api/posts"
 

@@ -14,8 +14,8 @@ from shared.database.pagination import Order
 from shared.identity.jwks import Jwks
 from shared.ids import new_id
 from shared.settings import SettingsError
-from tests.conftest import FrozenClock
-from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, on_sqlite, refused
+from tests.conftest import FrozenClock, on_sqlite
+from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, refused
 
 Say = Callable[..., dict[str, Any]]
 

@@ -14,7 +14,8 @@ from services.posts.demo_data import seed
 from services.posts.models import Author, Category, Post, PostTag, Tag, database
 from shared.database.connection import is_postgres
 from shared.ids import new_id
-from tests.posts.conftest import Client, Headers, on_sqlite
+from tests.conftest import on_sqlite
+from tests.posts.conftest import Client, Headers
 
 TAGS = ("here", "there")
 SORTS = ("newest", "oldest", "title", "views", "likes")

@@ -7,7 +7,8 @@ from flask import Flask
 from services.posts.models import Author, Fact, Post
 from shared.ids import is_id, new_id
 from shared.service import service_of
-from tests.posts.conftest import Client, Headers, Write, body, on_sqlite, refused
+from tests.conftest import on_sqlite
+from tests.posts.conftest import Client, Headers, Write, body, refused
 
 URL = "/api/posts"
 NOWHERE = "0190b5a0-0000-7000-8000-000000000000"

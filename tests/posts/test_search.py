@@ -7,7 +7,8 @@ from services.posts.config import Config
 from services.posts.demo_data import seed
 from services.posts.search import index
 from shared.ids import new_id
-from tests.posts.conftest import AsUser, Client, Headers, Write, on_sqlite, refused
+from tests.conftest import on_sqlite
+from tests.posts.conftest import AsUser, Client, Headers, Write, refused
 
 URL = "/api/posts"
 

@@ -6,8 +6,9 @@ from playhouse.test_utils import assert_query_count
 
 from services.posts import post_queries
 from services.posts.models import Post, database
+from tests.conftest import on_sqlite
 from tests.helpers import NOBODY
-from tests.posts.conftest import Client, Headers, Write, on_sqlite
+from tests.posts.conftest import Client, Headers, Write
 
 URL = "/api/posts"
 TITLES = ["delta", "Alpha", "écho", "Bravo", "charlie", "alpha"]

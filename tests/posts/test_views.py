@@ -10,8 +10,8 @@ from services.posts import view_counts as views
 from services.posts.models import PostView
 from services.posts.view_counts import Views
 from shared.service import service_of
-from tests.conftest import FrozenClock
-from tests.posts.conftest import Client, Headers, Write, on_sqlite, refused
+from tests.conftest import FrozenClock, on_sqlite
+from tests.posts.conftest import Client, Headers, Write, refused
 
 INTERNAL = "/internal/views"
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.uploads.signed_urls import Signer
 from shared.ids import new_id
-from tests.conftest import FrozenClock
+from tests.conftest import FrozenClock, on_sqlite
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers
@@ -71,6 +71,7 @@ ALTERED: dict[str, Callable[[dict[str, str]], dict[str, str]]] = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize("case", ALTERED)
 def test_an_altered_link_shows_nothing(client: Client, private: dict[str, Any], ann: Headers, case: str) -> None:
     query = urlencode(ALTERED[case](link(client, private, ann)))
@@ -97,6 +98,7 @@ def test_another_secret_makes_other_links() -> None:
     assert first != second
 
 
+@on_sqlite
 @pytest.mark.parametrize("seconds", [0, -1, WEEK + 1, 1.5, "60", True, None])
 def test_a_link_has_a_bounded_life(client: Client, private: dict[str, Any], ann: Headers, seconds: Any) -> None:
     answer = client.post(f"/api/uploads/{private['id']}/sign", json={"expiresIn": seconds}, headers=ann)
@@ -140,6 +142,7 @@ def test_a_change_minds_if_match(client: Client, upload: UploadFile, ann: Header
     assert client.patch(path, json={"private": True}, headers=ann | {"If-Match": again}).headers["ETag"] == again
 
 
+@on_sqlite
 @pytest.mark.parametrize("body", [{}, {"private": "true"}, {"private": None}, {"private": True, "filename": "x"}, []])
 def test_a_change_that_is_none_is_refused(client: Client, upload: UploadFile, ann: Headers, body: Any) -> None:
     answer = client.patch(f"/api/uploads/{upload()['id']}", json=body, headers=ann)

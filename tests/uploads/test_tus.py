@@ -15,6 +15,7 @@ from services.uploads.file_types.registry import MAX_IMAGE, MAX_PDF
 from services.uploads.models import Resumable, Upload
 from shared import clock
 from shared.concurrency import Bulkhead
+from tests.conftest import on_sqlite
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, kept_files
@@ -96,6 +97,7 @@ def test_head_tells_all_and_may_be_kept_by_nobody(tus: Tus) -> None:
     assert parsedate_to_datetime(headers["Upload-Expires"]) - clock.now() <= timedelta(hours=24)
 
 
+@on_sqlite
 @pytest.mark.parametrize("version", [None, "0.2.2", "1.0.0, 1.0.1", ""])
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PATCH", "DELETE"])
 def test_another_version_is_refused_and_told_ours(tus: Tus, method: str, version: str | None) -> None:
@@ -106,6 +108,7 @@ def test_another_version_is_refused_and_told_ours(tus: Tus, method: str, version
     assert answer.headers["Tus-Resumable"] == "1.0.0"
 
 
+@on_sqlite
 @pytest.mark.parametrize("length", ["", "-1", "1.5", "0", "x", "9" * 19, "٣", "1,1"])
 def test_a_length_that_is_none_is_refused(tus: Tus, length: str) -> None:
     assert_problem(tus.post(length.encode().decode("latin-1")), 400, "BAD_REQUEST")
@@ -121,6 +124,7 @@ def test_what_is_not_offered_is_refused(tus: Tus, header: str) -> None:
     assert_problem(tus.post(10, **more), 400, "BAD_REQUEST")
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "header, code",
     [
@@ -170,6 +174,7 @@ def test_metadata_are_as_clients_send_them(tus: Tus, about: str, filename: str, 
     assert (stored["filename"], stored["private"]) == (filename, private)
 
 
+@on_sqlite
 @pytest.mark.parametrize("offset", ["", "x", "-1", "1e3", "9" * 30])
 def test_an_offset_that_is_none_is_refused(tus: Tus, offset: str) -> None:
     assert_problem(tus.patch(tus.begin(10), offset, b"%PDF-"), 400, "BAD_REQUEST")
@@ -183,6 +188,7 @@ def test_another_offset_is_a_conflict_and_changes_nothing(tus: Tus) -> None:
     assert tus.offset(url) == 100
 
 
+@on_sqlite
 @pytest.mark.parametrize("kind", ["application/octet-stream", "", "multipart/form-data", "application/pdf"])
 def test_another_content_type_is_refused(tus: Tus, kind: str) -> None:
     url = tus.begin(len(LONG))
@@ -247,6 +253,7 @@ def test_a_checksum_that_does_not_fit_keeps_nothing_of_the_part(tus: Tus) -> Non
     assert Resumable.select().count() == 1
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "value", ["", "sha1", "sha1 x", "sha1 é", "sha1 YQ==", "md5 1B2M2Y8AsgTpgAmY7PhCfg==", "crc32 AAAAAA=="]
 )

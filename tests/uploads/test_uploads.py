@@ -13,6 +13,7 @@ from flask import Flask
 from services.uploads.config import Config
 from services.uploads.models import Fact
 from shared.ids import is_id
+from tests.conftest import on_sqlite
 from tests.helpers import NOBODY, assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import AsUser, Client, Headers, Send, in_threads, kept_files, parts
@@ -133,6 +134,7 @@ def test_the_list_has_ones_own_newest_first(client: Client, upload: UploadFile, 
     assert seen == mine[::-1]
 
 
+@on_sqlite
 @pytest.mark.parametrize("query", ["page=0", "limit=101", "cursor=x", "page=1&cursor=x", "order=asc", "page=1&page=2"])
 def test_a_bad_query_of_the_list_is_refused(client: Client, ann: Headers, query: str) -> None:
     assert_problem(client.get(f"/api/uploads?{query}", headers=ann), 400, "VALIDATION_ERROR")
@@ -215,6 +217,7 @@ def test_readyz_sees_that_nothing_can_be_kept(client: Client, config: Config) ->
     folder.mkdir()
 
 
+@on_sqlite
 @pytest.mark.parametrize("word, private", [("on", True), ("TRUE", True), ("1", True), ("no", False), ("", False)])
 def test_private_is_said_in_every_usual_way(send: Send, word: str, private: bool) -> None:
     assert send(samples.png(), private=word).json["data"]["private"] is private

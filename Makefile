@@ -5,11 +5,12 @@ T ?=
 RUN := .venv/bin/python
 RUNTIME := .venv/runtime.stamp
 DEV := .venv/dev.stamp
-FULL := -n auto --max-worker-restart 1 --dist loadscope --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered --cov-fail-under=85
+PARALLEL := -n auto --max-worker-restart 1 --dist loadscope --no-loadscope-reorder
+COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=85
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make pins" .venv/pins/bin/uv pip compile --quiet --upgrade --universal \
 	--fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: help up dev test lint types format migrate admin seed rotate-keys pins clean FORCE
+.PHONY: help up dev test cover test-all lint types format migrate admin seed rotate-keys pins clean FORCE
 .NOTPARALLEL:
 
 help: ## List what make can do
@@ -21,8 +22,13 @@ up: $(RUNTIME) ## Start all services; Ctrl-C stops them
 dev: $(RUNTIME) ## Start all services and reload them when a file changes
 	@exec $(RUN) -m services --reload
 
-test: $(DEV) ## Run all tests with branch coverage, or some without: make test T=tests/gateway
-	$(RUN) -m pytest $(if $(T),$(T),$(FULL))
+test: $(DEV) ## Run all tests but the slow ones, or those that are named: make test T=tests/gateway
+	$(RUN) -m pytest $(if $(T),$(T),$(PARALLEL) -m "not slow")
+
+cover: $(DEV) ## Run every test, slow ones too, with branch coverage
+	$(RUN) -m pytest $(PARALLEL) $(COVERAGE)
+
+test-all: cover ## Run every test, which is what "make cover" does
 
 lint: $(DEV) ## Check style and format
 	$(RUN) -m ruff check .

@@ -59,7 +59,7 @@ def test_ci_checks_what_a_contributor_checks() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     check = workflow["jobs"]["check"]
     assert "set -euo pipefail" in script
-    assert re.search(r"^exec make .*\blint types test\b", script, re.MULTILINE)
+    assert re.search(r"^exec make .*\blint types test test-all\b", script, re.MULTILINE)
     assert ".ci/run" in [step.get("run") for step in check["steps"]]
     assert check["strategy"]["matrix"]["python"] == ["3.11", "3.14"]
 

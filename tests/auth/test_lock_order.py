@@ -20,6 +20,8 @@ from shared.service import service_of
 from tests.auth.conftest import PASSWORD, Client, Register, bearer, log_in, run_at_once
 from tests.lock_order import slow_statements
 
+pytestmark = pytest.mark.slow
+
 NEW_PASSWORD = "another long secret"
 __all__ = ["slow_statements"]
 

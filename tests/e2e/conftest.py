@@ -9,6 +9,11 @@ from tests.e2e.browser import Browser
 from tests.e2e.stack import Stack
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark every end-to-end test as slow: each needs the processes of a whole installation."""
+    item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(tmp_path_factory.mktemp("stack"))

@@ -13,6 +13,8 @@ from shared.ids import new_id
 from tests.lock_order import slow_statements
 from tests.posts.conftest import AsUser, Client, Headers, at_once, body, on_postgres
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["slow_statements"]
 
 

@@ -19,6 +19,8 @@ from tests.gateway.upstreams import Upstream
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 3
 QUOTA = CLASSES["register"].quota
 

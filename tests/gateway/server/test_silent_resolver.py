@@ -11,6 +11,8 @@ from tests.gateway.conftest import as_user
 from tests.gateway.server.running import USER, Gateway, running_gateway
 from tests.gateway.upstreams import Upstream
 
+pytestmark = pytest.mark.slow
+
 # Python reads this at its start, so that gevent finds the resolver changed already.
 SILENT_RESOLVER = """
 import _socket, time

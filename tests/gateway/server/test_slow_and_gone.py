@@ -15,6 +15,8 @@ from tests.gateway.server.running import MIB, USER, Gateway
 from tests.gateway.upstreams import Line, Upstream, echo, response
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_client_that_goes_away_closes_the_upstreams_connection(gateway: Gateway, posts: Upstream) -> None:
     closed = threading.Event()

@@ -24,6 +24,8 @@ from tests.shared.server.served import (
 )
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 CHUNKED = "Transfer-Encoding: chunked"
 TINY = b"1\r\nx\r\n"
 ONE = head("GET /x HTTP/1.1", "Host: x")

@@ -12,6 +12,8 @@ from shared.server.request_reader import MAX_REST, Patience
 from tests.shared.server.served import Answer, Served, assert_refused, head, read_answer, read_to_end
 from tests.shared.server.toy_service import SHORT
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_silent_connection_is_closed_without_a_word(server: Served) -> None:
     assert server.exchange(b"") == []

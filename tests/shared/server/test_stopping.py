@@ -13,6 +13,8 @@ from shared.server.run import GRACE
 from tests.shared.server.served import KINDS, Served, head, read_answer
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=KINDS)
 def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:

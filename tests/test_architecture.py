@@ -24,7 +24,7 @@ MODULES = {name_of(file): ast.parse(file.read_text()) for file in FILES}
 WITHOUT_FLASK = [
     "services.gateway.policy",
     "services.gateway.proxy.forward",
-    "services.gateway.rate_limit.memory",
+    "services.gateway.rate_limit.classes",
     "services.gateway.routes",
     "shared.problems",
     "shared.settings",

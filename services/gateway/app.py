@@ -19,8 +19,9 @@ from services.gateway.pages import docs, errors, health, hello, mail_links, outs
 from services.gateway.proxy.circuit_breaker import Breaker
 from services.gateway.proxy.connection_pool import Pool, Pools
 from services.gateway.proxy.health import Health
+from services.gateway.rate_limit.classes import Window
 from services.gateway.rate_limit.handover import LimitsHandover
-from services.gateway.rate_limit.memory import MemoryWindow, Window
+from services.gateway.rate_limit.memory import MemoryWindow
 from services.gateway.routes import STREAMING, RouteTable
 from shared.app import create_service, run_in_background
 from shared.identity.access_tokens import Verifier

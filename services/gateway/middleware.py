@@ -20,7 +20,7 @@ from services.gateway.proxy.circuit_breaker import Breaker
 from services.gateway.proxy.connection_pool import PATIENCE, Pool
 from services.gateway.proxy.forward import Request
 from services.gateway.proxy.request_body import SHORT, content_length, too_large
-from services.gateway.rate_limit.memory import CLASSES, Verdict, Window
+from services.gateway.rate_limit.classes import CLASSES, Verdict, Window
 from services.gateway.request_context import (
     KEY,
     Environ,

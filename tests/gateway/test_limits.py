@@ -4,7 +4,8 @@ import threading
 import pytest
 import redis
 
-from services.gateway.rate_limit.memory import CLASSES, LimitClass, MemoryWindow, Verdict
+from services.gateway.rate_limit.classes import CLASSES, LimitClass, Verdict
+from services.gateway.rate_limit.memory import MemoryWindow
 from services.gateway.rate_limit.redis import FallbackWindow, RedisWindow
 from tests.ports import free_port
 
@@ -74,7 +75,7 @@ def test_what_is_given_back_is_not_counted() -> None:
     for _ in range(10):
         assert window.hit(THREE, "a").remaining == 2
         window.give_back(THREE, "a")
-    assert "a" not in window._classes["three"]
+    assert window.storage.export()["three"] == {}
     window.give_back(THREE, "a")
     assert [window.hit(THREE, "a").allowed for _ in range(4)] == [True, True, True, False]
 
@@ -91,11 +92,11 @@ def test_quiet_keys_are_forgotten_and_their_number_is_bounded() -> None:
     window = MemoryWindow(max_keys=100, clock=clock)
     for number in range(250):
         window.hit(THREE, f"k{number}")
-    assert len(window._classes["three"]) == 100
+    assert len(window.storage.export()["three"]) == 100
     clock.now += 11
     for _ in range(100):
         window.hit(LimitClass("three", 1000, 10), "last")
-    assert list(window._classes["three"]) == ["last"]
+    assert [key.split("/")[1] for key in window.storage.export()["three"]] == ["last"]
 
 
 def test_a_busy_key_is_not_forgotten_for_quiet_ones() -> None:

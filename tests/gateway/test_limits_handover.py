@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from services.gateway.rate_limit.classes import LimitClass
 from services.gateway.rate_limit.handover import LimitsHandover
-from services.gateway.rate_limit.memory import LimitClass, MemoryWindow
+from services.gateway.rate_limit.memory import MemoryWindow
 from tests.waiting import wait_until
 
 LIMIT = LimitClass("general", 5, 60)
@@ -35,7 +36,7 @@ def test_more_than_the_quota_is_no_negative_rest(tmp_path: Path) -> None:
     window = MemoryWindow()
     for _ in range(5):
         window.hit(LIMIT, "ann")
-    window.merge(window.export())
+    window.storage.merge(window.storage.export())
     verdict = window.hit(LIMIT, "ann")
     assert (verdict.allowed, verdict.remaining) == (False, 0)
 
@@ -47,4 +48,4 @@ def test_what_a_process_left_that_died_does_not_count(tmp_path: Path) -> None:
     os.utime(path, (time.time() - 60,) * 2)
     LimitsHandover(new, path).start()
     wait_until(lambda: not path.exists())
-    assert new.export() == {}
+    assert new.storage.export() == {}

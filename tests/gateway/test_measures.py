@@ -4,7 +4,7 @@ import re
 import pytest
 
 from services.gateway.proxy.circuit_breaker import THRESHOLD
-from services.gateway.rate_limit.memory import CLASSES
+from services.gateway.rate_limit.classes import CLASSES
 from shared.telemetry.metrics import render
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.upstreams import Upstream, response

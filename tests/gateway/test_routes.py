@@ -1,6 +1,6 @@
 import pytest
 
-from services.gateway.rate_limit.memory import CLASSES
+from services.gateway.rate_limit.classes import CLASSES
 from services.gateway.routes import ADMIN, MODERATOR, ROUTES, USER, RouteTable, Who, row
 
 TABLE = RouteTable()

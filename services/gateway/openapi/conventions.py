@@ -5,7 +5,7 @@ A service describes what is its own; rights, limits, errors and the headers that
 
 from typing import Any
 
-from services.gateway.rate_limit.memory import CLASSES
+from services.gateway.rate_limit.classes import CLASSES
 from services.gateway.routes import Route, Who
 from shared.identity.csrf import FORM
 from shared.problems import CODES, CONTENT_TYPE, reason

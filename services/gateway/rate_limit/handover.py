@@ -27,7 +27,7 @@ class LimitsHandover:
         """Write the counts down; without room on the disk the new process counts from nothing."""
         draft = self._path.with_suffix(f".{os.getpid()}")
         try:
-            draft.write_bytes(orjson.dumps(self._window.export()))
+            draft.write_bytes(orjson.dumps(self._window.storage.export()))
             draft.replace(self._path)
         except OSError as error:
             _logger.warning("the counts of requests are not handed over: %s", error)
@@ -43,6 +43,6 @@ class LimitsHandover:
                 age = time.time() - self._path.stat().st_mtime
                 counts = orjson.loads(self._path.read_bytes()) if age < PATIENCE else {}  # left by a process that died
                 self._path.unlink()
-                self._window.merge(counts)
+                self._window.storage.merge(counts)
                 return
             time.sleep(PAUSE)

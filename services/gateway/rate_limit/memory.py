@@ -1,118 +1,63 @@
-"""Count requests in moving windows: exact, per class of routes, per user or client address."""
+"""Count requests in the memory of this process, for a bounded number of keys."""
 
-import math
 import threading
 import time
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import ClassVar
 
-from shared.problems import Problem
+from limits.storage import MovingWindowSupport, Storage
 
-MINUTE, HOUR = 60, 3600
-
-
-@dataclass(frozen=True, slots=True)
-class LimitClass:
-    """So many requests in so many seconds."""
-
-    name: str
-    quota: int
-    window: int
+from services.gateway.rate_limit.classes import LimitClass
+from services.gateway.rate_limit.limiter import LimiterWindow, item_of
 
 
-CLASSES = {
-    known.name: known
-    for known in (
-        LimitClass("general", 100, MINUTE),
-        LimitClass("files", 1000, MINUTE),
-        LimitClass("login", 10, MINUTE),
-        LimitClass("register", 5, MINUTE),
-        LimitClass("auth", 10, MINUTE),
-        LimitClass("refresh", 100, MINUTE),  # by address, refused ones only; auth counts those of each session
-        LimitClass("contact", 5, MINUTE),
-        LimitClass("upload", 20, HOUR),
-        LimitClass("admin", 50, MINUTE),
-        LimitClass("expensive", 10, HOUR),
-    )
-}
-
-
-class Verdict(NamedTuple):
-    """What the window says: whether the request may go on, how many more may, and seconds until the next frees."""
-
-    limit: LimitClass
-    allowed: bool
-    remaining: int
-    reset: int
-
-    def without_this(self) -> "Verdict":
-        """Return the verdict once the request was given back."""
-        return self._replace(remaining=self.remaining + 1)
-
-    def headers(self) -> list[tuple[str, str]]:
-        """Return both header families (draft-ietf-httpapi-ratelimit-headers, and X-RateLimit-* for older clients)."""
-        name, quota = self.limit.name, self.limit.quota
-        return [
-            ("RateLimit-Policy", f'"{name}";q={quota};w={self.limit.window}'),
-            ("RateLimit", f'"{name}";r={self.remaining};t={self.reset}'),
-            ("X-RateLimit-Limit", str(quota)),
-            ("X-RateLimit-Remaining", str(self.remaining)),
-            ("X-RateLimit-Reset", str(self.reset)),
-        ]
-
-    def problem(self) -> Problem:
-        """Return the refusal, to be asked again after `Retry-After` seconds."""
-        name, quota, window = self.limit.name, self.limit.quota, self.limit.window
-        members: dict[str, Any] = {"retryAfter": self.reset, "violated-policies": [name]}
-        return Problem("RATE_LIMITED", f"The limit {name} is {quota} requests in {window} seconds.", **members)
-
-
-class Window(Protocol):
-    """Count one request of a key and judge it; a refused one is not counted.
-
-    `give_back` takes one that was allowed out of the count again: the newest, since only their number matters.
-    """
-
-    def hit(self, limit: LimitClass, key: str) -> Verdict: ...
-
-    def give_back(self, limit: LimitClass, key: str) -> None: ...
-
-
-class MemoryWindow:
+class BoundedMemoryStorage(Storage, MovingWindowSupport):
     """Keep the times of each key's requests, eight bytes each, for at most `max_keys` keys of a class.
 
-    A hit costs the same however many came before. The key that was quiet the longest is forgotten first.
+    The library's own memory storage keeps an object for every request, bounds the number of neither, and starts a
+    thread. Here a hit costs the same however many came before. The key that was quiet the longest is forgotten first.
     """
 
-    def __init__(self, max_keys: int = 50_000, clock: Callable[[], float] = time.monotonic) -> None:
+    STORAGE_SCHEME: ClassVar[list[str] | None] = ["bounded-memory"]  # type: ignore[misc]
+    base_exceptions = MemoryError
+
+    def __init__(self, uri: str, wrap_exceptions: bool = False, *, max_keys: int, clock: Callable[[], float]) -> None:
+        super().__init__(uri, wrap_exceptions)
         self._max_keys = max_keys
         self._clock = clock
         self._lock = threading.Lock()
-        self._classes: dict[str, OrderedDict[str, array[float]]] = {}
+        self.classes: dict[str, OrderedDict[str, array[float]]] = {}
 
-    def hit(self, limit: LimitClass, key: str) -> Verdict:
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         now = self._clock()
         with self._lock:
-            keys = self._classes.setdefault(limit.name, OrderedDict())
+            keys = self.classes.setdefault(_class_of(key), OrderedDict())
             hits = keys.get(key)
             if hits is None:
                 hits = keys[key] = array("d")
-            elif expired := bisect_right(hits, now - limit.window):
+            elif expired := bisect_right(hits, now - expiry):
                 del hits[:expired]
-            allowed = len(hits) < limit.quota
+            allowed = len(hits) + amount <= limit
             if allowed:
-                hits.append(now)
+                hits.extend([now] * amount)
                 keys.move_to_end(key)
-                self._forget_quiet(keys, now - limit.window)
-            return Verdict(limit, allowed, max(limit.quota - len(hits), 0), math.ceil(hits[0] + limit.window - now))
+                self._forget_quiet(keys, now - expiry)
+            return allowed
 
-    def give_back(self, limit: LimitClass, key: str) -> None:
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         with self._lock:
-            keys = self._classes.get(limit.name, OrderedDict())
+            now = self._clock()
+            hits = self.classes.get(_class_of(key), OrderedDict()).get(key)
+            first = bisect_right(hits, now - expiry) if hits else 0
+            return (hits[first], len(hits) - first) if hits and first < len(hits) else (now, 0)
+
+    def give_back(self, key: str) -> None:
+        """Take the newest request of a key out of the count."""
+        with self._lock:
+            keys = self.classes.get(_class_of(key), OrderedDict())
             if hits := keys.get(key):
                 hits.pop()
             if key in keys and not hits:
@@ -121,15 +66,37 @@ class MemoryWindow:
     def export(self) -> dict[str, dict[str, list[float]]]:
         """Return the times of requests by class and key; the clock is the machine's, the same for all processes."""
         with self._lock:
-            return {name: {key: list(hits) for key, hits in keys.items()} for name, keys in self._classes.items()}
+            return {name: {key: list(hits) for key, hits in keys.items()} for name, keys in self.classes.items()}
 
     def merge(self, exported: dict[str, dict[str, list[float]]]) -> None:
         """Add what another process counted."""
         with self._lock:
             for name, keys in exported.items():
-                own = self._classes.setdefault(name, OrderedDict())
+                own = self.classes.setdefault(name, OrderedDict())
                 for key, hits in keys.items():
                     own[key] = array("d", sorted([*own.get(key, ()), *hits]))
+
+    def check(self) -> bool:
+        return True
+
+    def reset(self) -> int:
+        with self._lock:
+            forgotten = sum(map(len, self.classes.values()))
+            self.classes.clear()
+        return forgotten
+
+    def clear(self, key: str) -> None:
+        with self._lock:
+            self.classes.get(_class_of(key), OrderedDict()).pop(key, None)
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        raise NotImplementedError("only moving windows are kept")
+
+    def get(self, key: str) -> int:
+        raise NotImplementedError("only moving windows are kept")
+
+    def get_expiry(self, key: str) -> float:
+        raise NotImplementedError("only moving windows are kept")
 
     def _forget_quiet(self, keys: OrderedDict[str, "array[float]"], expired: float) -> None:
         for _ in range(2):
@@ -137,3 +104,17 @@ class MemoryWindow:
             if hits[-1] > expired and len(keys) <= self._max_keys:
                 return
             del keys[quiet]
+
+
+class MemoryWindow(LimiterWindow):
+    """Count in this process only."""
+
+    def __init__(self, max_keys: int = 50_000, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__("bounded-memory://", clock, {"max_keys": max_keys, "clock": clock})
+
+    def give_back(self, limit: LimitClass, key: str) -> None:
+        self.storage.give_back(item_of(limit).key_for(key))
+
+
+def _class_of(key: str) -> str:
+    return key.partition("/")[0]

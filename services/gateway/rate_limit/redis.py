@@ -6,18 +6,16 @@ import time
 from collections.abc import Callable
 
 import redis
-from limits import RateLimitItemPerSecond
-from limits.storage import RedisStorage
-from limits.strategies import MovingWindowRateLimiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from services.gateway.rate_limit.memory import LimitClass, Verdict, Window
+from services.gateway.rate_limit.classes import LimitClass, Verdict, Window
+from services.gateway.rate_limit.limiter import LimiterWindow, item_of
 
 _logger = logging.getLogger("postern.limits")
 
 
-class RedisWindow:
+class RedisWindow(LimiterWindow):
     """Count in Redis, so that several gateways share one window; raise RedisError when it does not answer."""
 
     def __init__(self, url: str, timeout: float = 0.25) -> None:
@@ -25,21 +23,11 @@ class RedisWindow:
             url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 1)
         )
         # The library's strategies share key names: another strategy needs another prefix.
-        self._storage = RedisStorage(url, connection_pool=pool, key_prefix="postern:moving")
-        self._limiter = MovingWindowRateLimiter(self._storage)
-
-    def works(self) -> bool:
-        return self._storage.check()
-
-    def hit(self, limit: LimitClass, key: str) -> Verdict:
-        item = RateLimitItemPerSecond(limit.quota, limit.window, limit.name)
-        allowed = self._limiter.hit(item, key)
-        stats = self._limiter.get_window_stats(item, key)
-        return Verdict(limit, allowed, max(0, stats.remaining), max(1, math.ceil(stats.reset_time - time.time())))
+        super().__init__(url, time.time, {"connection_pool": pool, "key_prefix": "postern:moving"})
 
     def give_back(self, limit: LimitClass, key: str) -> None:
-        item = RateLimitItemPerSecond(limit.quota, limit.window, limit.name)
-        self._storage.storage.lpop(self._storage.prefixed_key(item.key_for(key)))  # the library pushes on the left
+        # The library pushes on the left.
+        self.storage.storage.lpop(self.storage.prefixed_key(item_of(limit).key_for(key)))
 
 
 class FallbackWindow:

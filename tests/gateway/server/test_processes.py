@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.gateway.rate_limit.memory import CLASSES
+from services.gateway.rate_limit.classes import CLASSES
 from services.gateway.rate_limit.redis import FallbackWindow
 from shared.telemetry.metrics_server import OFFSET
 from tests.gateway.server.running import Gateway, running_gateway

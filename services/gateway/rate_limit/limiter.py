@@ -1,0 +1,65 @@
+"""Build rate limiters with Flask-Limiter, and ask them: moving windows, exact, per user or client address."""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from flask import Flask
+from flask_limiter import Limiter
+from limits import RateLimitItem, RateLimitItemPerSecond
+
+from services.gateway.rate_limit.classes import LimitClass, Verdict
+
+STRATEGY = "moving-window"
+
+
+class LimiterWindow:
+    """Count requests with a limiter of Flask-Limiter; `clock` is that of its storage.
+
+    The gateway counts before Flask has a request, so it calls the strategy that Flask-Limiter builds, not its hooks:
+    these stay with an app of their own, which is never called.
+    """
+
+    def __init__(self, storage_uri: str, clock: Callable[[], float], options: dict[str, Any]) -> None:
+        limiter = Limiter(_no_key, storage_uri=storage_uri, storage_options=options, strategy=STRATEGY)
+        limiter.init_app(Flask(__name__, static_folder=None))
+        self._strategy = limiter.limiter
+        self._clock = clock
+        self.storage: Any = limiter.storage
+
+    def works(self) -> bool:
+        return bool(self.storage.check())
+
+    def hit(self, limit: LimitClass, key: str) -> Verdict:
+        item = item_of(limit)
+        allowed = self._strategy.hit(item, key)
+        reset_time, remaining = self._strategy.get_window_stats(item, key)
+        return Verdict(limit, allowed, max(0, remaining), max(1, math.ceil(reset_time - self._clock())))
+
+
+class _Item(RateLimitItemPerSecond):
+    """A limit as the library has it, with what the library computes anew at each of two calls a request."""
+
+    __slots__ = ("_end", "_start")
+
+    def __init__(self, limit: LimitClass) -> None:
+        super().__init__(limit.quota, limit.window, limit.name)
+        self._start = f"{limit.name}/"
+        self._end = f"/{limit.quota}/{limit.window}/second"
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        return f"{self._start}{identifiers[0]!s}{self._end}"
+
+    def get_expiry(self) -> int:
+        return self.multiples
+
+
+@lru_cache(maxsize=64)
+def item_of(limit: LimitClass) -> RateLimitItem:
+    """Return the limit for the library; the keys under it begin with the name of the class."""
+    return _Item(limit)
+
+
+def _no_key() -> str:
+    raise AssertionError("the gateway names the key itself")

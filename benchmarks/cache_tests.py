@@ -27,9 +27,9 @@ from services.gateway.cache.policy import Rules
 from services.gateway.cache.store import Store
 from services.gateway.http import headers
 from services.gateway.http.forwarded import proxies
-from services.gateway.proxy.circuit_breaker import Breaker
-from services.gateway.proxy.connection_pool import Pool
-from services.gateway.request_context import KEY, Visit
+from services.gateway.proxy.circuit_breaker import CircuitBreaker
+from services.gateway.proxy.connection_pool import ConnectionPool
+from services.gateway.request_context import KEY, RequestContext
 from services.gateway.routes import Node, RouteTable, row
 from shared.identity.credentials import has_credentials
 from shared.problems import Problem
@@ -78,9 +78,9 @@ class Anything(RouteTable):
 
 def gateway(origin: str) -> WsgiApp:
     """Return the gateway's cache before that address, in the layers that it needs."""
-    pool = Pool("origin", origin)
-    pools: Mapping[str, Pool] = defaultdict(lambda: pool)
-    breakers: Mapping[str, Breaker] = defaultdict(lambda: Breaker("origin"))
+    pool = ConnectionPool("origin", origin)
+    pools: Mapping[str, ConnectionPool] = defaultdict(lambda: pool)
+    breakers: Mapping[str, CircuitBreaker] = defaultdict(lambda: CircuitBreaker("origin"))
     app = middleware.pass_on(lambda *_: (), pools, breakers, proxies(()), Path(tempfile.gettempdir()))
     app = reuse_answers(app, Store(64 * 1024 * 1024), lambda *_: None, AS_THEY_COME)
     app = middleware.find_route(app, Anything())
@@ -92,7 +92,7 @@ def open_visit(app: WsgiApp) -> WsgiApp:
 
     def layer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         authorization, cookies = environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")
-        environ[KEY] = Visit("127.0.0.1", has_credentials(authorization, cookies), [])
+        environ[KEY] = RequestContext("127.0.0.1", has_credentials(authorization, cookies), [])
         try:
             return app(environ, start_response)
         except Problem as problem:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.multiply import multiply
 from services.posts.app import create_app
 from services.posts.config import Config
-from services.posts.demo_data import Prose, seed
+from services.posts.demo_data import TextGenerator, seed
 from services.posts.demo_words import LANGUAGES
 from services.posts.models import database
 from shared import clock
@@ -69,7 +69,7 @@ def _work(client: Any, posts: int, headers: dict[str, str]) -> dict[str, Callabl
         for name, word in SEARCHES.items()
         for sort in ("relevance", "newest")
     }
-    prose, number = Prose(Random(1)), itertools.count(time.time_ns())
+    prose, number = TextGenerator(Random(1)), itertools.count(time.time_ns())
 
     def create() -> Any:
         body = {"title": f"Benchmark {next(number)}", "content": prose.content(LANGUAGES[0], 2000)}

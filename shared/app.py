@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flask import Flask, request
 from flask_cors import CORS
 
-from shared.feed.consumer import Reader, Wakeup
-from shared.feed.revocation_consumer import RevocationReader
+from shared.feed.consumer import FeedConsumer, Wakeup
+from shared.feed.revocation_consumer import RevocationConsumer
 from shared.feed.service_client import InternalClient
 from shared.feed.wakeup_file import FileWakeup
 from shared.identity.access_tokens import Verifier
@@ -69,7 +69,7 @@ def create_service(
     keys = InternalClient(config.auth_url)
     verifier = service.add(Verifier(KeySet(fetch_keys or (lambda: keys.get_json(JWKS_PATH)))))
     service.add(Csrf(config.internal_token, config.public_url, config.cors_origins))
-    reader = service.add(RevocationReader(config.auth_url, config.internal_token, verifier.revocations))
+    reader = service.add(RevocationConsumer(config.auth_url, config.internal_token, verifier.revocations))
     service.wakeup = wakeup = _wakeup(config, name)
     run_in_background(app, wakeup)
     run_in_background(app, reader)
@@ -118,10 +118,10 @@ def run_in_background(app: Flask, task: Background) -> None:
     """Start the task in every process of the app, after the fork; it is one of the parts of the service."""
     service = service_of(app)
     service.add(task)
-    leader = service.get(RevocationReader)
-    if isinstance(task, Reader) and task is not leader and task.source == leader.source:
+    leader = service.get(RevocationConsumer)
+    if isinstance(task, FeedConsumer) and task is not leader and task.source == leader.source:
         leader.lead(task)
-    elif isinstance(task, Reader):
+    elif isinstance(task, FeedConsumer):
         service.wakeup.subscribe(task)
     service.on_start.append(task.start)
     service.on_exit.append(task.stop)

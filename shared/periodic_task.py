@@ -14,7 +14,7 @@ FAREWELL = 3.0  # seconds that work under way has at a stop
 _logger = logging.getLogger("postern.background")
 
 
-class Repeated:
+class PeriodicTask:
     """Call `work` every `pause` seconds in a thread of its own, also after it failed.
 
     Of failures in a row the first is logged, and every thirtieth after it.

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.bookmarks import models
 from services.bookmarks.app import MIGRATIONS, create_app
 from services.bookmarks.config import Config
-from services.bookmarks.owners import OwnerReader
+from services.bookmarks.owners import OwnerConsumer
 from shared import clock
 from shared.identity import access_tokens
 from shared.ids import new_id
@@ -59,7 +59,7 @@ listed = client.get("/api/bookmarks", headers=headers(ann)).json
 assert [item["postId"] for item in listed["data"]] == [post] and listed["pagination"]["total"] == 1
 assert client.get("/api/bookmarks", headers=headers(new_id())).json["data"] == []
 assert client.get("/readyz").status_code == 200
-OwnerReader(config)._apply([{"id": "0-1", "type": "user.deleted", "subject": ann, "data": {}}])
+OwnerConsumer(config)._apply([{"id": "0-1", "type": "user.deleted", "subject": ann, "data": {}}])
 assert client.get("/api/bookmarks", headers=headers(ann)).json["data"] == []
 models.database.close()
 tables = [models.FeedPosition, models.IdempotencyKey, models.Bookmark]

@@ -17,7 +17,7 @@ ONE_A_MINUTE = timedelta(minutes=1)
 BATCH = 100
 
 
-class Link(NamedTuple):
+class MailLink(NamedTuple):
     """A kind of link: what it is for, the page that it leads to, how long it is good, and the mail around it."""
 
     purpose: str
@@ -27,7 +27,7 @@ class Link(NamedTuple):
     text: str
 
 
-VERIFY = Link(
+VERIFY = MailLink(
     "verify",
     "/verify-email",
     timedelta(hours=24),
@@ -41,7 +41,7 @@ Confirm it within 24 hours:
 If it was not you, ignore this mail.
 """,
 )
-RESET = Link(
+RESET = MailLink(
     "reset",
     "/reset-password",
     timedelta(hours=1),
@@ -55,7 +55,7 @@ Set it within an hour:
 If it was not you, ignore this mail: the password stays as it is.
 """,
 )
-INVITE = Link(
+INVITE = MailLink(
     RESET.purpose,
     RESET.page,
     timedelta(hours=24),
@@ -70,13 +70,13 @@ Later, ask for another link as somebody who forgot the password.
 REQUESTED = {link.purpose: link for link in (VERIFY, RESET)}
 
 
-class Mails:
+class AccountMailer:
     """Write the mails of this service; nothing that a user wrote gets into one that may reach a stranger."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
 
-    def write_link(self, user: User, link: Link) -> None:
+    def write_link(self, user: User, link: MailLink) -> None:
         """Mail the user a link with a new token, of which the hash is kept; call it inside a transaction."""
         token, now = token_urlsafe(TOKEN_BYTES), clock.now()
         MailToken.create(
@@ -114,13 +114,13 @@ class Mails:
             self.write_link(user, link)
 
 
-def ask_for_link(email: str, link: Link, *, limited: bool) -> None:
+def ask_for_link(email: str, link: MailLink, *, limited: bool) -> None:
     """Have a link mailed to the address if it is somebody's: one a minute for each purpose."""
     with database.atomic():
         LinkRequest.note(email, link.purpose, clock.now(), pending=True, pause=ONE_A_MINUTE if limited else None)
 
 
-def find_token(token: str, link: Link) -> MailToken:
+def find_token(token: str, link: MailLink) -> MailToken:
     """Return what the token opens, with the user; raise LINK_EXPIRED for what is used, too old or none."""
     found: MailToken | None = MailToken.usable(_hash(token), link.purpose, clock.now()).first()
     if found is None:
@@ -186,6 +186,6 @@ def session_stolen(user: User) -> None:
     _mails().write_notice("session_stolen", user.email, *SESSION_STOLEN)
 
 
-def _mails() -> Mails:
-    mails: Mails = current_service().get(Mails)
+def _mails() -> AccountMailer:
+    mails: AccountMailer = current_service().get(AccountMailer)
     return mails

@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Flask
 
 from services.auth import access_tokens, accounts, passwords, sessions, signing_keys
-from services.auth.account_mail import Mails
+from services.auth.account_mail import AccountMailer
 from services.auth.config import Config
 from services.auth.models import database, feed, outbox
 from services.auth.resources import admin, email_tokens, jwks, me, signin, users
@@ -16,7 +16,7 @@ from shared.database import connection
 from shared.identity.access_tokens import Verifier
 from shared.mail.outbox import MailWorker
 from shared.mail.smtp import transport_of
-from shared.periodic_task import Repeated
+from shared.periodic_task import PeriodicTask
 from shared.server.admission import Admission
 from shared.service import service_of
 from shared.web.internal import table_blueprint
@@ -45,8 +45,8 @@ def create_app(config: Config | None = None) -> Flask:
     connection.init_app(app, database, config.database_url, MIGRATIONS)
     with database.connection_context():
         sessions.restore_revocations(service_of(app).get(Verifier).revocations)
-    mails = service_of(app).add(Mails(config.app_url or config.public_url))
-    run_in_background(app, Repeated("links", LINKS_PAUSE, mails.answer_requests, database))
+    mails = service_of(app).add(AccountMailer(config.app_url or config.public_url))
+    run_in_background(app, PeriodicTask("links", LINKS_PAUSE, mails.answer_requests, database))
     run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
-    run_in_background(app, Repeated("pruner", PRUNING_PAUSE, prune, database))
+    run_in_background(app, PeriodicTask("pruner", PRUNING_PAUSE, prune, database))
     return app

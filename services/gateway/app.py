@@ -6,18 +6,18 @@ from functools import partial
 from flask import Flask
 
 from services.gateway import middleware
-from services.gateway.cache.feed_invalidation import PurgingReader
+from services.gateway.cache.feed_invalidation import InvalidationConsumer
 from services.gateway.cache.middleware import reuse_answers
 from services.gateway.cache.store import Store
-from services.gateway.cache.view_reporting import Views
+from services.gateway.cache.view_reporting import ViewReporter
 from services.gateway.config import Config
 from services.gateway.http.cors import Cors
 from services.gateway.http.forwarded import proxies
 from services.gateway.openapi.merge import Documents
-from services.gateway.outside.client import Outside
+from services.gateway.outside.client import OutsideClient
 from services.gateway.pages import docs, errors, health, hello, mail_links, outside
-from services.gateway.proxy.circuit_breaker import Breaker
-from services.gateway.proxy.connection_pool import Pool, Pools
+from services.gateway.proxy.circuit_breaker import CircuitBreaker
+from services.gateway.proxy.connection_pool import ConnectionPool, ConnectionPools
 from services.gateway.proxy.health import Health
 from services.gateway.rate_limit.classes import Window
 from services.gateway.rate_limit.handover import LimitsHandover
@@ -39,13 +39,13 @@ def create_app(config: Config | None = None) -> Flask:
     blueprints = [hello.blp, health.blp, errors.blp, mail_links.blp, docs.blp, outside.blp]
     app = create_service("gateway", config, blueprints, own_cors=False)  # the chain has that
     service = service_of(app)
-    pools = service.add(Pools())
-    pools |= {name: Pool(name, url, bounded=name in STREAMING) for name, url in config.upstreams.items()}
-    breakers = {name: Breaker(name) for name in pools}
+    pools = service.add(ConnectionPools())
+    pools |= {name: ConnectionPool(name, url, bounded=name in STREAMING) for name, url in config.upstreams.items()}
+    breakers = {name: CircuitBreaker(name) for name in pools}
     store = make_store(config)
-    views = Views(config)
+    views = ViewReporter(config)
     if store:
-        run_in_background(app, PurgingReader(config, store))
+        run_in_background(app, InvalidationConsumer(config, store))
         service.on_exit.append(store.close)
         run_in_background(app, views)
     window, extra = make_window(config)
@@ -55,7 +55,7 @@ def create_app(config: Config | None = None) -> Flask:
         service.on_start.append(handover.start)
     service.add(Health(pools, breakers, extra))
     service.add(Documents(RouteTable(), service.document, config.upstreams, config.internal_token, config.public_url))
-    service.add(Outside(config.proxy_allowed_hosts))
+    service.add(OutsideClient(config.proxy_allowed_hosts))
     service.on_stop += [pool.end_streams for pool in pools.values()]
     service.on_exit += [pool.close for pool in pools.values()]
     own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
@@ -72,9 +72,11 @@ def make_store(config: Config) -> Store | None:
         return None
     if not config.redis_url:
         return Store(config.cache_bytes)
-    from services.gateway.cache.redis_invalidation import SharedStore  # only now: the client of Redis takes 7 MiB
+    from services.gateway.cache.redis_invalidation import (
+        RedisInvalidatedStore,  # only now: the client of Redis takes 7 MiB
+    )
 
-    return SharedStore(config.cache_bytes, config.redis_url)
+    return RedisInvalidatedStore(config.cache_bytes, config.redis_url)
 
 
 def make_window(config: Config) -> tuple[Window, dict[str, Callable[[], bool]]]:
@@ -89,10 +91,10 @@ def make_window(config: Config) -> tuple[Window, dict[str, Callable[[], bool]]]:
 
 def chain(
     own_pages: WsgiApp,
-    pools: Mapping[str, Pool],
-    breakers: Mapping[str, Breaker],
+    pools: Mapping[str, ConnectionPool],
+    breakers: Mapping[str, CircuitBreaker],
     store: Store | None,
-    views: Views,
+    views: ViewReporter,
     verifier: Verifier,
     csrf: Csrf,
     window: Window,

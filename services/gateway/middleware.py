@@ -1,6 +1,6 @@
 """The layers that a request meets, each a WSGI application around the next; `chain` in `__init__.py` has the order.
 
-What one layer finds out the later ones read from the `Visit`. A request that is refused is counted first, so
+What one layer finds out the later ones read from the `RequestContext`. A request that is refused is counted first, so
 that its answer tells the limits too.
 """
 
@@ -16,16 +16,16 @@ from services.gateway import policy
 from services.gateway.http import forwarded, headers
 from services.gateway.http.cors import Cors
 from services.gateway.http.request_target import join_target, split_target
-from services.gateway.proxy.circuit_breaker import Breaker
-from services.gateway.proxy.connection_pool import PATIENCE, Pool
-from services.gateway.proxy.forward import Request
+from services.gateway.proxy.circuit_breaker import CircuitBreaker
+from services.gateway.proxy.connection_pool import PATIENCE, ConnectionPool
+from services.gateway.proxy.forward import UpstreamRequest
 from services.gateway.proxy.request_body import SHORT, content_length, too_large
 from services.gateway.rate_limit.classes import CLASSES, Verdict, Window
 from services.gateway.request_context import (
     KEY,
     Environ,
+    RequestContext,
     StartResponse,
-    Visit,
     client_body,
     point_at,
     raw_target,
@@ -48,10 +48,10 @@ _logger = logging.getLogger("postern.gateway")
 
 
 def answer(app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, public_url: str, always: headers.Headers) -> WsgiApp:
-    """Open the visit, refuse in the one error shape, and put on every answer the headers that all have."""
+    """Open the context, refuse in the one error shape, and put on every answer the headers that all have."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        visit = environ[KEY] = Visit(
+        context = environ[KEY] = RequestContext(
             forwarded.client_address(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), is_proxy),
             credentials.has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")),
             always + cors.headers(environ.get("HTTP_ORIGIN", "")),
@@ -60,8 +60,8 @@ def answer(app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, public_url: st
         started = time.perf_counter()
 
         def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
-            extra = visit.extra + told(environ, visit, time.perf_counter() - started)
-            ours = headers.with_policies(answered, extra, private=visit.private)
+            extra = context.extra + told(environ, context, time.perf_counter() - started)
+            ours = headers.with_policies(answered, extra, private=context.private)
             return start_response(status, ours, exc_info)
 
         try:
@@ -92,7 +92,7 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
     """Look the path up in the table, once: this very path is authorised and forwarded."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        visit: Visit = environ[KEY]
+        context: RequestContext = environ[KEY]
         is_options = environ["REQUEST_METHOD"] == "OPTIONS"
         if is_options and environ.get("RAW_URI") == "*" and "postern.problem" not in environ:  # RFC 9110, section 9.3.7
             start_response("204 No Content", [("Allow", OF_ALL_ROUTES)])
@@ -100,19 +100,19 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
         try:
             if problem := environ.get("postern.problem"):  # of the server, which has not read it to its end
                 raise problem
-            visit.path, visit.query = split_target(raw_target(environ))
+            context.path, context.query = split_target(raw_target(environ))
         except Problem as problem:
-            visit.refuse(problem)
+            context.refuse(problem)
             return app(environ, start_response)
-        visit.node = table.find(visit.path)
-        if visit.node is None:
-            visit.refuse(Problem("NOT_FOUND"))
+        context.node = table.find(context.path)
+        if context.node is None:
+            context.refuse(Problem("NOT_FOUND"))
         else:
-            visit.route = visit.node.routes.get(environ["REQUEST_METHOD"]) or _stated_route(environ, visit)
-            if visit.route is None:
-                visit.refuse(Problem("METHOD_NOT_ALLOWED", allowedMethods=visit.node.allowed))
+            context.route = context.node.routes.get(environ["REQUEST_METHOD"]) or _stated_route(environ, context)
+            if context.route is None:
+                context.refuse(Problem("METHOD_NOT_ALLOWED", allowedMethods=context.node.allowed))
             else:
-                environ["postern.route"] = visit.route.pattern
+                environ["postern.route"] = context.route.pattern
         return app(environ, start_response)
 
     return layer
@@ -123,21 +123,21 @@ def takes_form(environ: Environ, route: Route | None) -> bool:
     return bool(route and route.form and route.form == media_type(environ))
 
 
-def _stated_route(environ: Environ, visit: Visit) -> Route | None:
+def _stated_route(environ: Environ, context: RequestContext) -> Route | None:
     """Return the route of the method that an HTML form states in `_method`, which the request then has.
 
     The body is read for that, as it is of any form before a service hears of it.
     """
-    routes = visit.node.routes if visit.node else {}
+    routes = context.node.routes if context.node else {}
     candidates = (routes.get(name) for name in html_forms.METHODS)
     if environ["REQUEST_METHOD"] != "POST" or not any(takes_form(environ, route) for route in candidates):
         return None
     try:
-        visit.body = client_body(environ, SHORT)
+        context.body = client_body(environ, SHORT)
     except Problem as problem:
-        visit.refuse(problem)
+        context.refuse(problem)
         return None
-    method = html_forms.stated_method(visit.body.first) if visit.body else ""
+    method = html_forms.stated_method(context.body.first) if context.body else ""
     route = routes.get(method)
     if not takes_form(environ, route):
         return None
@@ -149,12 +149,12 @@ def limit_body(app: WsgiApp) -> WsgiApp:
     """Refuse a body that is compressed or announces more than the route takes; the server has limited the head."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        visit: Visit = environ[KEY]
+        context: RequestContext = environ[KEY]
         if refusal := content_coding.refusal(environ):
-            visit.refuse(refusal)
+            context.refuse(refusal)
         length = environ.get("CONTENT_LENGTH")
-        if visit.route and length and (content_length(length) or 0) > visit.route.max_body:
-            visit.refuse(too_large(visit.route.max_body))
+        if context.route and length and (content_length(length) or 0) > context.route.max_body:
+            context.refuse(too_large(context.route.max_body))
         return app(environ, start_response)
 
     return layer
@@ -167,8 +167,8 @@ def answer_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
         is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
         if not is_preflight or "postern.problem" in environ:  # of the server: the request is not valid HTTP
             return app(environ, start_response)
-        visit: Visit = environ[KEY]
-        methods = visit.node.allowed if visit.node else ()
+        context: RequestContext = environ[KEY]
+        methods = context.node.allowed if context.node else ()
         start_response("204 No Content", cors.preflight_headers(environ.get("HTTP_ORIGIN", ""), methods))
         return []
 
@@ -183,16 +183,16 @@ def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: 
     """
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        visit: Visit = environ[KEY]
-        if visit.private and (visit.route is None or visit.route.reads_token):
-            form = takes_form(environ, visit.route)
+        context: RequestContext = environ[KEY]
+        if context.private and (context.route is None or context.route.reads_token):
+            form = takes_form(environ, context.route)
             field = partial(credentials.csrf_cookie, environ) if form else None
             try:
-                visit.somebody, visit.cookie_refusal = credentials.identify(environ, verify, csrf, field)
+                context.somebody, context.cookie_refusal = credentials.identify(environ, verify, csrf, field)
             except Problem as problem:
-                visit.refuse(problem)
-            if visit.somebody:
-                environ["postern.user"] = visit.somebody.user_id
+                context.refuse(problem)
+            if context.somebody:
+                environ["postern.user"] = context.somebody.user_id
         return app(environ, start_response)
 
     return layer
@@ -204,31 +204,35 @@ def count(app: WsgiApp, window: Window | None, *, observe: bool) -> WsgiApp:
         return app
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        visit: Visit = environ[KEY]
-        name = visit.route.limit if visit.route else "general"
+        context: RequestContext = environ[KEY]
+        name = context.route.limit if context.route else "general"
         if name is not None:
-            key = visit.counted_by
+            key = context.counted_by
             verdict = window.hit(CLASSES[name], key)
-            visit.extra += verdict.headers()
+            context.extra += verdict.headers()
             if not verdict.allowed:
                 note_excess(environ, name, key, "observed" if observe else "refused")
                 if not observe:
                     raise verdict.problem()
-            elif visit.route and visit.route.gives_back:
-                return app(environ, _giving_back(start_response, window, visit, verdict))
+            elif context.route and context.route.gives_back:
+                return app(environ, _giving_back(start_response, window, context, verdict))
         return app(environ, start_response)
 
     return layer
 
 
-def _giving_back(start_response: StartResponse, window: Window, visit: Visit, verdict: Verdict) -> StartResponse:
+def _giving_back(
+    start_response: StartResponse, window: Window, context: RequestContext, verdict: Verdict
+) -> StartResponse:
     """Return what begins an answer, and takes a success out of the count."""
 
     def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
         if status < "4":
-            window.give_back(verdict.limit, visit.counted_by)
+            window.give_back(verdict.limit, context.counted_by)
             counted = verdict.headers()
-            visit.extra = [header for header in visit.extra if header not in counted] + verdict.without_this().headers()
+            context.extra = [
+                header for header in context.extra if header not in counted
+            ] + verdict.without_this().headers()
         return start_response(status, answered, exc_info)
 
     return start
@@ -238,10 +242,10 @@ def check_rights(app: WsgiApp) -> WsgiApp:
     """Refuse whoever may not pass, and whatever was found wrong before."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        visit: Visit = environ[KEY]
-        if visit.refusal or visit.route is None:
-            raise visit.refusal or Problem("NOT_FOUND")
-        policy.check_rights(visit.route.who, visit.somebody, visit.cookie_refusal)
+        context: RequestContext = environ[KEY]
+        if context.refusal or context.route is None:
+            raise context.refusal or Problem("NOT_FOUND")
+        policy.check_rights(context.route.who, context.somebody, context.cookie_refusal)
         return app(environ, start_response)
 
     return layer
@@ -249,8 +253,8 @@ def check_rights(app: WsgiApp) -> WsgiApp:
 
 def pass_on(
     own_pages: WsgiApp,
-    pools: Mapping[str, Pool],
-    breakers: Mapping[str, Breaker],
+    pools: Mapping[str, ConnectionPool],
+    breakers: Mapping[str, CircuitBreaker],
     is_proxy: forwarded.IsProxy,
     spool: Path,
 ) -> WsgiApp:
@@ -258,52 +262,54 @@ def pass_on(
     waiting = Bulkhead(None, per_client=WAITING, patience=PATIENCE, detail=TOO_MANY_WAIT, code="RATE_LIMITED")
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        visit: Visit = environ[KEY]
-        route = visit.route
+        context: RequestContext = environ[KEY]
+        route = context.route
         if route is None or route.upstream is None:
-            point_at(environ, visit.path)
+            point_at(environ, context.path)
             return own_pages(environ, start_response)
         name = route.upstream
-        with waiting.place(visit.counted_by) if route.spooled else nullcontext():
-            request = _request(environ, visit, route, is_proxy, spool if route.spooled else None)
+        with waiting.place(context.counted_by) if route.spooled else nullcontext():
+            request = _request(environ, context, route, is_proxy, spool if route.spooled else None)
         try:
-            answer = forward(breakers[name], pools[name], request, visit)
+            answer = forward(breakers[name], pools[name], request, context)
         finally:
             if request.body:
                 request.body.close()
         said = answer.headers
         if environ["REQUEST_METHOD"] == "OPTIONS":  # a service sees fewer patterns, which overlap in another way
-            said = [header for header in said if header[0].lower() != "allow"] + [("Allow", allowed(visit))]
+            said = [header for header in said if header[0].lower() != "allow"] + [("Allow", allowed(context))]
         start_response(answer.status, said)
         return answer.body
 
     return layer
 
 
-def allowed(visit: Visit) -> str:
-    return ", ".join(visit.node.allowed) if visit.node else ""
+def allowed(context: RequestContext) -> str:
+    return ", ".join(context.node.allowed) if context.node else ""
 
 
-def _request(environ: Environ, visit: Visit, route: Route, is_proxy: forwarded.IsProxy, spool: Path | None) -> Request:
+def _request(
+    environ: Environ, context: RequestContext, route: Route, is_proxy: forwarded.IsProxy, spool: Path | None
+) -> UpstreamRequest:
     scheme, host = forwarded.scheme_and_host(environ, is_proxy)
     passed = headers.to_upstream(
         headers.from_environ(environ),
-        client=visit.address,
+        client=context.address,
         scheme=scheme,
         host=host,
         request_id=environ["postern.request_id"],
     )
-    return Request(
+    return UpstreamRequest(
         environ["REQUEST_METHOD"],
-        join_target(visit.path, visit.query),
+        join_target(context.path, context.query),
         passed,
-        visit.body or client_body(environ, route.max_body, spool),
-        visit.time_for(route),
+        context.body or client_body(environ, route.max_body, spool),
+        context.time_for(route),
         lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
         None if concerns_others(environ, route) else environ.get("gunicorn.socket"),
-        visit.counted_by,
-        note_sent=visit.note_sent,
-        hurried=visit.deadline is not None,
+        context.counted_by,
+        note_sent=context.note_sent,
+        hurried=context.deadline is not None,
     )
 
 

@@ -18,11 +18,11 @@ from shared.problems import Problem
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
-KEY = "postern.visit"
+KEY = "postern.context"
 
 
 @dataclass(slots=True)
-class Visit:
+class RequestContext:
     """What is known about a request; `refusal` is why it will be refused, `extra` goes on its answer.
 
     `body` is that of a form which had to be read to find the route.

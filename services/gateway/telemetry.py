@@ -7,10 +7,10 @@ from typing import Any
 
 from services.gateway.http.headers import Headers
 from services.gateway.http.request_target import join_target
-from services.gateway.proxy.circuit_breaker import Breaker, forward_through
-from services.gateway.proxy.connection_pool import Pool
-from services.gateway.proxy.forward import Answer, Request
-from services.gateway.request_context import Environ, Visit
+from services.gateway.proxy.circuit_breaker import CircuitBreaker, forward_through
+from services.gateway.proxy.connection_pool import ConnectionPool
+from services.gateway.proxy.forward import UpstreamRequest, UpstreamResponse
+from services.gateway.request_context import Environ, RequestContext
 from shared.network.sockets import ClientGone
 from shared.problems import Problem
 from shared.telemetry.metrics import Counter, Histogram
@@ -37,7 +37,9 @@ def note_excess(environ: Environ, limit: str, key: str, action: str) -> None:
         _logger.info("over the limit", extra={"fields": fields})
 
 
-def forward(breaker: Breaker, pool: Pool, request: Request, visit: Visit) -> Answer:
+def forward(
+    breaker: CircuitBreaker, pool: ConnectionPool, request: UpstreamRequest, context: RequestContext
+) -> UpstreamResponse:
     """Pass on as `forward_through` does, and time it: the outcome is the class of the status, or our problem's code."""
     started = time.perf_counter()
     outcome = "INTERNAL_ERROR"
@@ -52,36 +54,36 @@ def forward(breaker: Breaker, pool: Pool, request: Request, visit: Visit) -> Ans
         outcome = "CLIENT_GONE"
         raise
     finally:
-        visit.waited = time.perf_counter() - started
-        UPSTREAMS.observe(visit.waited, pool.name, visit.route.pattern if visit.route else "", outcome)
+        context.waited = time.perf_counter() - started
+        UPSTREAMS.observe(context.waited, pool.name, context.route.pattern if context.route else "", outcome)
 
 
-def told(environ: Environ, visit: Visit, elapsed: float) -> Headers:
+def told(environ: Environ, context: RequestContext, elapsed: float) -> Headers:
     """Return Server-Timing in milliseconds until the answer began, and to an admin who asks what was decided."""
-    if visit.verdict:
-        VERDICTS.add(visit.verdict)
-    timing = f"gateway;dur={(elapsed - visit.waited) * 1000:.1f}"
-    if visit.waited:
-        timing += f", upstream;dur={visit.waited * 1000:.1f}"
-    if "HTTP_X_EXPLAIN" not in environ or visit.somebody is None or visit.somebody.role != "admin":
+    if context.verdict:
+        VERDICTS.add(context.verdict)
+    timing = f"gateway;dur={(elapsed - context.waited) * 1000:.1f}"
+    if context.waited:
+        timing += f", upstream;dur={context.waited * 1000:.1f}"
+    if "HTTP_X_EXPLAIN" not in environ or context.somebody is None or context.somebody.role != "admin":
         return [("Server-Timing", timing)]
-    return [("Server-Timing", timing), ("X-Explain", json.dumps(_decisions(environ, visit)))]
+    return [("Server-Timing", timing), ("X-Explain", json.dumps(_decisions(environ, context)))]
 
 
-def _decisions(environ: Environ, visit: Visit) -> dict[str, Any]:
-    route = visit.route
+def _decisions(environ: Environ, context: RequestContext) -> dict[str, Any]:
+    route = context.route
     return {
-        "client": visit.address,
-        "user": visit.somebody.user_id if visit.somebody else None,
-        "path": visit.path,
+        "client": context.address,
+        "user": context.somebody.user_id if context.somebody else None,
+        "path": context.path,
         "route": route.pattern if route else None,
         "who": route.who.name.lower() if route else None,
         "upstream": route.upstream if route else None,
         "limit": route.limit if route else "general",
-        "countedBy": visit.counted_by,
-        "refusal": visit.refusal.code if visit.refusal else None,
-        "cache": visit.verdict or None,
-        "cacheKey": join_target(visit.path, visit.query) if route and route.cached else None,
-        "upstreamMs": round(visit.waited * 1000, 1),
+        "countedBy": context.counted_by,
+        "refusal": context.refusal.code if context.refusal else None,
+        "cache": context.verdict or None,
+        "cacheKey": join_target(context.path, context.query) if route and route.cached else None,
+        "upstreamMs": round(context.waited * 1000, 1),
         "requestId": environ["postern.request_id"],
     }

@@ -20,7 +20,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LOCAL = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 (where it listens is decided elsewhere)
 
 
-class Life:
+class ProgramState:
     """How a program has fared since we started it."""
 
     def __init__(self, program: Program) -> None:
@@ -51,7 +51,7 @@ class Supervisor:
     """Start programs, start again what ends, and stop all on SIGTERM, SIGINT or SIGHUP."""
 
     def __init__(self, programs: Sequence[Program]) -> None:
-        self.lives = [Life(program) for program in programs]
+        self.lives = [ProgramState(program) for program in programs]
         self.began = time.monotonic()
         self.stops = 0
         self._wake, waker = os.pipe()
@@ -134,7 +134,7 @@ class Supervisor:
             life.program.sweep(signal.SIGKILL)
         self._wait_for(self.lives, time.monotonic() + 1, sys.maxsize)
 
-    def _wait_for(self, lives: Sequence[Life], until: float, impatience: int = 2) -> None:
+    def _wait_for(self, lives: Sequence[ProgramState], until: float, impatience: int = 2) -> None:
         """Wait until they have ended, but no longer than until the second Ctrl-C."""
         while self.stops < impatience and any(life.program.pid for life in lives) and time.monotonic() < until:
             self._sleep(max(until - time.monotonic(), 0))

@@ -9,7 +9,7 @@ from services.messages.config import Config
 from services.messages.feed_consumers import readers
 from services.messages.live_events import event_log
 from services.messages.live_events.socket_handover import handing_over
-from services.messages.live_events.sse_server import Streams
+from services.messages.live_events.sse_server import SseServer
 from services.messages.models import database, outbox
 from services.messages.resources import contact, events, notifications
 from shared.app import check_database, create_service, run_in_background
@@ -18,7 +18,7 @@ from shared.identity.access_tokens import Verifier
 from shared.identity.jwks import Jwks
 from shared.mail.outbox import MailWorker
 from shared.mail.smtp import transport_of
-from shared.periodic_task import Repeated
+from shared.periodic_task import PeriodicTask
 from shared.service import service_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -39,8 +39,8 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
     for reader in readers(config):
         run_in_background(app, reader)
-    run_in_background(app, Repeated("events", PRUNING_PAUSE, event_log.prune, database))
-    streams = Streams(service_of(app).get(Verifier).revocations)
+    run_in_background(app, PeriodicTask("events", PRUNING_PAUSE, event_log.prune, database))
+    streams = SseServer(service_of(app).get(Verifier).revocations)
     event_log.on_commit = streams.wake
     service_of(app).add(streams)
     service_of(app).on_stop.append(streams.stop)

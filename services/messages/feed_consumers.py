@@ -9,7 +9,7 @@ from services.messages.live_events import event_log, public_events
 from services.messages.models import FeedPosition, Person, database
 from shared import clock
 from shared.feed.consumer import Handler
-from shared.feed.database_consumer import SETTLED, DatabaseReader
+from shared.feed.database_consumer import SETTLED, DatabaseConsumer
 
 PAUSE = 0.2  # seconds between two questions: people wait for what is told here
 
@@ -49,7 +49,7 @@ OF_POSTS = {
 WITHDRAWN = ("comment.hidden", "comment.deleted")
 
 
-class FactReader(DatabaseReader):
+class FactConsumer(DatabaseConsumer):
     """Read one feed; a comment that is hidden or deleted by the end of the batch is as if it had never been written."""
 
     def __init__(self, source: str, url: str, token: str, handlers: Mapping[str, Handler]) -> None:
@@ -68,7 +68,7 @@ class FactReader(DatabaseReader):
             super()._handle(event)
 
 
-class AuthReader(FactReader):
+class AuthConsumer(FactConsumer):
     """Read the feed of auth."""
 
     def rebuild(self) -> None:
@@ -83,7 +83,7 @@ class AuthReader(FactReader):
                     notifications.forget_user({"subject": user_id})
 
 
-class PostsReader(FactReader):
+class PostsConsumer(FactConsumer):
     """Read the feed of posts."""
 
     def _start_over(self, oldest: str) -> None:
@@ -98,10 +98,10 @@ class PostsReader(FactReader):
                 event_log.start_over()
 
 
-def readers(config: Config) -> list[FactReader]:
+def readers(config: Config) -> list[FactConsumer]:
     """Return the readers of both feeds."""
     token = config.internal_token
     return [
-        AuthReader("auth", config.auth_url, token, OF_AUTH),
-        PostsReader("posts", config.posts_url, token, OF_POSTS),
+        AuthConsumer("auth", config.auth_url, token, OF_AUTH),
+        PostsConsumer("posts", config.posts_url, token, OF_POSTS),
     ]

@@ -10,7 +10,7 @@ from services.posts import feed_consumers
 from services.posts.config import Config
 from services.posts.models import database, feed
 from services.posts.resources import categories, comments, internal, likes, posts, tags, user_posts
-from services.posts.view_counts import Views
+from services.posts.view_counts import ViewCounter
 from shared.app import check_database, create_service, run_in_background
 from shared.database import connection
 from shared.identity.jwks import Jwks
@@ -31,9 +31,9 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
         fetch_keys=fetch_keys,
     )
     connection.init_app(app, database, config.database_url, MIGRATIONS)
-    views = service_of(app).add(Views(config.internal_token))
+    views = service_of(app).add(ViewCounter(config.internal_token))
     run_in_background(app, views)
     run_in_background(app, categorising.forgetting())
-    run_in_background(app, feed_consumers.AuthorReader(config))
-    run_in_background(app, feed_consumers.CoverReader(config))
+    run_in_background(app, feed_consumers.AuthorConsumer(config))
+    run_in_background(app, feed_consumers.CoverConsumer(config))
     return app

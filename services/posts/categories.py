@@ -11,7 +11,7 @@ from services.posts.posts import lock_posts
 from shared import clock
 from shared.database.connection import is_postgres
 from shared.ids import is_id
-from shared.periodic_task import Repeated
+from shared.periodic_task import PeriodicTask
 from shared.problems import Problem
 
 AT_ONCE = 500  # posts of a transaction
@@ -74,9 +74,9 @@ def _take_from_some(category: Category) -> bool:
         return bool(Post.update(category=None).where(theirs).execute())
 
 
-def forgetting() -> Repeated:
+def forgetting() -> PeriodicTask:
     """Return the task that forgets deleted categories."""
-    return Repeated("forgetting of categories", PAUSE, forget_deleted, database)
+    return PeriodicTask("forgetting of categories", PAUSE, forget_deleted, database)
 
 
 def _saved(category: Category, **how: Any) -> bool:

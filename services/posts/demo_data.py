@@ -56,13 +56,13 @@ def seed(config: Config, authors: list[tuple[str, str]], posts: int, comments: i
         for user_id, name in authors:
             Author.introduce(user_id, name)
         ids = [user_id for user_id, _ in authors]
-        for done in _write_posts(Prose(Random(posts)), ids, missing_posts):  # noqa: S311 (nothing secret)
+        for done in _write_posts(TextGenerator(Random(posts)), ids, missing_posts):  # noqa: S311 (nothing secret)
             progress(done, total)
-        for done in _write_comments(Prose(Random(comments)), ids, missing_comments):  # noqa: S311
+        for done in _write_comments(TextGenerator(Random(comments)), ids, missing_comments):  # noqa: S311
             progress(missing_posts + done, total)
 
 
-class Prose:
+class TextGenerator:
     """Sentences in many languages, made once and drawn from again and again."""
 
     def __init__(self, random: Random) -> None:
@@ -108,7 +108,7 @@ _COMMENT = (
 )  # fmt: skip
 
 
-def _write_posts(prose: Prose, authors: list[str], missing: int) -> Iterator[int]:
+def _write_posts(prose: TextGenerator, authors: list[str], missing: int) -> Iterator[int]:
     """Write posts in batches, from the oldest to the newest; give the number that is done."""
     names = {text.fold(name): name for name in TAGS}
     tag_ids = Tag.count(dict.fromkeys(names, 0), names)
@@ -131,7 +131,12 @@ def _write_posts(prose: Prose, authors: list[str], missing: int) -> Iterator[int
 
 
 def _add_post(
-    rows: PostRows, prose: Prose, place: tuple[int, int], authors: list[str], moment: datetime, tag_ids: dict[str, int]
+    rows: PostRows,
+    prose: TextGenerator,
+    place: tuple[int, int],
+    authors: list[str],
+    moment: datetime,
+    tag_ids: dict[str, int],
 ) -> None:
     language, random, (number, publication) = prose.language(), prose.random, place
     title, content = prose.title(language), prose.content(language, random.randint(700, 1900))
@@ -155,7 +160,7 @@ def _add_post(
         rows.search.append((publication, search.stored(search.lexemes(publication, title, tags, content, labels))))
 
 
-def _write_comments(prose: Prose, authors: list[str], missing: int) -> Iterator[int]:
+def _write_comments(prose: TextGenerator, authors: list[str], missing: int) -> Iterator[int]:
     """Write comments in batches, some of them replies; give the number that is done."""
     newest = (
         Post.select(Post.number, Post.listed_at).where(Post.listed_at.is_null(False)).order_by(Post.listed_at.desc())
@@ -175,7 +180,7 @@ def _write_comments(prose: Prose, authors: list[str], missing: int) -> Iterator[
         yield done + size
 
 
-def _comment(prose: Prose, number: int, post: int, author: str, latest: Latest) -> tuple[Any, ...]:
+def _comment(prose: TextGenerator, number: int, post: int, author: str, latest: Latest) -> tuple[Any, ...]:
     """Return the row of a comment that stands after the latest on its post and may answer it."""
     before, depth, moment, first = latest[post]
     answers = before is not None and depth < MAX_DEPTH and prose.random.random() < 0.5

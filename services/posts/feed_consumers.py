@@ -8,10 +8,10 @@ from services.posts.config import Config
 from services.posts.models import Author, FeedPosition, Post, database, feed
 from services.posts.posts import discard_drafts
 from shared import clock
-from shared.feed.database_consumer import SETTLED, DatabaseReader
+from shared.feed.database_consumer import SETTLED, DatabaseConsumer
 
 
-class AuthorReader(DatabaseReader):
+class AuthorConsumer(DatabaseConsumer):
     """Follow auth's feed; it keeps the table of authors."""
 
     def __init__(self, config: Config) -> None:
@@ -47,7 +47,7 @@ def _forget(event: dict[str, Any]) -> None:
     feed.publish("author.updated", event["subject"], {})
 
 
-class CoverReader(DatabaseReader):
+class CoverConsumer(DatabaseConsumer):
     """Follow the feed of uploads."""
 
     def __init__(self, config: Config) -> None:

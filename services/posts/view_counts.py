@@ -13,7 +13,7 @@ from services.posts.models import Post, PostView, database
 from shared import clock
 from shared.database.locking import delete_unlocked
 from shared.ids import is_id
-from shared.periodic_task import Repeated
+from shared.periodic_task import PeriodicTask
 
 ONCE = timedelta(hours=1)
 PAUSE = 1.0  # seconds between two batches
@@ -21,7 +21,7 @@ MAX_NOTED = 20_000  # views of a pause; what comes above is not counted
 _BATCH = 500  # rows of a statement
 
 
-class Views(Repeated):
+class ViewCounter(PeriodicTask):
     """The views of this process that are not written yet, and the thread that writes them."""
 
     def __init__(self, secret: str) -> None:

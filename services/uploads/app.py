@@ -7,8 +7,8 @@ from pathlib import Path
 from flask import Flask, Response
 
 from services.uploads.config import Config
-from services.uploads.maintenance.garbage_collection import Sweeper
-from services.uploads.maintenance.user_deletion import OwnerReader
+from services.uploads.maintenance.garbage_collection import GarbageCollector
+from services.uploads.maintenance.user_deletion import OwnerConsumer
 from services.uploads.models import database, feed
 from services.uploads.resources import files, tus, uploads
 from services.uploads.signed_urls import Signer
@@ -16,9 +16,9 @@ from services.uploads.storage.base import Storage, StorageDown
 from services.uploads.storage.local import LocalStorage
 from services.uploads.storage.s3 import S3Storage
 from services.uploads.storage.sigv4 import Credentials
-from services.uploads.storage.tus_parts import Partials
+from services.uploads.storage.tus_parts import TusParts
 from services.uploads.storage.variant_cache import VariantCache
-from services.uploads.upload_service import Keeper, ids_after
+from services.uploads.upload_service import UploadService, ids_after
 from shared.app import check_database, create_service, run_in_background
 from shared.concurrency import Bulkhead
 from shared.database import connection
@@ -52,15 +52,15 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     service.add(Signer(config.internal_token))
     app.register_error_handler(StorageDown, _storage_is_down)
     connection.init_app(app, database, config.database_url, MIGRATIONS)
-    run_in_background(app, OwnerReader(config, keeper))
-    run_in_background(app, Sweeper(keeper))
+    run_in_background(app, OwnerConsumer(config, keeper))
+    run_in_background(app, GarbageCollector(keeper))
     return app
 
 
-def open_keeper(config: Config) -> Keeper:
+def open_keeper(config: Config) -> UploadService:
     """Return what keeps the uploads."""
     variants = VariantCache(config.data_dir / "variants", config.variants_size)
-    return Keeper(open_storage(config), variants, Partials(config.data_dir / "tus"), config.quota)
+    return UploadService(open_storage(config), variants, TusParts(config.data_dir / "tus"), config.quota)
 
 
 def open_storage(config: Config) -> Storage:

@@ -11,7 +11,7 @@ from services.uploads.config import Config
 from services.uploads.file_types.registry import PNG
 from services.uploads.http.incoming_file import Received
 from services.uploads.models import Upload, database
-from services.uploads.upload_service import Keeper, prepare
+from services.uploads.upload_service import UploadService, prepare
 from shared.database import connection
 
 SIZE = (320, 200)
@@ -35,7 +35,7 @@ def seed(config: Config, owners: list[str], images: int, progress: Progress) -> 
     return ids
 
 
-def _ensure(keeper: Keeper, owner: str, number: int) -> str:
+def _ensure(keeper: UploadService, owner: str, number: int) -> str:
     name = f"demo/pattern-{number:04}.png"
     upload: Upload | None = Upload.named(owner, name).first()
     if upload is None:
@@ -43,7 +43,7 @@ def _ensure(keeper: Keeper, owner: str, number: int) -> str:
     return str(upload.id)
 
 
-def _add(keeper: Keeper, owner: str, name: str, data: bytes) -> Upload:
+def _add(keeper: UploadService, owner: str, name: str, data: bytes) -> Upload:
     with keeper.storage.draft() as draft:
         draft.write(data)
         filename, digest = name.split("/")[-1], hashlib.sha256(data).hexdigest()

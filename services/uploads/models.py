@@ -9,7 +9,7 @@ from urllib.parse import quote
 import peewee
 from peewee import fn
 
-from services.uploads.file_types.registry import KINDS, Kind
+from services.uploads.file_types.registry import KINDS, FileType
 from shared import clock
 from shared.database.connection import Database, execute
 from shared.database.fields import IdField, TimestampField, id_field
@@ -93,7 +93,7 @@ class Upload(Model):
         indexes = ((("user_id", "name"), True), (("user_id", "created_at", "id"), False))
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FileType:
         return KINDS[self.mime_type]
 
     @property

@@ -6,8 +6,8 @@ from flask import request
 
 from services.uploads.config import Config
 from services.uploads.models import Query, Upload, Usage
-from services.uploads.signed_urls import Link, Signer
-from services.uploads.upload_service import Keeper
+from services.uploads.signed_urls import SignedLink, Signer
+from services.uploads.upload_service import UploadService
 from shared.client_address import client_address, limiter_key
 from shared.concurrency import Bulkhead
 from shared.database.connection import get_or_404
@@ -17,8 +17,8 @@ from shared.service import current_service
 from shared.web.auth import current_user
 
 
-def current_keeper() -> Keeper:
-    return current_service().get(Keeper)
+def current_keeper() -> UploadService:
+    return current_service().get(UploadService)
 
 
 def current_downloads() -> Bulkhead:
@@ -47,7 +47,7 @@ def by_id(upload_id: str) -> Query:
     return Upload.select().where(Upload.id == upload_id)
 
 
-def visible(query: Query, link: Link | None = None) -> Upload:
+def visible(query: Query, link: SignedLink | None = None) -> Upload:
     """Return the one upload; raise NOT_FOUND where there is none that the caller may see.
 
     With a signed link anybody may see what it was made for. Any other link raises LINK_EXPIRED, whether there is an

@@ -17,14 +17,14 @@ _is_moment = re.compile(r"[0-9]{1,12}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class SignedLink:
     """What a link carries, as the client sent it; `expires` in seconds since 1970."""
 
     expires: str
     signature: str
 
     @classmethod
-    def of(cls, args: dict[str, Any]) -> "Link | None":
+    def of(cls, args: dict[str, Any]) -> "SignedLink | None":
         """Return the link in a query, None where neither half of one is there."""
         if "expires" not in args and "signature" not in args:
             return None
@@ -37,12 +37,12 @@ class Signer:
     def __init__(self, secret: str) -> None:
         self._key = hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256)
 
-    def sign(self, upload_id: str, seconds: int) -> Link:
+    def sign(self, upload_id: str, seconds: int) -> SignedLink:
         """Return a link that holds for so long."""
         expires = str(int(clock.now().timestamp()) + seconds)
-        return Link(expires, self._signature(upload_id, expires))
+        return SignedLink(expires, self._signature(upload_id, expires))
 
-    def check(self, link: Link, upload_id: str) -> None:
+    def check(self, link: SignedLink, upload_id: str) -> None:
         """Raise LINK_EXPIRED unless the link was made for that upload and still holds."""
         expected = self._signature(upload_id, link.expires)
         genuine = hmac.compare_digest(expected.encode(), link.signature.encode())

@@ -18,7 +18,7 @@ from services.uploads.http.incoming_file import Received
 from services.uploads.imaging import worker_pool
 from services.uploads.models import Upload, Usage, database, feed
 from services.uploads.storage.base import Storage
-from services.uploads.storage.tus_parts import Partials
+from services.uploads.storage.tus_parts import TusParts
 from services.uploads.storage.variant_cache import VariantCache
 from shared import clock
 from shared.ids import new_id
@@ -55,12 +55,12 @@ def prepare(user_id: str, received: Received) -> Upload:
 
 
 @dataclass(frozen=True)
-class Keeper:
+class UploadService:
     """What belongs together to keep uploads; `quota` is how many bytes those of one user may have."""
 
     storage: Storage
     variants: VariantCache
-    partials: Partials
+    partials: TusParts
     quota: int
 
     @contextmanager

@@ -23,7 +23,7 @@ class HandlerError(Exception):
     """A handler failed on an event."""
 
 
-class Reader:
+class FeedConsumer:
     """Follow the feed of another service in a thread of its own, for as long as the process lives."""
 
     def __init__(self, source: str, url: str, token: str, handlers: Mapping[str, Handler]) -> None:
@@ -114,22 +114,22 @@ class Wakeup(Protocol):
 
     def stop(self) -> None: ...
 
-    def subscribe(self, reader: Reader) -> None:
+    def subscribe(self, reader: FeedConsumer) -> None:
         """Wake this reader from now on when its source has news."""
 
     def notify(self) -> None:
         """Let the readers of this service's feed know of news."""
 
 
-class MemoryReader(Reader):
+class MemoryConsumer(FeedConsumer):
     """Fill the memory of this process; at the start it reads back `look_back` seconds."""
 
     def __init__(self, *details: Any, look_back: float) -> None:
         super().__init__(*details)
         self._look_back = look_back
-        self._followers: list[Reader] = []
+        self._followers: list[FeedConsumer] = []
 
-    def lead(self, reader: Reader) -> None:
+    def lead(self, reader: FeedConsumer) -> None:
         """Wake a reader of the same feed when there is news, so that it need not ask all the time itself."""
         self._followers.append(reader)
         reader.pause = FOLLOWER_PAUSE

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from shared import clock
 from shared.database.connection import Database, drop_broken
 from shared.database.errors import log_failure
-from shared.feed.consumer import HandlerError, Reader
+from shared.feed.consumer import FeedConsumer, HandlerError
 from shared.feed.outbox import PositionColumns
 from shared.ids import first_id
 
@@ -29,7 +29,7 @@ class Page(NamedTuple):
         return {row["id"] for row in self.rows}
 
 
-class DatabaseReader(Reader):
+class DatabaseConsumer(FeedConsumer):
     """Change this service's database: each batch and the new position are one transaction.
 
     Several processes may read the same feed: whoever moves the position first has applied the batch, and the

@@ -18,7 +18,7 @@ from shared import clock
 from shared.database.connection import Database, execute, is_postgres
 from shared.database.fields import TimestampField
 from shared.feed.service_client import BATCH
-from shared.periodic_task import Repeated
+from shared.periodic_task import PeriodicTask
 from shared.problems import Problem
 from shared.web.internal import require_internal
 
@@ -154,9 +154,9 @@ class Feed:
                 fact.update(type=PRUNED, data="{}").where(fact.id == mark.id).execute()
         return bool(gone)
 
-    def pruning(self) -> Repeated:
+    def pruning(self) -> PeriodicTask:
         """Return the task that prunes every hour."""
-        return Repeated("pruning of the feed", PRUNING_PAUSE, self.prune, self._database)
+        return PeriodicTask("pruning of the feed", PRUNING_PAUSE, self.prune, self._database)
 
     def _event(self, row: FactColumns) -> dict[str, Any]:
         return {

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from shared import clock
-from shared.feed.consumer import PAUSE, RETRY, MemoryReader
+from shared.feed.consumer import PAUSE, RETRY, MemoryConsumer
 from shared.feed.service_client import BATCH
 from shared.identity.claims import LIFETIME
 from shared.identity.revocations import Revocations
@@ -12,7 +12,7 @@ from shared.identity.revocations import Revocations
 LOOK_BACK = LIFETIME + 5 * 60
 
 
-class RevocationReader(MemoryReader):
+class RevocationConsumer(MemoryConsumer):
     """Follow what ends tokens early, from auth's feed into the memory of this process."""
 
     def __init__(self, auth_url: str, token: str, revocations: Revocations) -> None:

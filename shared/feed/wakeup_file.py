@@ -11,7 +11,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-from shared.feed.consumer import Reader
+from shared.feed.consumer import FeedConsumer
 
 LOOK = 0.2  # seconds between two looks at the files, which take microseconds; a question takes a millisecond
 
@@ -22,11 +22,11 @@ class FileWakeup:
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._own = folder / name
-        self._readers: dict[Path, list[Reader]] = defaultdict(list)
+        self._readers: dict[Path, list[FeedConsumer]] = defaultdict(list)
         self._seen: dict[Path, int] = {}
         self._stopping = threading.Event()
 
-    def subscribe(self, reader: Reader) -> None:
+    def subscribe(self, reader: FeedConsumer) -> None:
         """Wake this reader from now on."""
         self._readers[self._folder / reader.source].append(reader)
 
@@ -52,7 +52,7 @@ class FileWakeup:
                 with suppress(OSError):
                     self._look(file, readers)
 
-    def _look(self, file: Path, readers: list[Reader]) -> None:
+    def _look(self, file: Path, readers: list[FeedConsumer]) -> None:
         touched = file.stat().st_mtime_ns
         if self._seen.get(file) != touched:
             self._seen[file] = touched

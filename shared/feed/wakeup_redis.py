@@ -11,7 +11,7 @@ from itertools import chain
 
 import redis
 
-from shared.feed.consumer import Reader
+from shared.feed.consumer import FeedConsumer
 
 CHANNEL = "postern:feed:"
 RETRY = 5.0  # seconds after a failure
@@ -28,11 +28,11 @@ class RedisWakeup:
     def __init__(self, url: str, name: str) -> None:
         self._url = url
         self._channel = f"{CHANNEL}{name}"
-        self._readers: dict[bytes, list[Reader]] = defaultdict(list)
+        self._readers: dict[bytes, list[FeedConsumer]] = defaultdict(list)
         self._news = threading.Event()
         self._stopping = threading.Event()
 
-    def subscribe(self, reader: Reader) -> None:
+    def subscribe(self, reader: FeedConsumer) -> None:
         """Wake this reader from now on."""
         self._readers[f"{CHANNEL}{reader.source}".encode()].append(reader)
 

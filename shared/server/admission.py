@@ -23,7 +23,7 @@ def expensive(view: View) -> View:
     return view
 
 
-class Turn:
+class WaitingRequest:
     """A request that waits for a place, holds one, or is refused; `set` starts it."""
 
     def __init__(self, client: str, deadline: float, start: Callable[[], None]) -> None:
@@ -51,14 +51,14 @@ class Admission:
     def __init__(self, app: Flask, bulkhead: Bulkhead) -> None:
         self._pattern = re.compile("|".join(_request_lines(app)).encode())
         self._bulkhead = bulkhead
-        self._waiting: deque[Turn] = deque()  # earliest deadline first
+        self._waiting: deque[WaitingRequest] = deque()  # earliest deadline first
 
     def concerns(self, head: bytes | bytearray) -> bool:
         return self._pattern.match(head) is not None
 
-    def enter(self, head: bytes | bytearray, peer: Any, start: Callable[[], None]) -> Turn:
+    def enter(self, head: bytes | bytearray, peer: Any, start: Callable[[], None]) -> WaitingRequest:
         """Call `start` when the request has a place, or a refusal: at once, in a `leave`, or in `refuse_late`."""
-        turn = Turn(_client(head, peer), monotonic() + self._bulkhead.patience, start)
+        turn = WaitingRequest(_client(head, peer), monotonic() + self._bulkhead.patience, start)
         try:
             if self._bulkhead.join(turn.client, turn):
                 turn.set()
@@ -69,7 +69,7 @@ class Admission:
             start()
         return turn
 
-    def leave(self, turn: Turn) -> None:
+    def leave(self, turn: WaitingRequest) -> None:
         """Give the place of a finished request to the next one."""
         if turn.granted_at is not None:
             self._bulkhead.release(turn.client, monotonic() - turn.granted_at)

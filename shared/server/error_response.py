@@ -15,7 +15,7 @@ from shared.event_loop import yield_if_due
 from shared.network.sockets import ConnectionOver
 from shared.problems import Problem
 from shared.server.lifecycle import lifecycle_of
-from shared.server.request_reader import AT_ONCE, BLOCK, MAX_REST, Patience, Request
+from shared.server.request_reader import AT_ONCE, BLOCK, MAX_REST, ReadTimeouts, Request
 from shared.server.response_writer import Response, answer, environment
 from shared.telemetry.request_id import WsgiApp, with_request_id
 
@@ -76,7 +76,7 @@ def linger(sock: socket.socket, seconds: float) -> None:
                 return
 
 
-class Refusing:
+class RefusingWorker:
     """What both kinds of workers do alike; mixed in before gunicorn's class."""
 
     app: Any
@@ -84,8 +84,8 @@ class Refusing:
     ppid: int
 
     @property
-    def patience(self) -> Patience:
-        patience: Patience = self.app.patience
+    def patience(self) -> ReadTimeouts:
+        patience: ReadTimeouts = self.app.patience
         return patience
 
     def init_signals(self) -> None:

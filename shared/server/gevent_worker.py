@@ -19,7 +19,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from shared.event_loop import take_turn, watch
 from shared.problems import Problem
-from shared.server.error_response import DRAIN, LAST_ANSWERS, Refusing, linger
+from shared.server.error_response import DRAIN, LAST_ANSWERS, RefusingWorker, linger
 from shared.server.request_reader import Parser
 
 FILES_OF_ONE = 3  # descriptors that a client may need: its connection, one to a service, a file for its body
@@ -27,7 +27,7 @@ ROOM = 64  # places that are kept for newcomers
 NEWCOMERS = 0.5  # seconds after the last connection in which its first request may arrive, when the worker stops
 
 
-class EventWorker(Refusing, GeventWorker):
+class EventWorker(RefusingWorker, GeventWorker):
     """gunicorn's gevent worker, which lets go of idle connections when others need their places, and when it stops."""
 
     def __init__(self, *args: Any) -> None:

@@ -24,7 +24,7 @@ OVERDUE = 1.0  # seconds after a deadline from which on even bytes that have arr
 
 
 @dataclass(frozen=True)
-class Patience:
+class ReadTimeouts:
     """Seconds that a client is waited for."""
 
     head: float = 10.0  # from the first byte of a request to the end of its headers
@@ -36,7 +36,7 @@ class Patience:
 class Unreader(SocketUnreader):
     """Receive from a client under the clock of the part that is expected: silence, head, body, or a rest to drop."""
 
-    def __init__(self, sock: socket.socket, patience: Patience) -> None:
+    def __init__(self, sock: socket.socket, patience: ReadTimeouts) -> None:
         super().__init__(sock)
         self.began = time.monotonic()
         self.waiting = False
@@ -198,7 +198,7 @@ class Request:
 class Parser:
     """Yield the requests of one connection: the first has to begin soon, a later one within the keep-alive time."""
 
-    def __init__(self, sock: socket.socket, patience: Patience, keepalive: float) -> None:
+    def __init__(self, sock: socket.socket, patience: ReadTimeouts, keepalive: float) -> None:
         self.unreader = Unreader(sock, patience)
         self.patience = patience
         self.request: Request | None = None

@@ -20,7 +20,7 @@ from shared.network.sockets import BACKLOG, listen
 from shared.server.error_response import DRAIN, LAST_ANSWERS
 from shared.server.lifecycle import lifecycle_of
 from shared.server.os_tuning import end_with_parent, share_freed_memory
-from shared.server.request_reader import Patience
+from shared.server.request_reader import ReadTimeouts
 from shared.settings import BaseConfig
 from shared.telemetry import json_log as kit_logging
 from shared.telemetry import metrics
@@ -79,7 +79,7 @@ class Master(Arbiter):
 class Application(BaseApplication):
     """One service as gunicorn sees it."""
 
-    def __init__(self, load: Callable[[], Any], settings: dict[str, Any], patience: Patience, drain: float) -> None:
+    def __init__(self, load: Callable[[], Any], settings: dict[str, Any], patience: ReadTimeouts, drain: float) -> None:
         self.patience = patience
         self.drain = drain
         self._load = load
@@ -109,7 +109,7 @@ def serve(
     processes: int = 1,
     threads: int = THREADS,
     reload: bool = False,
-    patience: Patience | None = None,
+    patience: ReadTimeouts | None = None,
     drain: float = GRACE,
 ) -> None:
     """Serve the WSGI application that `load` returns, until SIGTERM or SIGINT; raise PortError.
@@ -128,7 +128,7 @@ def serve(
     if not systemd.listen_fds(unset_environment=False):
         settings["bind"] = f"fd://{listen(config.host, port, f'{name.upper()}_PORT').detach()}"
     try:
-        Application(load, settings, patience or Patience(), drain).run()
+        Application(load, settings, patience or ReadTimeouts(), drain).run()
     except Exception:
         _logger.critical("%s cannot start", name, exc_info=True)
         sys.exit(1)

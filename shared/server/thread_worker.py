@@ -14,25 +14,25 @@ from typing import Any
 from gunicorn.workers import gthread
 
 from shared.problems import Problem
-from shared.server.admission import Admission, Turn
-from shared.server.error_response import Refusing
+from shared.server.admission import Admission, WaitingRequest
+from shared.server.error_response import RefusingWorker
 from shared.server.head_parser import end_of_head
 from shared.server.lifecycle import lifecycle_of
-from shared.server.request_reader import BLOCK, MAX_REST, Parser, Patience
+from shared.server.request_reader import BLOCK, MAX_REST, Parser, ReadTimeouts
 
 NO_ROOM = 0.05  # seconds after which a connection is accepted again when no descriptor was left
 _logger = logging.getLogger("postern.server")
 
 
-class Connection(gthread.TConn):
+class ClientConnection(gthread.TConn):
     """A client whose head is collected by the main loop, before a thread is given to it."""
 
-    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, patience: Patience) -> None:
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, patience: ReadTimeouts) -> None:
         super().__init__(cfg, sock, client, server)
         self.parser = Parser(sock, patience, cfg.keepalive)
         self.head = bytearray()
         self.is_late = False
-        self.turn: Turn | None = None
+        self.turn: WaitingRequest | None = None
         self.lingers = False
         self.dropped = 0
 
@@ -70,12 +70,12 @@ class Connection(gthread.TConn):
         return bool(data) and self.dropped < MAX_REST
 
 
-class ThreadWorker(Refusing, gthread.ThreadWorker):
+class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
     """gunicorn's threads behind a main loop that waits for heads, and for refused clients to stop sending."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.lingering_conns: deque[Connection] = deque()
+        self.lingering_conns: deque[ClientConnection] = deque()
 
     def accept(self, listener: socket.socket) -> None:
         try:
@@ -87,14 +87,14 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             time.sleep(NO_ROOM)
             return
         self.nr_conns += 1
-        self._await_head(Connection(self.cfg, sock, address, listener.getsockname(), self.patience))
+        self._await_head(ClientConnection(self.cfg, sock, address, listener.getsockname(), self.patience))
 
     @cached_property
     def admission(self) -> Admission | None:
         """Return the admission control of the application's expensive routes, if it has any."""
         return lifecycle_of(self.wsgi).admission
 
-    def enqueue_req(self, conn: Connection) -> None:
+    def enqueue_req(self, conn: ClientConnection) -> None:
         """Give the request to a thread; a request to an expensive route waits for a place first."""
         start = partial(super().enqueue_req, conn)
         if self.admission and not conn.is_late and self.admission.concerns(conn.head):
@@ -102,18 +102,22 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
         else:
             start()
 
-    def _await_head(self, conn: Connection) -> None:
+    def _await_head(self, conn: ClientConnection) -> None:
         self._watch(conn, self.pending_conns, self.patience.head, self.on_pending_socket_readable)
 
     def _watch(
-        self, conn: Connection, queue: "deque[Connection]", seconds: float, react: Callable[[Connection, Any], None]
+        self,
+        conn: ClientConnection,
+        queue: "deque[ClientConnection]",
+        seconds: float,
+        react: Callable[[ClientConnection, Any], None],
     ) -> None:
         conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + seconds
         queue.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self._guarded, react, conn))
 
-    def _guarded(self, react: Callable[[Connection, Any], None], conn: Connection, client: Any) -> None:
+    def _guarded(self, react: Callable[[ClientConnection, Any], None], conn: ClientConnection, client: Any) -> None:
         """Let a fault in what one connection needs end this connection, and not the worker."""
         try:
             react(conn, client)
@@ -126,15 +130,15 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
                 self.poller.unregister(conn.sock)
             self._discard(conn)
 
-    def _leave(self, conn: Connection, queue: "deque[Connection]") -> None:
+    def _leave(self, conn: ClientConnection, queue: "deque[ClientConnection]") -> None:
         self.poller.unregister(conn.sock)
         queue.remove(conn)
 
-    def _discard(self, conn: Connection) -> None:
+    def _discard(self, conn: ClientConnection) -> None:
         self.nr_conns -= 1
         conn.close()
 
-    def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+    def on_client_socket_readable(self, conn: ClientConnection, client: socket.socket) -> None:
         """Take the beginning of the next request on a connection that was kept."""
         self._leave(conn, self.keepalived_conns)
         if not conn.receive():
@@ -144,7 +148,7 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
         else:
             self._await_head(conn)
 
-    def on_pending_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+    def on_pending_socket_readable(self, conn: ClientConnection, client: socket.socket) -> None:
         """Take more of a head; its time runs from its first byte."""
         silent = not conn.head
         if not conn.receive():
@@ -157,7 +161,7 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             self._leave(conn, self.pending_conns)
             self._await_head(conn)
 
-    def on_lingering_readable(self, conn: Connection, client: socket.socket) -> None:
+    def on_lingering_readable(self, conn: ClientConnection, client: socket.socket) -> None:
         if not conn.drop():
             self._leave(conn, self.lingering_conns)
             self._discard(conn)
@@ -175,7 +179,7 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
         if self.admission:
             self.admission.refuse_late()
 
-    def _expired(self, queue: "deque[Connection]") -> Iterator[Connection]:
+    def _expired(self, queue: "deque[ClientConnection]") -> Iterator[ClientConnection]:
         now = time.monotonic()
         while queue and queue[0].timeout <= now:
             conn = queue.popleft()
@@ -189,7 +193,7 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
 
-    def handle(self, conn: Connection) -> bool:
+    def handle(self, conn: ClientConnection) -> bool:
         """Answer one request, in a thread; return whether the connection can be kept."""
         conn.sock.settimeout(self.patience.write)
         if conn.is_late:
@@ -207,14 +211,14 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
             conn.lingers = self.settle(error, conn.sock, conn.parser.request, conn.client)
         return False
 
-    def finish_request(self, conn: Connection, future: "Future[bool]") -> None:
+    def finish_request(self, conn: ClientConnection, future: "Future[bool]") -> None:
         """Keep the connection, end it, or let the client finish sending first."""
         if self.admission and conn.turn:
             self.admission.leave(conn.turn)
             conn.turn = None
         self._guarded(partial(self._go_on, future), conn, None)
 
-    def _go_on(self, future: "Future[bool]", conn: Connection, _client: Any) -> None:
+    def _go_on(self, future: "Future[bool]", conn: ClientConnection, _client: Any) -> None:
         if not future.cancelled() and future.result():
             conn.head += conn.parser.unreader.take_buffered()
             if not conn.head:
@@ -228,7 +232,7 @@ class ThreadWorker(Refusing, gthread.ThreadWorker):
         else:
             self._discard(conn)
 
-    def _half_close(self, conn: Connection) -> bool:
+    def _half_close(self, conn: ClientConnection) -> bool:
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:

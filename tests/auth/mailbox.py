@@ -2,7 +2,7 @@
 
 import re
 
-from services.auth.account_mail import Mails
+from services.auth.account_mail import AccountMailer
 from services.auth.models import Mail
 from shared.service import service_of
 from tests.auth.conftest import Client
@@ -12,7 +12,7 @@ _token = re.compile(r"\?token=([\w-]{43})\n").search
 
 def answer_requests(client: Client) -> None:
     """Do what the service does beside the requests: write the mails that were asked for."""
-    mails: Mails = service_of(client.application).get(Mails)
+    mails: AccountMailer = service_of(client.application).get(AccountMailer)
     mails.answer_requests()
 
 

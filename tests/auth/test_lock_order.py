@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from services.auth import retention
-from services.auth.account_mail import RESET, VERIFY, Mails
+from services.auth.account_mail import RESET, VERIFY, AccountMailer
 from services.auth.models import MailToken, User
 from services.auth.signin_models import FailedLogin, SigninSource
 from shared import clock
@@ -108,7 +108,7 @@ def leave(target: Target, client: Client) -> Any:
 
 def ask_for_links(target: Target, client: Client) -> Any:
     answer = client.post("/api/auth/forgot-password", json={"email": target.user["email"]})
-    service_of(target.app).get(Mails).answer_requests()
+    service_of(target.app).get(AccountMailer).answer_requests()
     return answer
 
 

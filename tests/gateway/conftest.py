@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.gateway.app import create_app
 from services.gateway.config import Config
 from services.gateway.proxy import connection_pool as pool_module
-from services.gateway.proxy.connection_pool import Pool
+from services.gateway.proxy.connection_pool import ConnectionPool
 from services.gateway.routes import SERVICES
 from shared.identity.claims import LEEWAY, LIFETIME
 from shared.ids import new_id
@@ -148,10 +148,10 @@ def connected() -> Iterator[Connected]:
 
 @pytest.fixture
 def pools() -> Iterator[Pools]:
-    made: list[Pool] = []
+    made: list[ConnectionPool] = []
 
-    def make(upstream: Upstream) -> Pool:
-        made.append(Pool("test", upstream.url))
+    def make(upstream: Upstream) -> ConnectionPool:
+        made.append(ConnectionPool("test", upstream.url))
         return made[-1]
 
     yield make

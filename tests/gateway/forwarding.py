@@ -6,16 +6,16 @@ from collections.abc import Callable
 import pytest
 
 from services.gateway.http.headers import Headers
-from services.gateway.proxy.connection_pool import Pool
-from services.gateway.proxy.forward import Answer, Request, forward
+from services.gateway.proxy.connection_pool import ConnectionPool
+from services.gateway.proxy.forward import UpstreamRequest, UpstreamResponse, forward
 from services.gateway.proxy.request_body import ClientBody
 from shared.problems import Problem
 from tests.gateway.upstreams import Behaviour, Upstream
 
 MIB = 1024 * 1024
 Start = Callable[[Behaviour], Upstream]
-Pools = Callable[[Upstream], Pool]
-PoolTo = Callable[[Behaviour], Pool]
+Pools = Callable[[Upstream], ConnectionPool]
+PoolTo = Callable[[Behaviour], ConnectionPool]
 
 
 def a_request(
@@ -25,19 +25,19 @@ def a_request(
     body: ClientBody | None = None,
     first_byte: float = 5.0,
     cut: Callable[[], None] = lambda: None,
-) -> Request:
-    return Request(method, target, headers or [], body, first_byte, cut)
+) -> UpstreamRequest:
+    return UpstreamRequest(method, target, headers or [], body, first_byte, cut)
 
 
 def body_of(content: bytes, *, chunked: bool = False, limit: int = 64 * MIB) -> ClientBody:
     return ClientBody(io.BytesIO(content), None if chunked else len(content), limit)
 
 
-def read(answer: Answer) -> bytes:
+def read(answer: UpstreamResponse) -> bytes:
     return b"".join(answer.body)
 
 
-def code_of(pool: Pool, request: Request) -> str:
+def code_of(pool: ConnectionPool, request: UpstreamRequest) -> str:
     with pytest.raises(Problem) as caught:
         forward(pool, request)
     return caught.value.code

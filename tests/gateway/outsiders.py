@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from services.gateway.outside.client import Outside
+from services.gateway.outside.client import OutsideClient
 from shared.client_address import Address
 from shared.clock import now
 from shared.network.tls import client_context
@@ -119,5 +119,5 @@ class FalseInternet:
             raise ConnectionRefusedError
         return socket.create_connection(("127.0.0.1", self.port), seconds)
 
-    def outside(self, context: ssl.SSLContext, *hosts: str, total: float = 5.0) -> Outside:
-        return Outside(hosts, resolve=self.resolve, connect=self.connect, context=context, total=total)
+    def outside(self, context: ssl.SSLContext, *hosts: str, total: float = 5.0) -> OutsideClient:
+        return OutsideClient(hosts, resolve=self.resolve, connect=self.connect, context=context, total=total)

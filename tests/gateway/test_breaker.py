@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway.proxy.circuit_breaker import LONGEST_PAUSE, PAUSE, THRESHOLD, Breaker, forward_through
-from services.gateway.proxy.connection_pool import Pool
+from services.gateway.proxy.circuit_breaker import LONGEST_PAUSE, PAUSE, THRESHOLD, CircuitBreaker, forward_through
+from services.gateway.proxy.connection_pool import ConnectionPool
 from shared.problems import Problem
 from tests.gateway.forwarding import PoolTo, Start, a_request, body_of, read
 from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, hold, response, say
@@ -28,31 +28,31 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    return Breaker("test", clock)
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker("test", clock)
 
 
 def test_a_request_in_a_hurry_blames_nobody(pool_to: PoolTo) -> None:
-    pool, breaker = pool_to(hold()), Breaker("test")
+    pool, breaker = pool_to(hold()), CircuitBreaker("test")
     for _ in range(THRESHOLD):
         with pytest.raises(Problem, match="GATEWAY_TIMEOUT"):
             forward_through(breaker, pool, replace(a_request(first_byte=0.01), hurried=True))
     assert breaker.state == "closed"
 
 
-def fail(breaker: Breaker, times: int = THRESHOLD) -> None:
+def fail(breaker: CircuitBreaker, times: int = THRESHOLD) -> None:
     for _ in range(times):
         breaker.fail(breaker.admit())
 
 
-def refusal(breaker: Breaker) -> Problem:
+def refusal(breaker: CircuitBreaker) -> Problem:
     with pytest.raises(Problem) as caught:
         breaker.admit()
     assert caught.value.code == "SERVICE_UNAVAILABLE"
     return caught.value
 
 
-def test_it_opens_after_five_failures_in_a_row_and_not_before(breaker: Breaker) -> None:
+def test_it_opens_after_five_failures_in_a_row_and_not_before(breaker: CircuitBreaker) -> None:
     fail(breaker, THRESHOLD - 1)
     breaker.succeed(breaker.admit())
     fail(breaker, THRESHOLD - 1)
@@ -62,13 +62,13 @@ def test_it_opens_after_five_failures_in_a_row_and_not_before(breaker: Breaker) 
     assert refusal(breaker).members["retryAfter"] == PAUSE
 
 
-def test_it_says_how_long_is_left(breaker: Breaker, clock: Clock) -> None:
+def test_it_says_how_long_is_left(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += 3.2
     assert refusal(breaker).members["retryAfter"] == 2
 
 
-def test_after_its_pause_one_request_is_a_probe_and_its_success_closes(breaker: Breaker, clock: Clock) -> None:
+def test_after_its_pause_one_request_is_a_probe_and_its_success_closes(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE
     assert breaker.state == "half-open"
@@ -81,7 +81,7 @@ def test_after_its_pause_one_request_is_a_probe_and_its_success_closes(breaker: 
 
 
 def test_each_failed_probe_doubles_the_pause_up_to_a_bound_and_a_success_resets_it(
-    breaker: Breaker, clock: Clock
+    breaker: CircuitBreaker, clock: Clock
 ) -> None:
     fail(breaker)
     for pause in (PAUSE, 2 * PAUSE, 4 * PAUSE, LONGEST_PAUSE, LONGEST_PAUSE):
@@ -95,7 +95,7 @@ def test_each_failed_probe_doubles_the_pause_up_to_a_bound_and_a_success_resets_
     assert refusal(breaker).members["retryAfter"] == PAUSE
 
 
-def test_failures_that_were_under_way_when_it_opened_count_once(breaker: Breaker, clock: Clock) -> None:
+def test_failures_that_were_under_way_when_it_opened_count_once(breaker: CircuitBreaker, clock: Clock) -> None:
     tickets = [breaker.admit() for _ in range(40)]
     for ticket in tickets:
         breaker.fail(ticket)
@@ -112,7 +112,7 @@ def test_failures_that_were_under_way_when_it_opened_count_once(breaker: Breaker
     assert breaker.state == "closed"
 
 
-def test_a_probe_that_says_nothing_leaves_its_place_to_the_next(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_that_says_nothing_leaves_its_place_to_the_next(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE
     breaker.abandon(breaker.admit())
@@ -126,7 +126,7 @@ def reset(line: Line) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [reset, lambda line: None, say(b"garbage"), hold()])
-def test_what_a_broken_service_does_opens_it(pool_to: PoolTo, breaker: Breaker, behaviour: Behaviour) -> None:
+def test_what_a_broken_service_does_opens_it(pool_to: PoolTo, breaker: CircuitBreaker, behaviour: Behaviour) -> None:
     pool = pool_to(behaviour)
     for _ in range(THRESHOLD):
         with pytest.raises(Problem):
@@ -137,9 +137,9 @@ def test_what_a_broken_service_does_opens_it(pool_to: PoolTo, breaker: Breaker, 
     assert caught.value.code == "SERVICE_UNAVAILABLE"
 
 
-def test_a_refused_connection_opens_it(serve: Start, breaker: Breaker) -> None:
+def test_a_refused_connection_opens_it(serve: Start, breaker: CircuitBreaker) -> None:
     upstream = serve(echo)
-    pool = Pool("test", upstream.url)
+    pool = ConnectionPool("test", upstream.url)
     upstream.stop_listening()
     for _ in range(THRESHOLD):
         with pytest.raises(Problem):
@@ -147,14 +147,14 @@ def test_a_refused_connection_opens_it(serve: Start, breaker: Breaker) -> None:
     assert breaker.state == "open"
 
 
-def test_an_error_that_the_service_answers_does_not(pool_to: PoolTo, breaker: Breaker) -> None:
+def test_an_error_that_the_service_answers_does_not(pool_to: PoolTo, breaker: CircuitBreaker) -> None:
     pool = pool_to(say(response(b"oh", "500 Internal Server Error")))
     for _ in range(2 * THRESHOLD):
         assert read(forward_through(breaker, pool, a_request())) == b"oh"
     assert breaker.state == "closed"
 
 
-def test_a_client_that_sends_nonsense_does_not(pool_to: PoolTo, breaker: Breaker) -> None:
+def test_a_client_that_sends_nonsense_does_not(pool_to: PoolTo, breaker: CircuitBreaker) -> None:
     pool = pool_to(echo)
     for _ in range(2 * THRESHOLD):
         with pytest.raises(Problem) as caught:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from services.gateway.proxy import connection_pool as pool_module
-from services.gateway.proxy.connection_pool import PER_CLIENT, Pool
-from services.gateway.proxy.forward import Answer, Request, forward
+from services.gateway.proxy.connection_pool import PER_CLIENT, ConnectionPool
+from services.gateway.proxy.forward import UpstreamRequest, UpstreamResponse, forward
 from services.gateway.proxy.request_body import BLOCK
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.forwarding import Start, a_request, code_of, read
@@ -28,8 +28,8 @@ def break_off(line: Line) -> None:
 
 
 @pytest.fixture
-def pool(serve: Start) -> Iterator[Pool]:
-    pool = Pool("test", serve(answer_at_length).url, bounded=True)
+def pool(serve: Start) -> Iterator[ConnectionPool]:
+    pool = ConnectionPool("test", serve(answer_at_length).url, bounded=True)
     yield pool
     pool.close()
 
@@ -39,21 +39,21 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "PATIENCE", 0.05)
 
 
-def of(who: str) -> Request:
+def of(who: str) -> UpstreamRequest:
     return replace(a_request(), who=who)
 
 
-def hold(pool: Pool, who: str) -> list[Answer]:
+def hold(pool: ConnectionPool, who: str) -> list[UpstreamResponse]:
     """Begin as many requests as a client may have, and read no answer."""
     return [forward(pool, of(who)) for _ in range(PER_CLIENT)]
 
 
-def let_go(answers: list[Answer]) -> None:
+def let_go(answers: list[UpstreamResponse]) -> None:
     for answer in answers:
         answer.body.close()  # type: ignore[attr-defined]
 
 
-def test_a_client_waits_for_its_own_slow_requests_and_others_do_not(pool: Pool) -> None:
+def test_a_client_waits_for_its_own_slow_requests_and_others_do_not(pool: ConnectionPool) -> None:
     slow = hold(pool, "ann")
     got: list[bytes] = []
     waiting = threading.Thread(target=lambda: got.append(read(forward(pool, of("ann")))))
@@ -66,7 +66,7 @@ def test_a_client_waits_for_its_own_slow_requests_and_others_do_not(pool: Pool) 
     let_go(slow[1:])
 
 
-def test_who_waits_too_long_is_refused(impatient: None, pool: Pool) -> None:
+def test_who_waits_too_long_is_refused(impatient: None, pool: ConnectionPool) -> None:
     slow = hold(pool, "ann")
     for _ in range(2):
         assert code_of(pool, of("ann")) == "RATE_LIMITED"
@@ -75,8 +75,8 @@ def test_who_waits_too_long_is_refused(impatient: None, pool: Pool) -> None:
 
 
 def test_a_request_that_fails_keeps_no_place(impatient: None, serve: Start) -> None:
-    pool = Pool("test", serve(break_off).url, bounded=True)
-    gone = Pool("gone", "http://127.0.0.1:1", bounded=True)
+    pool = ConnectionPool("test", serve(break_off).url, bounded=True)
+    gone = ConnectionPool("gone", "http://127.0.0.1:1", bounded=True)
     for _ in range(PER_CLIENT + 1):
         assert code_of(pool, of("ann")) == "BAD_GATEWAY"
         assert code_of(gone, of("ann")) == "SERVICE_UNAVAILABLE"
@@ -101,4 +101,4 @@ def test_the_gateway_shares_the_service_that_streams(
     client.address = "192.0.2.2"
     assert begin("/api/files/by-id/x") == "200"
     assert {begin("/api/posts?q=x") for _ in range(PER_CLIENT + 1)} == {"200"}
-    let_go([Answer("", [], body) for body in open_answers if hasattr(body, "close")])  # type: ignore[arg-type]
+    let_go([UpstreamResponse("", [], body) for body in open_answers if hasattr(body, "close")])  # type: ignore[arg-type]

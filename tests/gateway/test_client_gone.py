@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from services.gateway.proxy import connection_pool as pool_module
-from services.gateway.proxy.circuit_breaker import THRESHOLD, Breaker, forward_through
+from services.gateway.proxy.circuit_breaker import THRESHOLD, CircuitBreaker, forward_through
 from shared.network.sockets import ClientGone
 from tests.gateway.conftest import Connected, StartGateway
 from tests.gateway.forwarding import PoolTo, a_request
@@ -36,7 +36,7 @@ def ask(client: WsgiClient, target: str, connection: socket.socket) -> bytes:
 
 def test_it_is_no_failure_of_the_service(pool_to: PoolTo, gone: socket.socket) -> None:
     pool = pool_to(hold())
-    breaker = Breaker("test")
+    breaker = CircuitBreaker("test")
     for _ in range(2 * THRESHOLD):
         with pytest.raises(ClientGone):
             forward_through(breaker, pool, replace(a_request(), client=gone))

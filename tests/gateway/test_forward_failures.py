@@ -8,7 +8,7 @@ import pytest
 
 from services.gateway.proxy import connection_pool as pool_module
 from services.gateway.proxy import forward as forward_module
-from services.gateway.proxy.connection_pool import Pool
+from services.gateway.proxy.connection_pool import ConnectionPool
 from services.gateway.proxy.forward import forward
 from services.gateway.proxy.request_body import BLOCK
 from shared.problems import Problem
@@ -128,7 +128,7 @@ def test_an_upstream_that_takes_no_connections_is_a_timeout(monkeypatch: pytest.
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(address)
-        assert code_of(Pool("full", f"http://127.0.0.1:{address[1]}"), a_request("POST")) == "GATEWAY_TIMEOUT"
+        assert code_of(ConnectionPool("full", f"http://127.0.0.1:{address[1]}"), a_request("POST")) == "GATEWAY_TIMEOUT"
         for filler in fillers:
             filler.close()
 

@@ -5,8 +5,8 @@ import pytest
 from benchmarks import cache_tests
 from services.gateway.cache.policy import (
     OURS,
+    CacheLifetimes,
     Rules,
-    Terms,
     confirms,
     for_clients,
     has_already,
@@ -23,12 +23,12 @@ DATE, LATER = "Thu, 01 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:01 GMT"
 SHARED = ("Cache-Control", "public, s-maxage=60")
 
 
-def about(*headers: tuple[str, str], status: str = "200 OK", rules: Rules = OURS) -> Terms | None:
+def about(*headers: tuple[str, str], status: str = "200 OK", rules: Rules = OURS) -> CacheLifetimes | None:
     return terms(status, [*headers], rules)
 
 
 def test_what_says_public_and_s_maxage_is_shared() -> None:
-    assert about(SHARED) == Terms(60, 0, 600, 0, (), frozenset())
+    assert about(SHARED) == CacheLifetimes(60, 0, 600, 0, (), frozenset())
 
 
 @pytest.mark.parametrize(

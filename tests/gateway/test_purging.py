@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.cache.feed_invalidation import PurgingReader, touched
+from services.gateway.cache.feed_invalidation import InvalidationConsumer, touched
 from services.gateway.cache.store import Store
 from services.gateway.config import Config
 from services.gateway.proxy import connection_pool as pool_module
@@ -272,7 +272,7 @@ def test_the_feed_purges_for_everybody(posts: Upstream, settings: dict[str, str]
 
     posts.behaviour = behave
     store = Store(100_000)
-    reader = PurgingReader(Config.load(settings | {"INTERNAL_TOKEN": TOKEN}), store)
+    reader = InvalidationConsumer(Config.load(settings | {"INTERNAL_TOKEN": TOKEN}), store)
     store.put(entry("/a", "author-a", "@posts"), 0)
     store.put(entry("/b", "author-b", "@posts"), 0)
     reader.read_batch()
@@ -292,7 +292,7 @@ def test_a_feed_that_has_forgotten_what_changed_purges_all(posts: Upstream, sett
 
     posts.behaviour = behave
     store = Store(100_000)
-    reader = PurgingReader(Config.load(settings | {"INTERNAL_TOKEN": TOKEN}), store)
+    reader = InvalidationConsumer(Config.load(settings | {"INTERNAL_TOKEN": TOKEN}), store)
     reader.last_event_id = "0-1"
     store.put(entry("/a", "author-a", "@posts"), 0)
     assert reader.read_batch() > 0

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from services.gateway.cache import redis_invalidation
-from services.gateway.cache.redis_invalidation import LOG, NUMBER, SharedStore
+from services.gateway.cache.redis_invalidation import LOG, NUMBER, RedisInvalidatedStore
 from services.gateway.cache.store import StoreUnavailable
 from tests.gateway.conftest import StartGateway, as_user
 from tests.gateway.test_purging import Book, Counting, read_until, write_and_read_back
@@ -52,8 +52,8 @@ def empty_redis(redis_url: str) -> redis.Redis:
 
 
 @pytest.fixture
-def stores(redis_url: str, empty_redis: redis.Redis) -> Iterator[tuple[SharedStore, SharedStore]]:
-    one, two = (SharedStore(100_000, redis_url) for _ in range(2))
+def stores(redis_url: str, empty_redis: redis.Redis) -> Iterator[tuple[RedisInvalidatedStore, RedisInvalidatedStore]]:
+    one, two = (RedisInvalidatedStore(100_000, redis_url) for _ in range(2))
     for store in (one, two):
         store.catch_up()
     yield one, two
@@ -61,11 +61,13 @@ def stores(redis_url: str, empty_redis: redis.Redis) -> Iterator[tuple[SharedSto
         store.close()
 
 
-def keep(store: SharedStore, target: str, *tags: str) -> None:
+def keep(store: RedisInvalidatedStore, target: str, *tags: str) -> None:
     assert store.put(entry(target, *tags), store.epoch)
 
 
-def test_a_purge_is_heard_of_by_the_next_look_and_touches_nothing_else(stores: tuple[SharedStore, SharedStore]) -> None:
+def test_a_purge_is_heard_of_by_the_next_look_and_touches_nothing_else(
+    stores: tuple[RedisInvalidatedStore, RedisInvalidatedStore],
+) -> None:
     one, two = stores
     for store in stores:
         keep(store, "/a", "one")
@@ -78,7 +80,7 @@ def test_a_purge_is_heard_of_by_the_next_look_and_touches_nothing_else(stores: t
 
 
 def test_an_answer_on_its_way_is_refused_when_its_tag_is_purged_elsewhere(
-    stores: tuple[SharedStore, SharedStore],
+    stores: tuple[RedisInvalidatedStore, RedisInvalidatedStore],
 ) -> None:
     one, two = stores
     since = two.epoch
@@ -91,7 +93,7 @@ def test_an_answer_on_its_way_is_refused_when_its_tag_is_purged_elsewhere(
     assert two.find("/new", {}) is not None
 
 
-def test_what_the_feed_tells_is_told_to_nobody(stores: tuple[SharedStore, SharedStore]) -> None:
+def test_what_the_feed_tells_is_told_to_nobody(stores: tuple[RedisInvalidatedStore, RedisInvalidatedStore]) -> None:
     one, two = stores
     keep(two, "/a", "one")
     one.forget(["one"])
@@ -100,7 +102,7 @@ def test_what_the_feed_tells_is_told_to_nobody(stores: tuple[SharedStore, Shared
 
 @pytest.mark.parametrize("lost", [(NUMBER,), (LOG,), (NUMBER, LOG)])
 def test_what_redis_has_lost_makes_everything_forgotten(
-    stores: tuple[SharedStore, SharedStore], empty_redis: redis.Redis, lost: tuple[str, ...]
+    stores: tuple[RedisInvalidatedStore, RedisInvalidatedStore], empty_redis: redis.Redis, lost: tuple[str, ...]
 ) -> None:
     one, two = stores
     keep(two, "/a", "one")
@@ -116,7 +118,7 @@ def test_what_redis_has_lost_makes_everything_forgotten(
 
 
 def test_a_number_that_goes_back_makes_everything_forgotten(
-    stores: tuple[SharedStore, SharedStore], empty_redis: redis.Redis
+    stores: tuple[RedisInvalidatedStore, RedisInvalidatedStore], empty_redis: redis.Redis
 ) -> None:
     one, two = stores
     one.purge(["other"])
@@ -127,7 +129,7 @@ def test_a_number_that_goes_back_makes_everything_forgotten(
 
 
 def test_who_has_missed_more_than_the_log_holds_forgets_all(
-    stores: tuple[SharedStore, SharedStore], empty_redis: redis.Redis
+    stores: tuple[RedisInvalidatedStore, RedisInvalidatedStore], empty_redis: redis.Redis
 ) -> None:
     one, two = stores
     keep(two, "/a", "one")
@@ -141,7 +143,7 @@ def test_who_has_missed_more_than_the_log_holds_forgets_all(
 
 
 def test_a_connection_that_was_cut_makes_everything_forgotten(
-    stores: tuple[SharedStore, SharedStore], empty_redis: redis.Redis
+    stores: tuple[RedisInvalidatedStore, RedisInvalidatedStore], empty_redis: redis.Redis
 ) -> None:
     _, two = stores
     keep(two, "/a", "one")
@@ -153,7 +155,7 @@ def test_a_connection_that_was_cut_makes_everything_forgotten(
 
 def test_a_purge_that_redis_did_not_take_is_told_later(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    one, two = (SharedStore(100_000, server.url, lambda: now) for _ in range(2))
+    one, two = (RedisInvalidatedStore(100_000, server.url, lambda: now) for _ in range(2))
     for store in (one, two):
         keep(store, "/a", "one")
         store.find("/a", {})
@@ -173,7 +175,9 @@ def test_a_purge_that_redis_did_not_take_is_told_later(server: RedisServer, capl
     assert [record.levelno for record in caplog.records if record.name == "postern.cache"] == [logging.WARNING]
 
 
-def test_what_a_write_has_perhaps_touched_is_outdated_everywhere(stores: tuple[SharedStore, SharedStore]) -> None:
+def test_what_a_write_has_perhaps_touched_is_outdated_everywhere(
+    stores: tuple[RedisInvalidatedStore, RedisInvalidatedStore],
+) -> None:
     one, _ = stores
     for store in stores:
         for target, tag in (("/a", "one"), ("/b", "two"), ("/c", "three")):
@@ -189,7 +193,7 @@ def test_what_a_write_has_perhaps_touched_is_outdated_everywhere(stores: tuple[S
 
 def test_a_redis_that_answers_reads_but_refuses_writes_is_not_trusted(server: RedisServer) -> None:
     now = 0.0
-    one, two = (SharedStore(100_000, server.url, lambda: now) for _ in range(2))
+    one, two = (RedisInvalidatedStore(100_000, server.url, lambda: now) for _ in range(2))
     for store in (one, two):
         store.catch_up()
         keep(store, "/a", "one")
@@ -210,7 +214,7 @@ def test_a_redis_that_answers_reads_but_refuses_writes_is_not_trusted(server: Re
 
 def test_many_purges_that_were_not_told_purge_everything(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_invalidation, "MAX_UNTOLD", 3)
-    one, two = (SharedStore(100_000, server.url, lambda: 0) for _ in range(2))
+    one, two = (RedisInvalidatedStore(100_000, server.url, lambda: 0) for _ in range(2))
     server.stop()
     for number in range(10):
         one.purge([f"t{number}"])

@@ -12,9 +12,9 @@ from flask import Flask
 from services.gateway.cache import view_reporting as views_module
 from services.gateway.cache.middleware import reuse_answers
 from services.gateway.cache.store import Store
-from services.gateway.cache.view_reporting import Views
+from services.gateway.cache.view_reporting import ViewReporter
 from services.gateway.config import Config
-from services.gateway.request_context import KEY, Visit
+from services.gateway.request_context import KEY, RequestContext
 from services.gateway.routes import RouteTable
 from shared.service import service_of
 from tests.gateway.conftest import StartGateway, as_user
@@ -62,8 +62,8 @@ def service(posts: Upstream) -> Posts:
 
 
 @pytest.fixture
-def views(settings: dict[str, str]) -> Views:
-    return Views(Config.load(settings | {"INTERNAL_TOKEN": secrets.token_hex(32)}))
+def views(settings: dict[str, str]) -> ViewReporter:
+    return ViewReporter(Config.load(settings | {"INTERNAL_TOKEN": secrets.token_hex(32)}))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def running(quick: None, service: Posts, start_gateway: StartGateway) -> WsgiClient:
     """A gateway with what runs beside its requests."""
     client = start_gateway()
-    service_of(cast(Flask, client.app)).get(Views).start()
+    service_of(cast(Flask, client.app)).get(ViewReporter).start()
     return client
 
 
@@ -130,7 +130,7 @@ def test_a_renewal_in_the_background_is_no_view() -> None:
     app = reuse_answers(service, store, lambda *view: told.append(view), clock=lambda: now[0])
 
     def read() -> None:
-        environ = {"REQUEST_METHOD": "GET", KEY: Visit("192.0.2.1", False, [], URL, route=node.routes["GET"])}
+        environ = {"REQUEST_METHOD": "GET", KEY: RequestContext("192.0.2.1", False, [], URL, route=node.routes["GET"])}
         assert b"".join(app(environ, lambda *_: None)) == b"it"
 
     read()
@@ -165,7 +165,9 @@ def test_a_read_never_waits_for_views(running: WsgiClient, service: Posts) -> No
     wait_until(lambda: service.views)
 
 
-def test_views_wait_while_the_service_fails(views: Views, service: Posts, caplog: pytest.LogCaptureFixture) -> None:
+def test_views_wait_while_the_service_fails(
+    views: ViewReporter, service: Posts, caplog: pytest.LogCaptureFixture
+) -> None:
     service.status = "503 Busy"
     views.note("one", "a")
     for _ in range(5):
@@ -180,7 +182,7 @@ def test_views_wait_while_the_service_fails(views: Views, service: Posts, caplog
 
 
 def test_many_views_go_in_batches_and_take_no_endless_memory(
-    views: Views, service: Posts, monkeypatch: pytest.MonkeyPatch
+    views: ViewReporter, service: Posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views_module, "BATCH", 10)
     monkeypatch.setattr(views_module, "MAX_NOTED", 25)
@@ -191,7 +193,7 @@ def test_many_views_go_in_batches_and_take_no_endless_memory(
 
 
 def test_a_failed_batch_does_not_push_out_newer_views(
-    views: Views, service: Posts, monkeypatch: pytest.MonkeyPatch
+    views: ViewReporter, service: Posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views_module, "MAX_NOTED", 3)
     service.status = "503 Busy"
@@ -203,7 +205,7 @@ def test_a_failed_batch_does_not_push_out_newer_views(
     assert len(views._noted) == 3
 
 
-def test_what_is_left_is_handed_over_at_the_end(quick: None, views: Views, service: Posts) -> None:
+def test_what_is_left_is_handed_over_at_the_end(quick: None, views: ViewReporter, service: Posts) -> None:
     views.start()
     service.go_on.clear()
     views.note("one", "a")

@@ -12,7 +12,7 @@ import orjson
 from flask import Flask
 from werkzeug.serving import make_server
 
-from services.messages.live_events.sse_server import Streams
+from services.messages.live_events.sse_server import SseServer
 from services.messages.models import database
 from shared.service import service_of
 
@@ -88,7 +88,7 @@ def serving(app: Flask) -> Iterator[int]:
     server.shutdown_request = server.close_request  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    streams = service_of(app).get(Streams)
+    streams = service_of(app).get(SseServer)
     streams.start()
     yield server.server_port
     streams.stop()

@@ -10,7 +10,7 @@ from flask import Flask
 
 from services.messages.live_events import event_log, sse_server
 from services.messages.live_events.public_events import TOPICS
-from services.messages.live_events.sse_server import Streams
+from services.messages.live_events.sse_server import SseServer
 from services.messages.models import database
 from shared.identity.access_tokens import Verifier
 from shared.ids import new_id
@@ -171,7 +171,7 @@ def test_a_bad_token_is_refused(client: Client) -> None:
 def test_head_opens_no_stream(client: Client, app: Flask) -> None:
     answer = client.head("/api/events")
     assert (answer.status_code, answer.mimetype, answer.data) == (200, "text/event-stream", b"")
-    assert not service_of(app).get(Streams)._counts
+    assert not service_of(app).get(SseServer)._counts
 
 
 def test_a_stream_ends_with_its_token(listen: Listen, as_user: AsUser, frozen_clock: FrozenClock) -> None:
@@ -295,7 +295,7 @@ def test_whoever_does_not_read_is_cut_off(
         slow.sendall(b"GET /api/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert slow.recv(100)
         reader = listen()
-        served: Streams = service_of(app).get(Streams)
+        served: SseServer = service_of(app).get(SseServer)
         assert served._counts.total() == 2
         for _ in range(40):
             assert hears(reader, append(1, size=50_000))

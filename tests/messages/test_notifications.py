@@ -12,7 +12,7 @@ from peewee import OperationalError
 from services.messages import notifications
 from services.messages.app import create_app
 from services.messages.config import Config
-from services.messages.feed_consumers import FactReader, readers
+from services.messages.feed_consumers import FactConsumer, readers
 from services.messages.models import FeedPosition, Liker, Notification, Person, database
 from shared.feed.consumer import HandlerError
 from shared.identity.jwks import Jwks
@@ -288,7 +288,7 @@ def test_several_processes_that_read_at_once_tell_each_fact_once(
     everything(auth_feed, posts_feed)
     together = threading.Barrier(8, timeout=30)
 
-    def follow(reader: FactReader) -> None:
+    def follow(reader: FactConsumer) -> None:
         together.wait(30)
         try:
             while tries_again(reader.read_batch):

@@ -17,7 +17,7 @@ from services.posts.config import Config
 from services.posts.models import NOBODY, Author, FeedPosition, Post, database
 from shared.clock import rfc3339
 from shared.feed.consumer import HandlerError
-from shared.feed.database_consumer import DatabaseReader
+from shared.feed.database_consumer import DatabaseConsumer
 from shared.ids import new_id
 from shared.service import service_of
 from tests.posts.conftest import AsUser, Client, Headers, Write, at_once, body, refused
@@ -93,8 +93,8 @@ def config(settings: dict[str, str]) -> Config:
 
 
 @pytest.fixture
-def reader(app: Flask, config: Config) -> DatabaseReader:
-    return feed_consumers.AuthorReader(config)
+def reader(app: Flask, config: Config) -> DatabaseConsumer:
+    return feed_consumers.AuthorConsumer(config)
 
 
 def name_on(client: Client, post: dict[str, Any]) -> str:
@@ -106,7 +106,7 @@ def name_on(client: Client, post: dict[str, Any]) -> str:
 
 
 def test_a_new_name_and_avatar_show_on_earlier_posts(
-    client: Client, auth: AuthFeed, reader: DatabaseReader, config: Config, write: Write
+    client: Client, auth: AuthFeed, reader: DatabaseConsumer, config: Config, write: Write
 ) -> None:
     post = write()
     user_id = post["author"]["id"]
@@ -122,7 +122,7 @@ def test_a_new_name_and_avatar_show_on_earlier_posts(
 
 
 def test_the_old_name_in_a_token_changes_nothing(
-    client: Client, as_user: AsUser, auth: AuthFeed, reader: DatabaseReader, write: Write
+    client: Client, as_user: AsUser, auth: AuthFeed, reader: DatabaseConsumer, write: Write
 ) -> None:
     user_id = new_id()
     auth.tell("user.registered", user_id, name="Ann", avatar=None)
@@ -133,7 +133,7 @@ def test_the_old_name_in_a_token_changes_nothing(
 
 
 def test_a_token_names_who_the_feed_has_not_and_the_feed_corrects_it(
-    client: Client, as_user: AsUser, auth: AuthFeed, reader: DatabaseReader, write: Write
+    client: Client, as_user: AsUser, auth: AuthFeed, reader: DatabaseConsumer, write: Write
 ) -> None:
     user_id = new_id()
     post = write(as_user("Ann", user_id=user_id))
@@ -146,7 +146,7 @@ def test_a_token_names_who_the_feed_has_not_and_the_feed_corrects_it(
 
 
 def test_doubled_batches_and_old_positions_bring_no_old_name_back(
-    client: Client, auth: AuthFeed, reader: DatabaseReader, config: Config, write: Write
+    client: Client, auth: AuthFeed, reader: DatabaseConsumer, config: Config, write: Write
 ) -> None:
     post = write()
     user_id = post["author"]["id"]
@@ -158,15 +158,15 @@ def test_doubled_batches_and_old_positions_bring_no_old_name_back(
     auth.double = False
     FeedPosition.update(event_id="0-1").execute()
     auth.events.pop()  # what was last is not told again
-    assert feed_consumers.AuthorReader(config).read_batch() == 1
+    assert feed_consumers.AuthorConsumer(config).read_batch() == 1
     assert name_on(client, post) == "Annabel"
     FeedPosition.delete().execute()
-    assert feed_consumers.AuthorReader(config).read_batch() == 2
+    assert feed_consumers.AuthorConsumer(config).read_batch() == 2
     assert name_on(client, post) == "Annabel"
 
 
 def test_a_restart_goes_on_where_it_was(
-    client: Client, auth: AuthFeed, settings: dict[str, str], reader: DatabaseReader, jwks: Any, write: Write
+    client: Client, auth: AuthFeed, settings: dict[str, str], reader: DatabaseConsumer, jwks: Any, write: Write
 ) -> None:
     post = write()
     auth.tell("user.updated", post["author"]["id"], name="Anna", avatar=None)
@@ -174,13 +174,13 @@ def test_a_restart_goes_on_where_it_was(
     database.close()
     again = create_app(Config.load(settings), lambda: jwks)
     auth.tell("user.updated", post["author"]["id"], name="Annabel", avatar=None)
-    assert feed_consumers.AuthorReader(service_of(again).get(Config)).read_batch() == 1
+    assert feed_consumers.AuthorConsumer(service_of(again).get(Config)).read_batch() == 1
     assert auth.asked == ["", "0-1"]
     assert name_on(again.test_client(), post) == "Annabel"
 
 
 def test_of_two_processes_one_applies_a_batch(
-    auth: AuthFeed, reader: DatabaseReader, config: Config, monkeypatch: pytest.MonkeyPatch
+    auth: AuthFeed, reader: DatabaseConsumer, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     applied: list[str] = []
     monkeypatch.setattr(Author, "remember", lambda user_id, *_: applied.append(user_id))
@@ -188,12 +188,12 @@ def test_of_two_processes_one_applies_a_batch(
     both = threading.Barrier(2, timeout=30)
     batch = auth.batch
     monkeypatch.setattr(auth, "batch", lambda *query: (both.wait(5), batch(*query))[1])
-    at_once(feed_consumers.AuthorReader(config).read_batch, feed_consumers.AuthorReader(config).read_batch)
+    at_once(feed_consumers.AuthorConsumer(config).read_batch, feed_consumers.AuthorConsumer(config).read_batch)
     assert len(applied) == 1
 
 
 def test_what_cannot_be_understood_stops_the_feed_there_and_loses_nothing(
-    client: Client, auth: AuthFeed, reader: DatabaseReader, write: Write
+    client: Client, auth: AuthFeed, reader: DatabaseConsumer, write: Write
 ) -> None:
     post = write()
     for data in ({"name": "Anna"}, {}, {"name": "Annabel"}):
@@ -213,7 +213,7 @@ def test_posts_of_a_deleted_user_stay_without_the_name_and_drafts_go(
     ann: Headers,
     moderator: Headers,
     auth: AuthFeed,
-    reader: DatabaseReader,
+    reader: DatabaseConsumer,
     write: Write,
 ) -> None:
     post, draft = write(), write(status="draft", title="A draft")
@@ -234,7 +234,7 @@ def test_posts_of_a_deleted_user_stay_without_the_name_and_drafts_go(
 
 
 def test_who_is_deleted_writes_no_more(
-    app: Flask, client: Client, as_user: AsUser, auth: AuthFeed, reader: DatabaseReader, write: Write
+    app: Flask, client: Client, as_user: AsUser, auth: AuthFeed, reader: DatabaseConsumer, write: Write
 ) -> None:
     given = body(status="draft")
     for _ in range(4):
@@ -259,7 +259,7 @@ def eventually_named(client: Client, name: str, seconds: float) -> None:
 
 
 def test_a_running_service_shows_a_new_name_within_two_seconds_and_survives_an_outage(
-    app: Flask, client: Client, auth: AuthFeed, reader: DatabaseReader, write: Write, monkeypatch: pytest.MonkeyPatch
+    app: Flask, client: Client, auth: AuthFeed, reader: DatabaseConsumer, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.feed.consumer.RETRY", 0.1)
     ended = threading.Event()

@@ -14,7 +14,7 @@ from services.posts.schemas import (
     PostSchema,
     TagSchema,
 )
-from services.posts.view_counts import Views
+from services.posts.view_counts import ViewCounter
 from shared.ids import new_id
 from shared.service import service_of
 from tests.posts.conftest import Client, Headers, Write
@@ -52,7 +52,7 @@ def posts(client: Client, write: Write, ann: Headers, bob: Headers, moderator: H
     )
     Author.update(avatar="http://localhost:8000/a.png").where(Author.id == rich["author"]["id"]).execute()
     client.put(f"{URL}/{rich['id']}/like", headers=bob)
-    views: Views = service_of(client.application).get(Views)
+    views: ViewCounter = service_of(client.application).get(ViewCounter)
     views.note(rich["id"], "somebody")
     views.write()
     plain = write(bob, title="Plain")

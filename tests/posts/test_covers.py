@@ -8,7 +8,7 @@ import pytest
 from services.posts import feed_consumers
 from services.posts.config import Config
 from services.posts.models import Fact, FeedPosition, Post
-from shared.feed.database_consumer import DatabaseReader
+from shared.feed.database_consumer import DatabaseConsumer
 from shared.ids import new_id
 from shared.service import service_of
 from tests.posts.conftest import Client, Headers, Write, body, refused
@@ -17,12 +17,12 @@ URL = "/api/posts"
 
 
 @pytest.fixture
-def uploads(client: Client) -> DatabaseReader:
+def uploads(client: Client) -> DatabaseConsumer:
     """Return the reader of uploads' feed."""
-    return feed_consumers.CoverReader(service_of(client.application).get(Config))
+    return feed_consumers.CoverConsumer(service_of(client.application).get(Config))
 
 
-def tell(uploads: DatabaseReader, kind: str, *upload_ids: str) -> None:
+def tell(uploads: DatabaseConsumer, kind: str, *upload_ids: str) -> None:
     """Let the feed tell something of these uploads."""
     said = {"type": kind, "time": "2026-01-02T00:00:00Z", "data": {"userId": new_id(), "path": "/x", "private": False}}
     number = int((uploads.last_event_id or "0-0").partition("-")[2])
@@ -34,7 +34,7 @@ def facts() -> list[tuple[str, str]]:
     return [(fact.type, fact.subject) for fact in Fact.select().order_by(Fact.id)]
 
 
-def test_a_deleted_image_is_no_cover_any_more(client: Client, write: Write, uploads: DatabaseReader) -> None:
+def test_a_deleted_image_is_no_cover_any_more(client: Client, write: Write, uploads: DatabaseConsumer) -> None:
     gone, kept = new_id(), new_id()
     first, second, other = write(coverImage=gone), write(coverImage=gone), write(coverImage=kept)
     before = facts()
@@ -55,7 +55,7 @@ def test_a_deleted_image_is_no_cover_any_more(client: Client, write: Write, uplo
 
 
 @pytest.mark.parametrize("kind", ["upload.created", "upload.updated"])
-def test_nothing_else_takes_a_cover(client: Client, write: Write, uploads: DatabaseReader, kind: str) -> None:
+def test_nothing_else_takes_a_cover(client: Client, write: Write, uploads: DatabaseConsumer, kind: str) -> None:
     cover = new_id()
     post = write(coverImage=cover)
     tell(uploads, kind, cover)
@@ -63,7 +63,7 @@ def test_nothing_else_takes_a_cover(client: Client, write: Write, uploads: Datab
 
 
 def test_a_client_that_has_not_seen_the_cover_go_does_not_bring_it_back(
-    client: Client, write: Write, uploads: DatabaseReader, ann: Headers
+    client: Client, write: Write, uploads: DatabaseConsumer, ann: Headers
 ) -> None:
     cover = new_id()
     post = write(coverImage=cover)
@@ -74,7 +74,7 @@ def test_a_client_that_has_not_seen_the_cover_go_does_not_bring_it_back(
 
 
 def test_drafts_and_deleted_posts_lose_it_too_and_nobody_hears(
-    client: Client, write: Write, uploads: DatabaseReader, ann: Headers
+    client: Client, write: Write, uploads: DatabaseConsumer, ann: Headers
 ) -> None:
     cover = new_id()
     draft, deleted = write(status="draft", coverImage=cover), write(coverImage=cover)
@@ -87,7 +87,7 @@ def test_drafts_and_deleted_posts_lose_it_too_and_nobody_hears(
     assert (restored["coverImage"], kept["coverImage"]) == (None, None)
 
 
-def test_the_posts_of_an_image_are_found_by_an_index(client: Client, uploads: DatabaseReader) -> None:
+def test_the_posts_of_an_image_are_found_by_an_index(client: Client, uploads: DatabaseConsumer) -> None:
     query = Post.select(Post.number).where(Post.cover_image == new_id())
     sql, parameters = query.sql()
     database = Post._meta.database

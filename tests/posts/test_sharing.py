@@ -132,7 +132,7 @@ def test_a_new_name_of_an_author_is_told_when_it_shows(
     client: Client, write: Write, kind: str, data: dict[str, str]
 ) -> None:
     author = write()["author"]["id"]
-    reader = feed_consumers.AuthorReader(service_of(client.application).get(Config))
+    reader = feed_consumers.AuthorConsumer(service_of(client.application).get(Config))
     event = {"id": "0-1", "type": kind, "subject": author, "time": "2026-01-02T00:00:00Z", "data": data}
     reader._apply([event])
     assert facts()[-1] == ("author.updated", author)

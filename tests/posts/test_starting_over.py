@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from services.posts.config import Config
-from services.posts.feed_consumers import AuthorReader, CoverReader
+from services.posts.feed_consumers import AuthorConsumer, CoverConsumer
 from services.posts.models import NOBODY, Author, FeedPosition
-from shared.feed.consumer import Reader
+from shared.feed.consumer import FeedConsumer
 from shared.ids import first_id
 from tests.feeds import TOLD, ServedFeed
 from tests.posts.conftest import AsUser, Client, Write
@@ -31,7 +31,7 @@ def settings(settings: dict[str, str], feed: ServedFeed) -> dict[str, str]:
     return settings | {"AUTH_URL": feed.url, "UPLOADS_URL": feed.url}
 
 
-def read(reader: Reader) -> None:
+def read(reader: FeedConsumer) -> None:
     while reader.read_batch():
         pass
 
@@ -44,7 +44,7 @@ def test_authors_are_as_auth_knows_them(
     young = write(as_user("Eve"))
     draft = write(as_user("Bob", user_id=bob), status="draft")
     feed.tables["/internal/users"] = [{"id": ann, "name": "Anna", "avatar": None}]
-    read(AuthorReader(Config.load(settings)))
+    read(AuthorConsumer(Config.load(settings)))
     names = [client.get(f"/api/posts/{post['id']}").json["data"]["author"]["name"] for post in (*posts, young)]
     assert names == ["Anna", NOBODY, "Eve"]
     answer = client.get(f"/api/posts/{draft['id']}", headers=as_user("Bob", user_id=bob))
@@ -55,7 +55,7 @@ def test_authors_are_as_auth_knows_them(
 def test_a_name_that_is_told_afterwards_counts(client: Client, feed: ServedFeed, settings: dict[str, str]) -> None:
     ann = LONG_AGO[0]
     feed.tables["/internal/users"] = [{"id": ann, "name": "Anna", "avatar": None}]
-    reader = AuthorReader(Config.load(settings))
+    reader = AuthorConsumer(Config.load(settings))
     read(reader)
     feed.tell("user.updated", ann, id=ann, name="From before the table was read", avatar=None)
     feed.tell("user.updated", ann, id=ann, name="Annette", avatar=None)
@@ -70,7 +70,7 @@ def test_covers_that_uploads_does_not_know_go(
 ) -> None:
     posts = {upload: write(coverImage=upload) for upload in LONG_AGO[:2]}
     feed.tables["/internal/uploads"] = [{"id": upload} for upload in known]
-    read(CoverReader(Config.load(settings)))
+    read(CoverConsumer(Config.load(settings)))
 
     def cover(post: Any) -> object:
         return client.get(f"/api/posts/{post['id']}").json["data"]["coverImage"]

@@ -8,7 +8,7 @@ from playhouse.test_utils import assert_query_count
 
 from services.posts import view_counts as views
 from services.posts.models import PostView
-from services.posts.view_counts import Views
+from services.posts.view_counts import ViewCounter
 from shared.service import service_of
 from tests.conftest import FrozenClock, on_sqlite
 from tests.posts.conftest import Client, Headers, Write, refused
@@ -17,8 +17,8 @@ INTERNAL = "/internal/views"
 
 
 @pytest.fixture
-def counted(app: Flask) -> Views:
-    found: Views = service_of(app).get(Views)
+def counted(app: Flask) -> ViewCounter:
+    found: ViewCounter = service_of(app).get(ViewCounter)
     return found
 
 
@@ -27,13 +27,13 @@ def internal(app: Flask) -> Headers:
     return {"Authorization": f"Bearer {app.config['INTERNAL_TOKEN']}"}
 
 
-def seen(client: Client, counted: Views, post: dict[str, Any]) -> int:
+def seen(client: Client, counted: ViewCounter, post: dict[str, Any]) -> int:
     counted.write()
     return int(client.get(f"/api/posts?author={post['author']['id']}").json["data"][0]["views"])
 
 
 def test_each_viewer_counts_once_an_hour(
-    frozen_clock: FrozenClock, client: Client, ann: Headers, write: Write, counted: Views
+    frozen_clock: FrozenClock, client: Client, ann: Headers, write: Write, counted: ViewCounter
 ) -> None:
     post = write()
     for _ in range(3):
@@ -61,13 +61,15 @@ def test_each_viewer_counts_once_an_hour(
         {"X-Moz": "prefetch"},
     ],
 )
-def test_a_prefetch_is_no_view(client: Client, write: Write, counted: Views, headers: Headers) -> None:
+def test_a_prefetch_is_no_view(client: Client, write: Write, counted: ViewCounter, headers: Headers) -> None:
     post = write()
     assert client.get(f"/api/posts/{post['id']}", headers=headers).status_code == 200
     assert seen(client, counted, post) == 0
 
 
-def test_a_head_is_no_view_nor_is_what_the_client_has_already(client: Client, write: Write, counted: Views) -> None:
+def test_a_head_is_no_view_nor_is_what_the_client_has_already(
+    client: Client, write: Write, counted: ViewCounter
+) -> None:
     post = write()
     etag = client.head(f"/api/posts/{post['id']}").headers["ETag"]
     assert client.get(f"/api/posts/{post['id']}", headers={"If-None-Match": etag}).status_code == 304
@@ -75,7 +77,7 @@ def test_a_head_is_no_view_nor_is_what_the_client_has_already(client: Client, wr
 
 
 def test_old_views_and_addresses_are_not_kept(
-    frozen_clock: FrozenClock, client: Client, write: Write, counted: Views
+    frozen_clock: FrozenClock, client: Client, write: Write, counted: ViewCounter
 ) -> None:
     first, second = write(), write()
     client.get(f"/api/posts/{first['id']}", headers={"X-Forwarded-For": "192.0.2.1"})
@@ -93,7 +95,9 @@ def test_a_view_costs_the_read_no_query(client: Client, write: Write) -> None:
         client.get(f"/api/posts/{post['id']}")
 
 
-def test_drafts_have_no_views(client: Client, ann: Headers, write: Write, counted: Views, internal: Headers) -> None:
+def test_drafts_have_no_views(
+    client: Client, ann: Headers, write: Write, counted: ViewCounter, internal: Headers
+) -> None:
     post = write(status="draft")
     client.get(f"/api/posts/{post['id']}", headers=ann)
     client.post(INTERNAL, json=[{"post": post["id"], "viewer": "192.0.2.1"}], headers=internal)
@@ -101,7 +105,7 @@ def test_drafts_have_no_views(client: Client, ann: Headers, write: Write, counte
     assert client.get(f"/api/posts/{post['id']}", headers=ann).json["data"]["views"] == 0
 
 
-def test_the_gateway_hands_over_views(client: Client, write: Write, counted: Views, internal: Headers) -> None:
+def test_the_gateway_hands_over_views(client: Client, write: Write, counted: ViewCounter, internal: Headers) -> None:
     post = write()
     views = [
         {"post": key, "viewer": viewer}
@@ -114,7 +118,7 @@ def test_the_gateway_hands_over_views(client: Client, write: Write, counted: Vie
 
 
 def test_a_view_counts_for_any_spelling_of_the_slug(
-    client: Client, write: Write, counted: Views, internal: Headers
+    client: Client, write: Write, counted: ViewCounter, internal: Headers
 ) -> None:
     post = write(title="Élan " + "한국어" * 26)
     decomposed = unicodedata.normalize("NFD", post["slug"])
@@ -140,7 +144,7 @@ def test_only_the_own_installation_hands_over_views(client: Client, ann: Headers
 
 
 def test_views_survive_a_failure_of_the_database(
-    client: Client, write: Write, counted: Views, monkeypatch: pytest.MonkeyPatch
+    client: Client, write: Write, counted: ViewCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post = write()
     client.get(f"/api/posts/{post['id']}")
@@ -151,7 +155,7 @@ def test_views_survive_a_failure_of_the_database(
 
 
 @on_sqlite
-def test_endless_views_take_no_endless_memory(counted: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_views_take_no_endless_memory(counted: ViewCounter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "MAX_NOTED", 3)
     for number in range(9):
         counted.note(number, "a")
@@ -159,7 +163,7 @@ def test_endless_views_take_no_endless_memory(counted: Views, monkeypatch: pytes
 
 
 def test_the_thread_writes_each_second_and_at_the_end(
-    client: Client, write: Write, counted: Views, monkeypatch: pytest.MonkeyPatch
+    client: Client, write: Write, counted: ViewCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counted, "_pause", 0.02)
     post = write()

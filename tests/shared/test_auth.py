@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from shared import clock
-from shared.feed.revocation_consumer import RevocationReader
+from shared.feed.revocation_consumer import RevocationConsumer
 from shared.feed.service_client import BATCH
 from shared.identity.access_tokens import Verifier
 from shared.identity.claims import LEEWAY, LIFETIME
@@ -177,7 +177,7 @@ def test_what_auth_tells_ends_tokens(app: Flask, serve: Serve, make_token: MakeT
     verifier.verify(token)
     with database.atomic():
         models.feed.publish(kind, session_id if kind == "session.revoked" else user_id, {"userId": user_id})
-    reader = RevocationReader(serve(app), app.config["INTERNAL_TOKEN"], verifier.revocations)
+    reader = RevocationConsumer(serve(app), app.config["INTERNAL_TOKEN"], verifier.revocations)
     assert reader.read_batch() == 1
     client = app.test_client(use_cookies=False)
     assert_problem(who(client, Authorization=f"Bearer {token}"), 401, "TOKEN_REVOKED")
@@ -194,7 +194,7 @@ def test_a_start_reads_back_as_far_as_a_token_lives(
         models.feed.publish("session.revoked", "s1", {"userId": "u"})
     frozen_clock.advance(seconds=age)
     revocations = Revocations()
-    RevocationReader(serve(app), app.config["INTERNAL_TOKEN"], revocations).read_batch()
+    RevocationConsumer(serve(app), app.config["INTERNAL_TOKEN"], revocations).read_batch()
     assert ("s1" in revocations._ended) is revoked
 
 
@@ -210,7 +210,7 @@ def test_a_process_that_was_long_without_the_feed_reads_back_as_at_its_start(
         models.feed.publish("session.revoked", "new", {"userId": "u"})
     models.feed.prune()
     revocations = Revocations()
-    reader = RevocationReader(serve(app), app.config["INTERNAL_TOKEN"], revocations)
+    reader = RevocationConsumer(serve(app), app.config["INTERNAL_TOKEN"], revocations)
     reader.last_event_id = "0-1"
     assert reader.read_batch() == BATCH
     assert reader.read_batch() == 1

@@ -5,7 +5,7 @@ import pytest
 
 from shared import periodic_task
 from shared.feed.consumer import REMIND
-from shared.periodic_task import Repeated
+from shared.periodic_task import PeriodicTask
 from tests.waiting import wait_until
 
 
@@ -29,7 +29,7 @@ def run(work: Work) -> None:
     """Repeat the work until it has nothing left to raise."""
     database = peewee.DatabaseProxy()
     database.initialize(peewee.SqliteDatabase(":memory:"))
-    repeated = Repeated("work", 0.001, work, database)
+    repeated = PeriodicTask("work", 0.001, work, database)
     repeated.start()
     wait_until(lambda: not work.errors)
     repeated.stop()

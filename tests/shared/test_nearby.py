@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.feed.consumer import Reader
+from shared.feed.consumer import FeedConsumer
 from shared.feed.wakeup_file import FileWakeup
 from tests.waiting import wait_until
 
 Start = Callable[..., FileWakeup]
 
 
-class Nudged(Reader):
+class Nudged(FeedConsumer):
     """A reader that only counts how often it is woken."""
 
     def __init__(self, source: str) -> None:
@@ -28,7 +28,7 @@ class Nudged(Reader):
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[FileWakeup] = []
 
-    def make(name: str, *readers: Reader) -> FileWakeup:
+    def make(name: str, *readers: FeedConsumer) -> FileWakeup:
         started.append(FileWakeup(tmp_path / "news", name))
         for reader in readers:
             started[-1].subscribe(reader)

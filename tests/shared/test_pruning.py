@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 
 from shared.feed import consumer, outbox
-from shared.feed.consumer import MemoryReader
-from shared.feed.database_consumer import DatabaseReader, Page
+from shared.feed.consumer import MemoryConsumer
+from shared.feed.database_consumer import DatabaseConsumer, Page
 from shared.feed.outbox import PRUNED
 from shared.ids import first_id, new_id
 from shared.web.internal import table_blueprint
@@ -120,7 +120,7 @@ def test_a_new_fact_after_a_quiet_month_sends_nobody_back(any_app: Flask, frozen
 # Readers
 
 
-class Known(DatabaseReader):
+class Known(DatabaseConsumer):
     """A reader that notes what it takes over and what it is told."""
 
     def __init__(self, url: str, token: str) -> None:
@@ -156,7 +156,7 @@ def token(any_app: Flask) -> str:
     return str(any_app.config["INTERNAL_TOKEN"])
 
 
-def read_all(reader: consumer.Reader, until: str) -> None:
+def read_all(reader: consumer.FeedConsumer, until: str) -> None:
     def told() -> bool:
         reader.read_batch()
         return until in [*getattr(reader, "told", ()), *getattr(reader, "seen", ())]
@@ -242,7 +242,7 @@ def test_an_empty_table_is_believed_only_where_that_may_be(source: str, token: s
 
 
 def test_a_memory_reader_looks_back_again(source: str, token: str, frozen_clock: FrozenClock) -> None:
-    class Seeing(MemoryReader):
+    class Seeing(MemoryConsumer):
         def __init__(self) -> None:
             self.seen: list[str] = []
             handlers = {"noted": lambda event: self.seen.append(event["subject"])}

@@ -16,8 +16,8 @@ from werkzeug.serving import make_server
 
 from shared import clock
 from shared.feed import consumer, outbox
-from shared.feed.consumer import HandlerError, MemoryReader
-from shared.feed.database_consumer import DatabaseReader
+from shared.feed.consumer import HandlerError, MemoryConsumer
+from shared.feed.database_consumer import DatabaseConsumer
 from shared.ids import new_id
 from tests.conftest import FrozenClock
 from tests.databases import end_connections
@@ -28,7 +28,7 @@ from tests.shared.toys.models import FeedPosition, Toy, database
 from tests.waiting import wait_until
 
 BATCH = 7
-MakeReader = Callable[..., DatabaseReader]
+MakeReader = Callable[..., DatabaseConsumer]
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +57,8 @@ def note(event: dict[str, Any]) -> None:
 
 @pytest.fixture
 def make_reader(source: str, token: str) -> MakeReader:
-    def make(handler: Callable[[dict[str, Any]], None] = note, url: str = source) -> DatabaseReader:
-        return DatabaseReader("toys", url, token, {"noted": handler}, database=database, position=FeedPosition)
+    def make(handler: Callable[[dict[str, Any]], None] = note, url: str = source) -> DatabaseConsumer:
+        return DatabaseConsumer("toys", url, token, {"noted": handler}, database=database, position=FeedPosition)
 
     return make
 
@@ -73,7 +73,7 @@ def noted() -> list[str]:
     return [toy.name for toy in Toy.select().order_by(Toy.created_at, Toy.id)]
 
 
-def read_until(reader: consumer.Reader, condition: Callable[[], object]) -> None:
+def read_until(reader: consumer.FeedConsumer, condition: Callable[[], object]) -> None:
     """Read on; on a shared PostgreSQL server facts may be held back a moment."""
 
     def read() -> object:
@@ -84,9 +84,9 @@ def read_until(reader: consumer.Reader, condition: Callable[[], object]) -> None
 
 
 @pytest.fixture
-def running() -> Iterator[list[consumer.Reader]]:
+def running() -> Iterator[list[consumer.FeedConsumer]]:
     """Readers that are stopped after the test, their threads too."""
-    started: list[consumer.Reader] = []
+    started: list[consumer.FeedConsumer] = []
     before = set(threading.enumerate())
     yield started
     for reader in started:
@@ -153,7 +153,7 @@ def test_a_handler_that_fails_undoes_its_event_and_is_asked_again(make_reader: M
 
 
 def test_a_reader_never_dies_and_says_what_stands_still(
-    make_reader: MakeReader, running: list[consumer.Reader], caplog: pytest.LogCaptureFixture
+    make_reader: MakeReader, running: list[consumer.FeedConsumer], caplog: pytest.LogCaptureFixture
 ) -> None:
     tries: list[str] = []
 
@@ -186,7 +186,7 @@ def serving(app: Flask, port: int) -> Iterator[None]:
 
 
 def test_a_reader_waits_for_a_source_that_is_away(
-    any_app: Flask, make_reader: MakeReader, running: list[consumer.Reader], caplog: pytest.LogCaptureFixture
+    any_app: Flask, make_reader: MakeReader, running: list[consumer.FeedConsumer], caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
     publish(1)
@@ -213,7 +213,7 @@ def test_a_reader_waits_for_a_source_that_is_away(
 )
 def test_an_outage_of_the_readers_database_is_one_line(
     make_reader: MakeReader,
-    running: list[consumer.Reader],
+    running: list[consumer.FeedConsumer],
     caplog: pytest.LogCaptureFixture,
     error: Exception,
     line: str,
@@ -237,7 +237,7 @@ def test_an_outage_of_the_readers_database_is_one_line(
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_a_reader_gets_over_a_lost_connection(
-    make_reader: MakeReader, running: list[consumer.Reader], database_url: str
+    make_reader: MakeReader, running: list[consumer.FeedConsumer], database_url: str
 ) -> None:
     publish(1)
     running.append(make_reader())
@@ -249,7 +249,7 @@ def test_a_reader_gets_over_a_lost_connection(
     wait_until(lambda: noted() == ["1", "2"])
 
 
-def test_a_reader_that_is_stopped_stops_soon(make_reader: MakeReader, running: list[consumer.Reader]) -> None:
+def test_a_reader_that_is_stopped_stops_soon(make_reader: MakeReader, running: list[consumer.FeedConsumer]) -> None:
     reader = make_reader()
     reader.start()
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "feed-toys"]
@@ -260,7 +260,7 @@ def test_a_reader_that_is_stopped_stops_soon(make_reader: MakeReader, running: l
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_wrong_token_is_an_outage(source: str) -> None:
-    reader = MemoryReader("toys", source, "wrong", {}, look_back=60)
+    reader = MemoryConsumer("toys", source, "wrong", {}, look_back=60)
     with pytest.raises(OSError, match="answered 404"):
         reader.read_batch()
 
@@ -269,7 +269,7 @@ def test_a_wrong_token_is_an_outage(source: str) -> None:
 def test_an_answer_that_is_no_json_is_an_outage(any_app: Flask, source: str, token: str) -> None:
     any_app.view_functions["feed.batch"] = lambda: "<html>"
     with pytest.raises(OSError, match="no JSON"):
-        MemoryReader("toys", source, token, {}, look_back=60).read_batch()
+        MemoryConsumer("toys", source, token, {}, look_back=60).read_batch()
 
 
 def test_a_memory_reader_looks_back_and_goes_on(source: str, token: str, frozen_clock: FrozenClock) -> None:
@@ -278,7 +278,7 @@ def test_a_memory_reader_looks_back_and_goes_on(source: str, token: str, frozen_
         frozen_clock.advance(minutes=1)
     seen: list[str] = []
     handlers = {"noted": lambda event: seen.append(event["subject"])}
-    reader = MemoryReader("toys", source, token, handlers, look_back=150)
+    reader = MemoryConsumer("toys", source, token, handlers, look_back=150)
     read_until(reader, lambda: len(seen) == 2)
     publish("d")
     read_until(reader, lambda: len(seen) == 3)
@@ -297,7 +297,7 @@ def test_a_memory_reader_keeps_what_stands_before_a_failure(source: str, token: 
             raise ZeroDivisionError
 
     publish(1, 2, 3)
-    reader = MemoryReader("toys", source, token, {"noted": handle}, look_back=60)
+    reader = MemoryConsumer("toys", source, token, {"noted": handle}, look_back=60)
     for _ in range(2):
         with pytest.raises(HandlerError):
             reader.read_batch()
@@ -311,7 +311,7 @@ def test_a_memory_reader_without_news_asks_for_the_recent_past_only(
 ) -> None:
     publish("old")
     frozen_clock.advance(hours=1)
-    reader = MemoryReader("toys", source, token, {}, look_back=60)
+    reader = MemoryConsumer("toys", source, token, {}, look_back=60)
     assert reader.read_batch() == 0
     assert reader._position() == {"since": clock.rfc3339(clock.now() - timedelta(seconds=60))}
 
@@ -320,11 +320,11 @@ def test_a_reader_that_is_led_asks_when_there_is_news(
     make_reader: MakeReader,
     source: str,
     token: str,
-    running: list[consumer.Reader],
+    running: list[consumer.FeedConsumer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(consumer, "FOLLOWER_PAUSE", 60)
-    follower, leader = make_reader(), MemoryReader("toys", source, token, {}, look_back=60)
+    follower, leader = make_reader(), MemoryConsumer("toys", source, token, {}, look_back=60)
     leader.lead(follower)
     running += [leader, follower]
     publish(1)
@@ -336,7 +336,7 @@ def test_a_reader_that_is_led_asks_when_there_is_news(
 
 
 def test_who_is_woken_asks_less_often_by_itself_until_nobody_wakes_it_any_more(
-    make_reader: MakeReader, running: list[consumer.Reader], monkeypatch: pytest.MonkeyPatch
+    make_reader: MakeReader, running: list[consumer.FeedConsumer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumer, "PAUSE", 0.05)
     monkeypatch.setattr(consumer, "WOKEN_PAUSE", 60)
@@ -355,7 +355,7 @@ def test_who_is_woken_asks_less_often_by_itself_until_nobody_wakes_it_any_more(
 
 
 def test_who_is_woken_and_finds_nothing_asks_again_soon(
-    make_reader: MakeReader, running: list[consumer.Reader], monkeypatch: pytest.MonkeyPatch
+    make_reader: MakeReader, running: list[consumer.FeedConsumer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that still runs may hold back what the reader was woken for."""
     reader = make_reader()
@@ -370,7 +370,7 @@ def test_who_is_woken_and_finds_nothing_asks_again_soon(
     assert len(questions) == 3
 
 
-def count_questions(reader: DatabaseReader, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def count_questions(reader: DatabaseConsumer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     questions, read_batch = [], reader.read_batch
 
     def count() -> int:

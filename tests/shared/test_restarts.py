@@ -9,7 +9,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from shared import clock
-from shared.feed.revocation_consumer import RevocationReader
+from shared.feed.revocation_consumer import RevocationConsumer
 from shared.identity.access_tokens import Verifier
 from shared.identity.jwks import Jwks, KeySet
 from shared.identity.revocations import Revocations
@@ -57,11 +57,11 @@ def feed() -> Iterator[AuthFeed]:
 @pytest.fixture
 def start(feed: AuthFeed, jwks: Jwks) -> Iterator[Callable[..., Verifier]]:
     """Start a process: return what checks its tokens."""
-    readers: list[RevocationReader] = []
+    readers: list[RevocationConsumer] = []
 
     def start(patience: float = 5) -> Verifier:
         revocations = Revocations(patience)
-        readers.append(RevocationReader(feed.url, "token", revocations))
+        readers.append(RevocationConsumer(feed.url, "token", revocations))
         readers[-1].start()
         return Verifier(KeySet(lambda: jwks), revocations)
 

@@ -14,7 +14,7 @@ from flask import Flask
 from shared.app import create_service, run_in_background
 from shared.feed import consumer as readers
 from shared.feed import wakeup_redis as waking_module
-from shared.feed.consumer import MemoryReader, Reader
+from shared.feed.consumer import FeedConsumer, MemoryConsumer
 from shared.feed.wakeup_redis import RedisWakeup
 from shared.identity.jwks import Jwks
 from shared.service import service_of
@@ -26,7 +26,7 @@ from tests.shared.toys import models
 from tests.shared.toys.models import database
 
 
-class Nudged(Reader):
+class Nudged(FeedConsumer):
     """A reader that only notes when it is woken."""
 
     def __init__(self, source: str) -> None:
@@ -48,7 +48,7 @@ Wake = Callable[..., RedisWakeup]
 def start() -> Iterator[Wake]:
     started: list[RedisWakeup] = []
 
-    def make(url: str, name: str, *readers: Reader) -> RedisWakeup:
+    def make(url: str, name: str, *readers: FeedConsumer) -> RedisWakeup:
         started.append(RedisWakeup(url, name))
         for reader in readers:
             started[-1].subscribe(reader)
@@ -125,7 +125,7 @@ def test_a_fact_reaches_a_reader_that_would_ask_much_later(
     source = create_service("toys", config, [], feed=models.feed, fetch_keys=lambda: jwks)
     reading = create_service("reading", config, [], fetch_keys=lambda: jwks)
     handlers: Any = {"noted": lambda event: seen.append(event["subject"])}
-    reader = MemoryReader("toys", serve(app), app.config["INTERNAL_TOKEN"], handlers, look_back=60)
+    reader = MemoryConsumer("toys", serve(app), app.config["INTERNAL_TOKEN"], handlers, look_back=60)
     run_in_background(reading, reader)
     wakings = [service_of(service).wakeup for service in (source, reading)]
     tasks: list[Any] = [*wakings, reader]

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from services.uploads.app import MIGRATIONS, create_app
 from services.uploads.config import Config
 from services.uploads.models import Resumable, Upload, Usage, database
-from services.uploads.upload_service import Keeper
+from services.uploads.upload_service import UploadService
 from shared.identity.jwks import Jwks
 from shared.service import service_of
 from tests.conftest import MakeToken
@@ -103,8 +103,8 @@ def app(config: Config, jwks: Jwks) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def keeper(app: Flask) -> Keeper:
-    return service_of(app).get(Keeper)
+def keeper(app: Flask) -> UploadService:
+    return service_of(app).get(UploadService)
 
 
 def used_bytes() -> dict[str, int]:

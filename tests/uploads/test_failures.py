@@ -16,7 +16,7 @@ from services.uploads.config import Config
 from services.uploads.file_types.registry import MAX_PDF
 from services.uploads.models import Upload, feed, idempotency
 from services.uploads.storage.base import Storage
-from services.uploads.upload_service import Keeper
+from services.uploads.upload_service import UploadService
 from shared.service import service_of
 from tests.helpers import assert_problem
 from tests.uploads import samples
@@ -65,14 +65,16 @@ class FullFile:
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
 @pytest.mark.parametrize("step", ["draft", "write", "save"])
-def test_a_full_storage_is_told(app: Flask, keeper: Keeper, send: Send, ann: Headers, step: str, key: Headers) -> None:
+def test_a_full_storage_is_told(
+    app: Flask, keeper: UploadService, send: Send, ann: Headers, step: str, key: Headers
+) -> None:
     service_of(app).add(replace(keeper, storage=cast(Storage, FullStorage(keeper.storage, step))))
     assert_problem(send(headers=ann | key), 507, "STORAGE_FULL")
     service_of(app).add(keeper)
     assert send(headers=ann | key).status_code == 201
 
 
-def test_bytes_that_were_kept_but_not_surely_are_removed(app: Flask, keeper: Keeper, send: Send) -> None:
+def test_bytes_that_were_kept_but_not_surely_are_removed(app: Flask, keeper: UploadService, send: Send) -> None:
     service_of(app).add(replace(keeper, storage=cast(Storage, FullStorage(keeper.storage, "sync"))))
     assert_problem(send(), 507, "STORAGE_FULL")
 
@@ -112,19 +114,19 @@ def test_a_commit_that_fails_leaves_no_byte(send: Send, ann: Headers, monkeypatc
 def test_a_commit_without_an_answer_keeps_what_was_committed(
     send: Send, monkeypatch: pytest.MonkeyPatch, config: Config
 ) -> None:
-    record = Keeper.record
+    record = UploadService.record
 
     def commit_and_fail(*args: Any) -> None:
         record(*args)
         raise peewee.OperationalError("connection lost")
 
-    monkeypatch.setattr(Keeper, "record", commit_and_fail)
+    monkeypatch.setattr(UploadService, "record", commit_and_fail)
     assert_problem(send(), 503, "SERVICE_UNAVAILABLE")
     assert len(kept_files(config)) == Upload.select().count() == 1
 
 
 def test_bytes_that_cannot_be_deleted_are_left_for_the_sweeper(
-    keeper: Keeper,
+    keeper: UploadService,
     client: Client,
     send: Send,
     ann: Headers,

@@ -10,7 +10,7 @@ from flask import Flask
 from services.uploads import upload_service
 from services.uploads.config import Config
 from services.uploads.maintenance.garbage_collection import AFTERLIFE
-from services.uploads.maintenance.user_deletion import OwnerReader
+from services.uploads.maintenance.user_deletion import OwnerConsumer
 from services.uploads.models import Resumable, Upload, Usage, database
 from shared import clock
 from shared.ids import new_id
@@ -61,7 +61,7 @@ def ann(owner: str, make_token: MakeToken) -> Headers:
 
 def delete(app: Flask, owner: str) -> None:
     """Let the service read on its feed that the user is gone."""
-    reader = service_of(app).get(OwnerReader)
+    reader = service_of(app).get(OwnerConsumer)
     reader._apply([{"id": f"0-{new_id()}", "type": "user.deleted", "subject": owner, "data": {}}])
 
 

@@ -9,7 +9,7 @@ from flask import Flask
 
 from services.uploads.config import Config
 from services.uploads.models import Fact, Upload, database
-from services.uploads.upload_service import Keeper
+from services.uploads.upload_service import UploadService
 from shared.ids import new_id
 from shared.service import service_of
 from tests.helpers import assert_problem
@@ -184,7 +184,7 @@ def test_a_download_goes_on_with_the_version_it_began(client: Client, ann: Heade
 def test_a_read_between_row_and_bytes_of_a_replacement_is_made_again(
     app: Flask, client: Client, ann: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = service_of(app).get(Keeper).storage
+    storage = service_of(app).get(UploadService).storage
     usual = storage.open
     client.post(path(), data=PNG, headers=ann)
 
@@ -225,7 +225,7 @@ def test_the_same_key_creates_once(client: Client, ann: Headers) -> None:
 
 
 def test_the_quota_counts_the_difference(app: Flask, client: Client, ann: Headers) -> None:
-    keeper = service_of(app).get(Keeper)
+    keeper = service_of(app).get(UploadService)
     service_of(app).add(replace(keeper, quota=3000))
     assert client.put(path(), data=samples.pdf(2000), headers=ann).status_code == 201
     assert client.put(path(), data=samples.pdf(3000), headers=ann).status_code == 200

@@ -16,13 +16,13 @@ import urllib3
 
 from services.uploads.app import open_storage
 from services.uploads.config import Config
-from services.uploads.maintenance.garbage_collection import Sweeper
+from services.uploads.maintenance.garbage_collection import GarbageCollector
 from services.uploads.storage import s3
 from services.uploads.storage.base import StorageDown
 from services.uploads.storage.local import LocalStorage
 from services.uploads.storage.s3 import NOTHING, S3Storage
 from services.uploads.storage.sigv4 import Credentials, query_string, signed
-from services.uploads.upload_service import Keeper
+from services.uploads.upload_service import UploadService
 from shared import clock
 from tests.helpers import assert_problem
 from tests.uploads import s3_server, samples
@@ -443,10 +443,10 @@ def test_a_store_that_gives_other_bytes_is_down(client: Client, line: Line, answ
 
 
 def test_a_store_that_does_not_work_is_told_at_the_start(
-    keeper: Keeper, line: Line, caplog: pytest.LogCaptureFixture
+    keeper: UploadService, line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     line.answers = [None, refusal(403, "AccessDenied")]
-    sweeper = Sweeper(keeper)
+    sweeper = GarbageCollector(keeper)
     sweeper.stop()
     sweeper._run()
     said = "the storage does not work: an object cannot be put, read and deleted: the store answers 403 AccessDenied"

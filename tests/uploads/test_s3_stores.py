@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.uploads.config import Config
-from services.uploads.upload_service import Keeper
+from services.uploads.upload_service import UploadService
 from tests.helpers import assert_problem
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, kept_files, parts, settings_of
@@ -60,7 +60,9 @@ def test_a_file_is_replaced_and_deleted(client: Client, upload: UploadFile, ann:
     assert not kept_files(config)
 
 
-def test_bytes_that_are_missing_are_a_404(client: Client, upload: UploadFile, keeper: Keeper, ann: Headers) -> None:
+def test_bytes_that_are_missing_are_a_404(
+    client: Client, upload: UploadFile, keeper: UploadService, ann: Headers
+) -> None:
     stored = upload()
     [kept] = keeper.storage.list()
     keeper.storage.delete(kept.key)

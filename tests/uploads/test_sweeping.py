@@ -12,11 +12,11 @@ from flask import Flask
 
 from services.uploads.config import Config
 from services.uploads.maintenance import garbage_collection
-from services.uploads.maintenance.garbage_collection import GRACE, Sweeper, sweep
-from services.uploads.maintenance.user_deletion import OwnerReader
+from services.uploads.maintenance.garbage_collection import GRACE, GarbageCollector, sweep
+from services.uploads.maintenance.user_deletion import OwnerConsumer
 from services.uploads.models import Fact, FeedPosition, Upload
 from services.uploads.storage.base import Storage
-from services.uploads.upload_service import Keeper
+from services.uploads.upload_service import UploadService
 from shared import clock
 from shared.ids import first_id, new_id
 from tests.feeds import TOLD, ServedFeed
@@ -33,7 +33,7 @@ def storage_setting(any_storage: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def storage(keeper: Keeper) -> Storage:
+def storage(keeper: UploadService) -> Storage:
     return keeper.storage
 
 
@@ -108,12 +108,12 @@ def test_what_is_not_ours_is_left_alone(upload: UploadFile, storage: Storage, co
 
 
 def test_the_service_sweeps_when_it_starts(
-    keeper: Keeper, upload: UploadFile, storage: Storage, config: Config, monkeypatch: pytest.MonkeyPatch
+    keeper: UploadService, upload: UploadFile, storage: Storage, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload()
     key = orphan(storage)
     monkeypatch.setattr(garbage_collection, "GRACE", timedelta(minutes=-1))
-    sweeper = Sweeper(keeper)
+    sweeper = GarbageCollector(keeper)
     sweeper.start()
     until = clock.now() + timedelta(seconds=10)
     while key in kept_files(config):
@@ -122,8 +122,8 @@ def test_the_service_sweeps_when_it_starts(
 
 
 @pytest.fixture
-def reader(keeper: Keeper, config: Config) -> OwnerReader:
-    reader = OwnerReader(config, keeper)
+def reader(keeper: UploadService, config: Config) -> OwnerConsumer:
+    reader = OwnerConsumer(config, keeper)
     reader.last_event_id = None
     return reader
 
@@ -132,7 +132,9 @@ def deleted(user_id: str, number: int) -> dict[str, Any]:
     return {"id": f"0-{number}", "type": "user.deleted", "subject": user_id, "data": {"id": user_id}}
 
 
-def test_a_deleted_user_loses_all_files(reader: OwnerReader, upload: UploadFile, bob: Headers, config: Config) -> None:
+def test_a_deleted_user_loses_all_files(
+    reader: OwnerConsumer, upload: UploadFile, bob: Headers, config: Config
+) -> None:
     gone = [upload(name=f"{number}.png") for number in range(3)]
     stays = upload(headers=bob)
     reader._apply([deleted(gone[0]["userId"], 1), {"id": "0-2", "type": "user.updated", "subject": "x", "data": {}}])
@@ -145,10 +147,10 @@ def test_a_deleted_user_loses_all_files(reader: OwnerReader, upload: UploadFile,
 
 
 def test_a_deletion_that_fails_is_not_half_done(
-    reader: OwnerReader, send: Send, ann: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
+    reader: OwnerConsumer, send: Send, ann: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user_id = send().json["data"]["userId"]
-    monkeypatch.setattr(OwnerReader, "_move_position", lambda *_args: 1 / 0)
+    monkeypatch.setattr(OwnerConsumer, "_move_position", lambda *_args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         reader._apply([deleted(user_id, 1)])
     monkeypatch.undo()
@@ -156,7 +158,7 @@ def test_a_deletion_that_fails_is_not_half_done(
 
 
 def test_files_of_users_whom_auth_does_not_know_go_when_the_feed_has_forgotten(
-    keeper: Keeper, config: Config, upload: UploadFile, as_user: AsUser
+    keeper: UploadService, config: Config, upload: UploadFile, as_user: AsUser
 ) -> None:
     """A feed that does not reach back to where the reader was may have told of their deletion."""
     ann, bob = (f"{first_id(TOLD)[:-1]}{digit}" for digit in "12")
@@ -166,7 +168,7 @@ def test_files_of_users_whom_auth_does_not_know_go_when_the_feed_has_forgotten(
     feed.tell("user.deleted", ann)
     feed.forget()
     with feed.served():
-        reader = OwnerReader(replace(config, auth_url=feed.url), keeper)
+        reader = OwnerConsumer(replace(config, auth_url=feed.url), keeper)
         while reader.read_batch():
             pass
     assert {row.id for row in Upload.select()} == {stays["id"], young["id"]}

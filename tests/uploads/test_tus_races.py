@@ -11,10 +11,10 @@ from flask import Flask
 
 from services.uploads.config import Config
 from services.uploads.maintenance.garbage_collection import sweep_partials
-from services.uploads.maintenance.user_deletion import OwnerReader
+from services.uploads.maintenance.user_deletion import OwnerConsumer
 from services.uploads.models import Resumable, Upload, Usage
-from services.uploads.resumable.resumable_uploads import Resumer
-from services.uploads.upload_service import Keeper
+from services.uploads.resumable.resumable_uploads import ResumableUploads
+from services.uploads.upload_service import UploadService
 from shared import clock
 from shared.ids import new_id
 from shared.problems import Problem
@@ -40,8 +40,8 @@ def tus(client: Client, ann: Headers) -> Tus:
 
 
 @pytest.fixture
-def resumer(keeper: Keeper) -> Resumer:
-    return Resumer(keeper)
+def resumer(keeper: UploadService) -> ResumableUploads:
+    return ResumableUploads(keeper)
 
 
 def row_id(url: str) -> str:
@@ -55,7 +55,7 @@ def row_of(url: str) -> Resumable:
 
 def delete_user(app: Flask, user_id: str) -> None:
     """Let the service read on its feed that the user is gone."""
-    reader = service_of(app).get(OwnerReader)
+    reader = service_of(app).get(OwnerConsumer)
     reader.last_event_id = None
     reader._apply([{"id": "0-1", "type": "user.deleted", "subject": user_id, "data": {"id": user_id}}])
 
@@ -94,7 +94,7 @@ def test_of_many_that_send_the_last_part_one_does(app: Flask, tus: Tus, ann: Hea
     assert (config.storage_root / kept).read_bytes() == LONG
 
 
-def test_a_request_that_hung_cannot_go_on_where_another_went_on(tus: Tus, resumer: Resumer) -> None:
+def test_a_request_that_hung_cannot_go_on_where_another_went_on(tus: Tus, resumer: ResumableUploads) -> None:
     url = tus.begin(len(LONG))
 
     def blocks() -> Iterator[bytes]:
@@ -112,7 +112,7 @@ def test_a_request_that_hung_cannot_go_on_where_another_went_on(tus: Tus, resume
 @pytest.mark.parametrize("stop", [2 * BLOCK, len(LONG)])
 @pytest.mark.parametrize("how", ["DELETE", "user"])
 def test_what_was_given_up_while_more_came_leaves_nothing(
-    app: Flask, tus: Tus, resumer: Resumer, config: Config, how: str, stop: int, before: int
+    app: Flask, tus: Tus, resumer: ResumableUploads, config: Config, how: str, stop: int, before: int
 ) -> None:
     url = tus.begin(len(LONG))
     row = row_of(url)
@@ -132,7 +132,7 @@ def test_what_was_given_up_while_more_came_leaves_nothing(
     assert not parts(config)
 
 
-def test_a_broken_line_keeps_what_has_come(tus: Tus, resumer: Resumer) -> None:
+def test_a_broken_line_keeps_what_has_come(tus: Tus, resumer: ResumableUploads) -> None:
     url = tus.begin(len(LONG))
 
     def blocks() -> Iterator[bytes]:
@@ -149,14 +149,14 @@ def test_a_crash_before_the_commit_leaves_an_upload_to_go_on_with(
 ) -> None:
     url = tus.begin(len(LONG))
     with monkeypatch.context() as patched:
-        patched.setattr(Keeper, "record", lambda *_: 1 / 0)
+        patched.setattr(UploadService, "record", lambda *_: 1 / 0)
         assert_problem(tus.patch(url, 0, LONG), 500, "INTERNAL_ERROR")
     assert tus.offset(url) == 3 * BLOCK
     assert not kept_files(config)
     assert tus.patch(url, 3 * BLOCK, LONG[3 * BLOCK :]).status_code == 204
 
 
-def test_parts_that_are_lost_are_sent_again(tus: Tus, keeper: Keeper) -> None:
+def test_parts_that_are_lost_are_sent_again(tus: Tus, keeper: UploadService) -> None:
     url = tus.begin(len(LONG))
     tus.patch(url, 0, LONG[:BLOCK])
     keeper.partials.discard(row_id(url))
@@ -179,7 +179,7 @@ def test_the_quota_holds_for_uploads_begun_at_the_same_time(app: Flask, tus: Tus
     assert sorted(answer.status_code for answer in answers) == [201, 201, 413, 413, 413, 413]
 
 
-def test_the_sweeper_removes_what_was_not_completed_in_time(tus: Tus, keeper: Keeper, config: Config) -> None:
+def test_the_sweeper_removes_what_was_not_completed_in_time(tus: Tus, keeper: UploadService, config: Config) -> None:
     done = tus.post(len(LONG), LONG).headers["Location"]
     begun = tus.begin(len(LONG))
     tus.patch(begun, 0, LONG[:BLOCK])
@@ -192,7 +192,7 @@ def test_the_sweeper_removes_what_was_not_completed_in_time(tus: Tus, keeper: Ke
     assert Usage.get().bytes == len(LONG)
 
 
-def test_the_sweeper_removes_parts_that_no_upload_knows(tus: Tus, keeper: Keeper, config: Config) -> None:
+def test_the_sweeper_removes_parts_that_no_upload_knows(tus: Tus, keeper: UploadService, config: Config) -> None:
     begun = tus.begin(len(LONG))
     tus.patch(begun, 0, LONG[:BLOCK])
     orphan, foreign = config.data_dir / "tus" / new_id(), config.data_dir / "tus" / "notes"

@@ -17,11 +17,11 @@ from PIL import Image, ImageCms
 from services.uploads.config import Config
 from services.uploads.imaging import worker_pool
 from services.uploads.maintenance.garbage_collection import sweep_variants
-from services.uploads.maintenance.user_deletion import OwnerReader
+from services.uploads.maintenance.user_deletion import OwnerConsumer
 from services.uploads.models import Upload
 from services.uploads.storage import variant_cache as variants
 from services.uploads.storage.variant_cache import DIGEST, VariantCache
-from services.uploads.upload_service import Keeper
+from services.uploads.upload_service import UploadService
 from shared.ids import new_id
 from shared.problems import Problem
 from tests.helpers import assert_problem
@@ -248,12 +248,12 @@ def test_a_variant_of_a_private_image_is_private(client: Client, upload: UploadF
 
 @pytest.mark.parametrize("how", ["DELETE id", "DELETE path", "PUT", "user"])
 def test_variants_go_with_their_original(
-    keeper: Keeper, client: Client, image: dict[str, Any], ann: Headers, config: Config, how: str
+    keeper: UploadService, client: Client, image: dict[str, Any], ann: Headers, config: Config, how: str
 ) -> None:
     client.get(f"{image['path']}?w=5")
     assert kept(config) == ["5x4.png"]
     if how == "user":
-        reader = OwnerReader(config, keeper)
+        reader = OwnerConsumer(config, keeper)
         reader._apply([{"id": "0-1", "type": "user.deleted", "subject": image["userId"], "data": {}}])
     elif how == "PUT":
         client.put(image["path"], data=samples.png(300, 300), headers=ann)
@@ -280,7 +280,9 @@ def test_a_variant_made_while_its_original_goes_is_not_kept(
     assert not kept(config)
 
 
-def test_what_a_crash_left_is_swept(keeper: Keeper, client: Client, image: dict[str, Any], config: Config) -> None:
+def test_what_a_crash_left_is_swept(
+    keeper: UploadService, client: Client, image: dict[str, Any], config: Config
+) -> None:
     client.get(f"{image['path']}?w=5")
     variants = keeper.variants
     for key in (f"{new_id()}/{new_id()}.png", f"{image['userId']}/{new_id()}.png"):

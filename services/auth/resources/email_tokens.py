@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response
 
 from services.auth import account_mail, accounts, passwords
-from services.auth.account_mail import RESET, VERIFY, Link
+from services.auth.account_mail import RESET, VERIFY, MailLink
 from services.auth.audit_log import audit
 from services.auth.config import Config
 from services.auth.models import MailToken, Session, database
@@ -72,7 +72,7 @@ def reset_password(data: dict[str, Any]) -> Response:
     return no_content()
 
 
-def _ask_for(email: str, link: Link) -> Response:
+def _ask_for(email: str, link: MailLink) -> Response:
     config: Config = current_service().get(Config)
     account_mail.ask_for_link(email, link, limited=config.ratelimit_enabled)
     return respond({"message": ON_ITS_WAY}, 202)

@@ -6,7 +6,7 @@ from flask import Response, after_this_request, request
 
 from services.auth import accounts, cookies, passwords, sessions, signin_sources
 from services.auth.access_tokens import issue_access_token
-from services.auth.account_mail import Mails
+from services.auth.account_mail import AccountMailer
 from services.auth.audit_log import audit
 from services.auth.config import Config
 from services.auth.cookies import REFRESH_COOKIE
@@ -38,7 +38,7 @@ blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Registe
 def register(data: dict[str, Any]) -> Response:
     """Make an account, mail a link to verify the address, and sign in where that does not have to come first."""
     config: Config = current_service().get(Config)
-    mails: Mails = current_service().get(Mails)
+    mails: AccountMailer = current_service().get(AccountMailer)
     passwords.check_new(data["password"], data["name"], data["email"])
     if User.by_email(data["email"]):  # before the hash is worked for; two at once are told apart by the database
         raise Problem("EMAIL_TAKEN")

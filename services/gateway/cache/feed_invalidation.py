@@ -6,12 +6,12 @@ from typing import Any
 from services.gateway.cache.store import Store, StoreUnavailable
 from services.gateway.cache.write_invalidation import all_of
 from services.gateway.config import Config
-from shared.feed.consumer import MemoryReader
+from shared.feed.consumer import MemoryConsumer
 
 LOOK_BACK = 5.0  # seconds; at the start nothing is cached yet
 
 
-class PurgingReader(MemoryReader):
+class InvalidationConsumer(MemoryConsumer):
     """Purge by every fact of the feed; one of a kind that is not known here touches all of the service's answers.
 
     Each gateway process reads for itself. Every few moments it also hears of other gateways, and they of it: what was

@@ -19,7 +19,7 @@ MARKS = frozenset(("cache-control", "cache-tag", "cdn-cache-control", "view-of")
 
 
 @dataclass(slots=True)
-class Answer:
+class FetchedResponse:
     """What the service says, and the rest of its body."""
 
     status: str
@@ -49,7 +49,7 @@ def for_everybody(environ: Environ, old: Entry | None, selecting: Container[str]
     return asked
 
 
-def collect(answer: Answer) -> bytes | None:
+def collect(answer: FetchedResponse) -> bytes | None:
     """Return the whole body; None when it is too large or too slow, and can still be read from its beginning.
 
     Raises BAD_GATEWAY for one that breaks off.
@@ -85,9 +85,9 @@ class _Rest:
 def make_entry(
     target: str,
     environ: Mapping[str, Any],
-    answer: Answer,
+    answer: FetchedResponse,
     body: bytes,
-    terms: policy.Terms,
+    terms: policy.CacheLifetimes,
     tags: frozenset[str],
     rules: policy.Rules,
     now: float,

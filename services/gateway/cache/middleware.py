@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.gateway.cache import policy
-from services.gateway.cache.fill import BRIEF, Answer, collect, for_everybody, make_entry, renewed
+from services.gateway.cache.fill import BRIEF, FetchedResponse, collect, for_everybody, make_entry, renewed
 from services.gateway.cache.policy import OURS, Rules
 from services.gateway.cache.store import Entry, Store, StoreUnavailable
 from services.gateway.cache.write_invalidation import all_of, write
 from services.gateway.http.headers import Headers
 from services.gateway.http.request_target import join_target
 from services.gateway.proxy.connection_pool import CONNECT_TIMEOUT
-from services.gateway.request_context import KEY, Environ, StartResponse, Visit
+from services.gateway.request_context import KEY, Environ, RequestContext, StartResponse
 from shared.identity.csrf import SAFE_METHODS
 from shared.problems import Problem
 from shared.telemetry.request_id import WsgiApp
@@ -51,20 +51,20 @@ def reuse_answers(
 
     `note_view` gets the post and the client's address for each view that the service does not see.
     """
-    reader = Reader(app, store, note_view, rules, clock) if store else None
+    reader = ResponseCache(app, store, note_view, rules, clock) if store else None
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        visit: Visit = environ[KEY]
-        route, method = visit.route, environ["REQUEST_METHOD"]
+        context: RequestContext = environ[KEY]
+        route, method = context.route, environ["REQUEST_METHOD"]
         if route is None or route.upstream is None:
             return app(environ, start_response)
         if method not in SAFE_METHODS:
             return write(app, store if route.cached else None, rules, environ, start_response)
         if not route.cached or method == "OPTIONS":
             return app(environ, start_response)
-        if reader is None or not visit.by_stranger or is_unusual(environ):
-            return app(environ, rewrite(start_response, visit, rules, *PASSED_BY))
-        return reader.read(environ, start_response, visit)
+        if reader is None or not context.by_stranger or is_unusual(environ):
+            return app(environ, rewrite(start_response, context, rules, *PASSED_BY))
+        return reader.read(environ, start_response, context)
 
     return layer
 
@@ -76,18 +76,20 @@ def is_unusual(environ: Environ) -> bool:
     return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or not UNUSUAL.isdisjoint(environ)
 
 
-def rewrite(start_response: StartResponse, visit: Visit, rules: Rules, verdict: str, status_line: str) -> StartResponse:
+def rewrite(
+    start_response: StartResponse, context: RequestContext, rules: Rules, verdict: str, status_line: str
+) -> StartResponse:
     """Show clients what the rules let them see, and what the cache did."""
 
     def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-        visit.verdict = verdict
+        context.verdict = verdict
         said = [("X-Cache", verdict), ("Cache-Status", status_line)]
         return start_response(status, rules.outward(headers) + said, exc_info)
 
     return start
 
 
-class Reader:
+class ResponseCache:
     """Answer GET and HEAD from the store, or from the service."""
 
     def __init__(
@@ -101,11 +103,11 @@ class Reader:
         self._flights: dict[str, Flight] = {}
         self._lock = threading.Lock()
 
-    def read(self, environ: Environ, start: StartResponse, visit: Visit) -> Iterable[bytes]:
+    def read(self, environ: Environ, start: StartResponse, context: RequestContext) -> Iterable[bytes]:
         try:
-            return self._read(environ, start, join_target(visit.path, visit.query))
+            return self._read(environ, start, join_target(context.path, context.query))
         except StoreUnavailable:
-            return self._app(environ, rewrite(start, visit, self._rules, *PASSED_BY))
+            return self._app(environ, rewrite(start, context, self._rules, *PASSED_BY))
 
     def _read(self, environ: Environ, start: StartResponse, target: str) -> Iterable[bytes]:
         entry, now = self._store.find(target, environ), self._clock()
@@ -122,8 +124,8 @@ class Reader:
 
         If the answer is not to be shared, each request fetches its own, in what is left of the time for one.
         """
-        visit: Visit = environ[KEY]
-        deadline = time.monotonic() + CONNECT_TIMEOUT + (visit.route.first_byte if visit.route else 0)
+        context: RequestContext = environ[KEY]
+        deadline = time.monotonic() + CONNECT_TIMEOUT + (context.route.first_byte if context.route else 0)
         for _ in range(TRIES):
             flight, is_first = self._join(target)
             if is_first:
@@ -138,8 +140,8 @@ class Reader:
                 return self._serve(entry, environ, start, now, verdict, "fwd=uri-miss; collapsed")
             if flight.problem:
                 raise flight.problem
-        visit.deadline = deadline
-        return self._app(environ, rewrite(start, visit, self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
+        context.deadline = deadline
+        return self._app(environ, rewrite(start, context, self._rules, "MISS", f"{NAME}; fwd=uri-miss"))
 
     def _join(self, target: str) -> tuple[Flight, bool]:
         with self._lock:
@@ -183,7 +185,7 @@ class Reader:
         entry.retry_at = now + RETRY
         return True
 
-    def _ask(self, environ: Environ, target: str, old: Entry | None, flight: Flight) -> Entry | Answer:
+    def _ask(self, environ: Environ, target: str, old: Entry | None, flight: Flight) -> Entry | FetchedResponse:
         """Return what may be kept as an entry, anything else as it came; raise Problem for an error meanwhile."""
         since, now = self._store.epoch, self._clock()
         answer = self._call(environ, old)
@@ -202,17 +204,17 @@ class Reader:
         flight.shared = True
         return entry
 
-    def _call(self, environ: Environ, old: Entry | None) -> Answer:
+    def _call(self, environ: Environ, old: Entry | None) -> FetchedResponse:
         started: list[tuple[str, Headers]] = []
         asked = for_everybody(environ, old, self._rules.selecting)
         body = self._app(asked, lambda status, headers, exc_info=None: started.append((status, headers)))
-        return Answer(*started[-1], body)
+        return FetchedResponse(*started[-1], body)
 
-    def _take_304(self, environ: Environ, old: Entry | None, answer: Answer) -> Answer:
+    def _take_304(self, environ: Environ, old: Entry | None, answer: FetchedResponse) -> FetchedResponse:
         """Return the entry's answer renewed; ask without its ETag when the 304 speaks of another one."""
         answer.close()
         if old and policy.confirms(answer.headers, old.headers):
-            return Answer(old.status, renewed(old, answer.headers), [old.body])
+            return FetchedResponse(old.status, renewed(old, answer.headers), [old.body])
         answer = self._call(environ, None)
         if answer.status[:3] == "304":
             answer.close()
@@ -242,8 +244,8 @@ class Reader:
         self, entry: Entry, environ: Environ, start: StartResponse, now: float, verdict: str, detail: str
     ) -> Iterable[bytes]:
         """Answer with the entry, or say that the client has it already."""
-        visit: Visit = environ[KEY]
-        visit.verdict = verdict
+        context: RequestContext = environ[KEY]
+        context.verdict = verdict
         said = [
             ("Age", str(int(now - entry.born))),
             ("X-Cache", verdict),
@@ -256,7 +258,7 @@ class Reader:
         start(entry.status, entry.headers + said)
         return (entry.body,) if environ["REQUEST_METHOD"] == "GET" else ()
 
-    def _pass_on(self, answer: Answer, environ: Environ, start: StartResponse, why: str) -> Iterable[bytes]:
+    def _pass_on(self, answer: FetchedResponse, environ: Environ, start: StartResponse, why: str) -> Iterable[bytes]:
         """Answer with what is not kept; it was asked for without the client's condition, which is met here."""
         start = rewrite(start, environ[KEY], self._rules, "MISS", f"{NAME}; fwd={why}")
         if _has_already(environ, answer.status, answer.headers):

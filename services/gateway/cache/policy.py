@@ -39,7 +39,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class CacheLifetimes:
     """For how many seconds an answer is fresh, and how much longer it may be used while or unless it is renewed.
 
     `age` is how old it was when it came; `names` are the request headers that it depends on.
@@ -53,7 +53,7 @@ class Terms:
     tags: frozenset[str]
 
 
-def terms(status: str, headers: Headers, rules: Rules) -> Terms | None:
+def terms(status: str, headers: Headers, rules: Rules) -> CacheLifetimes | None:
     """Return the terms of an answer that everybody may share, None for any other (RFC 9111, section 3).
 
     What is written in a way that readers could take differently (a directive twice, a number that is none) is not.
@@ -76,7 +76,7 @@ def terms(status: str, headers: Headers, rules: Rules) -> Terms | None:
     if_error = _seconds(directives.get("stale-if-error", str(STALE_IF_ERROR))) or 0
     if not directives.keys().isdisjoint(("must-revalidate", "proxy-revalidate")):
         grace = if_error = 0
-    return Terms(lifetime, grace, if_error, age, names, tags(headers))
+    return CacheLifetimes(lifetime, grace, if_error, age, names, tags(headers))
 
 
 def _lifetime(directives: dict[str, str]) -> int | None:

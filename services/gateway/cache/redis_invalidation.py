@@ -36,7 +36,7 @@ redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -{KEPT + 1})
 _logger = logging.getLogger("postern.cache")
 
 
-class SharedStore(Store):
+class RedisInvalidatedStore(Store):
     """A store that hears, before each look into it, of all that any gateway has purged.
 
     Purges are numbered. As long as the number in Redis is the one heard last, which costs one short question, nothing

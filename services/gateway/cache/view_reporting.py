@@ -13,7 +13,7 @@ REMIND = 60  # failures from one line in the log to the next
 _logger = logging.getLogger("postern.views")
 
 
-class Views:
+class ViewReporter:
     """The views that this process has not handed over yet, and the thread that does.
 
     A viewer is named as posts itself names one for a read that reaches it, and posts counts each once an hour: so a

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TimedOut
 
 from services.gateway.outside.address_policy import is_public
-from services.gateway.outside.pinned_connection import PORT, InvalidAnswer, PinnedConnection
+from services.gateway.outside.pinned_connection import PORT, InvalidResponse, PinnedConnection
 from services.gateway.proxy.dialing import Dial, dial, seconds_left
 from shared.client_address import Address
 from shared.concurrency import Bulkhead
@@ -51,7 +51,7 @@ Resolve = Callable[[str, float, str], Sequence[Address]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OutsideResponse:
     """What an outside host said, whole; only the headers that may come back."""
 
     status: str
@@ -60,7 +60,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class OutsideRequest:
     """What is sent to an outside host."""
 
     method: str
@@ -73,7 +73,7 @@ class Request:
 _default_context = cache(client_context)
 
 
-class Outside:
+class OutsideClient:
     """The outside hosts that may be asked: 32 requests at once, 8 of one user and 16 to one host.
 
     `hosts` are names in lower case, and nothing else is ever resolved. `resolve`, `connect` and `context` are
@@ -98,7 +98,7 @@ class Outside:
         self._users = bulkhead(None, per_client=MAX_OF_ONE)
         self._exchanges = bulkhead(MAX_AT_ONCE, per_client=MAX_OF_HOST)
 
-    def ask(self, domain: str, method: str, target: str, headers: Headers, body: bytes, user: str) -> Answer:
+    def ask(self, domain: str, method: str, target: str, headers: Headers, body: bytes, user: str) -> OutsideResponse:
         """Return the host's answer; raise DOMAIN_NOT_ALLOWED, BAD_GATEWAY, GATEWAY_TIMEOUT or SERVICE_UNAVAILABLE.
 
         `domain` is compared as it is written, after folding ASCII case: no other spelling of a host is understood.
@@ -106,20 +106,22 @@ class Outside:
         host = domain.lower()
         if not domain.isascii() or host not in self.hosts:
             raise self._refusal("This host is not in the list of outside hosts.")
-        request = Request(method, target, _headers_to_send(host, headers), body)
+        request = OutsideRequest(method, target, _headers_to_send(host, headers), body)
         deadline = time.monotonic() + self._total
         try:
             with self._users.place(user):
                 addresses = self._addresses(host, deadline, user)
                 with self._exchanges.place(host):  # not before: a name that is not resolved keeps no place
                     return self._exchange(host, addresses, request, deadline)
-        except (OSError, HTTPError, HTTPException, InvalidAnswer) as error:
+        except (OSError, HTTPError, HTTPException, InvalidResponse) as error:
             if isinstance(error, TimeoutError | TimedOut) or time.monotonic() >= deadline:
                 raise Problem("GATEWAY_TIMEOUT", f"{host} took too long to answer.") from error
             _logger.warning("%s could not be asked: %s", host, error)
             raise Problem("BAD_GATEWAY", f"{host} could not be reached, or sent no valid answer.") from error
 
-    def _exchange(self, host: str, addresses: Sequence[Address], request: Request, deadline: float) -> Answer:
+    def _exchange(
+        self, host: str, addresses: Sequence[Address], request: OutsideRequest, deadline: float
+    ) -> OutsideResponse:
         context = self._context or _default_context()
         connection = PinnedConnection(host, addresses, self._connect, context, deadline)
         with connection.opened():
@@ -133,7 +135,7 @@ class Outside:
         if response.status not in (204, 304):
             length = response.headers.get("Content-Length") if request.method == "HEAD" else str(len(body))
             headers += [("Content-Length", length)] if length else []
-        return Answer(_status_line(response.status), headers, body)
+        return OutsideResponse(_status_line(response.status), headers, body)
 
     def _addresses(self, host: str, deadline: float, user: str) -> Sequence[Address]:
         """Return the host's addresses; raise DOMAIN_NOT_ALLOWED when but one of them is not public."""
@@ -161,20 +163,20 @@ def _headers_to_send(host: str, headers: Headers) -> dict[str, str]:
 def _checked_headers(response: BaseHTTPResponse, host: str) -> Headers:
     """Return what may come back; raise BAD_GATEWAY for a redirect and for a coding that nobody asked for."""
     if not 200 <= response.status < 600:
-        raise InvalidAnswer(f"the status is {response.status}")
+        raise InvalidResponse(f"the status is {response.status}")
     if response.status in REDIRECTS:
         raise Problem("BAD_GATEWAY", f"{host} answered with a redirect, which is not followed.")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("BAD_GATEWAY", f"{host} sent a compressed answer, which was not asked for.")
     if response.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
-        raise InvalidAnswer("an unknown transfer coding")
+        raise InvalidResponse("an unknown transfer coding")
     length = response.headers.get("Content-Length", "0")
     if not (length.isascii() and length.isdecimal()):
-        raise InvalidAnswer("the length is no number")
+        raise InvalidResponse("the length is no number")
     # getlist: the first of several counts, while `get` would join them.
     returned = [(name, response.headers.getlist(name)[0]) for name in response.headers if name.lower() in RETURNED]
     if not all(_is_header_value(value) for _, value in returned):
-        raise InvalidAnswer("a header has control characters")
+        raise InvalidResponse("a header has control characters")
     return returned + ISOLATION
 
 

@@ -24,7 +24,7 @@ BLOCK = 64 * 1024
 PORT = 443
 
 
-class InvalidAnswer(Exception):
+class InvalidResponse(Exception):
     """The host's bytes are no answer that may be passed back."""
 
 
@@ -90,13 +90,13 @@ class _Meter:
     def count(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
-            raise InvalidAnswer("the head or the framing of the answer is too large")
+            raise InvalidResponse("the head or the framing of the answer is too large")
         yield_if_due()
 
     def allow(self, body: int) -> None:
         """Allow for the body as far as it has come, and for chunks that are half framing."""
         if body > MAX_ANSWER:
-            raise InvalidAnswer("the answer is too large")
+            raise InvalidResponse("the answer is too large")
         self._left += 2 * (body - self._body)
         self._body = body
 

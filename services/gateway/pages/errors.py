@@ -4,7 +4,7 @@ import marshmallow as ma
 from flask import Response, request
 from markupsafe import Markup
 
-from shared.problems import CODES, Kind, Problem
+from shared.problems import CODES, ErrorKind, Problem
 from shared.web.blueprint import Blueprint
 from shared.web.request_parser import JSON
 from shared.web.responses import respond
@@ -45,5 +45,5 @@ def _wants_page() -> bool:
     return request.accept_mimetypes.best_match((JSON, "text/html"), JSON) == "text/html"
 
 
-def _page(code: str, kind: Kind) -> Response:
+def _page(code: str, kind: ErrorKind) -> Response:
     return Response(PAGE.format(code=code, **kind._asdict()), content_type="text/html; charset=utf-8")

@@ -13,10 +13,10 @@ from flask import Response, request
 from markupsafe import Markup
 
 from services.gateway.http import headers
-from services.gateway.proxy.connection_pool import Pools
-from services.gateway.proxy.forward import Request, forward
+from services.gateway.proxy.connection_pool import ConnectionPools
+from services.gateway.proxy.forward import UpstreamRequest, forward
 from services.gateway.proxy.request_body import ClientBody
-from services.gateway.request_context import Visit, whole_body
+from services.gateway.request_context import RequestContext, whole_body
 from services.gateway.routes import FORM_LIMIT
 from shared.problems import Problem
 from shared.service import current_service
@@ -116,10 +116,10 @@ def _fields(*names: str) -> dict[str, str]:
 
 def _ask_auth(path: str, fields: dict[str, str]) -> tuple[int, str]:
     """Return the status of auth's answer, 200 for any success, and what a person should know of a refusal."""
-    visit: Visit = request.environ["postern.visit"]
+    context: RequestContext = request.environ["postern.context"]
     passed = headers.to_upstream(
         [("content-type", JSON)],
-        client=visit.address,
+        client=context.address,
         scheme=request.scheme,
         host="",
         request_id=request.environ["postern.request_id"],
@@ -127,7 +127,10 @@ def _ask_auth(path: str, fields: dict[str, str]) -> tuple[int, str]:
     body = orjson.dumps(fields)
     sent = ClientBody(io.BytesIO(body), len(body), FORM_LIMIT)
     try:
-        answer = forward(current_service().get(Pools)["auth"], Request("POST", path, passed, sent, TIMEOUT, _nothing))
+        answer = forward(
+            current_service().get(ConnectionPools)["auth"],
+            UpstreamRequest("POST", path, passed, sent, TIMEOUT, _nothing),
+        )
     except Problem as problem:
         return problem.status, "This does not work at the moment. Try again later."
     refusal = orjson.loads(b"".join(answer.body) or b"{}")

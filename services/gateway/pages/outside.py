@@ -4,8 +4,8 @@ from flask import Response, request
 
 from services.gateway.http.headers import from_environ
 from services.gateway.http.request_target import join_target
-from services.gateway.outside.client import Outside
-from services.gateway.request_context import KEY, Visit, whole_body
+from services.gateway.outside.client import OutsideClient
+from services.gateway.request_context import KEY, RequestContext, whole_body
 from services.gateway.routes import MIB
 from shared.service import current_service
 from shared.web.blueprint import Blueprint, takes_body, takes_query
@@ -22,12 +22,12 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 @takes_body
 def ask(domain: str, path: str = "") -> Response:
     """Pass the request on to an allow-listed outside host, and its answer back."""
-    outside: Outside = current_service().get(Outside)
-    visit: Visit = request.environ[KEY]
-    authorised = visit.path.split("/", 4)[3:]  # as it is written, which the arguments of the view are not
-    target = join_target("/" + "".join(authorised[1:]), visit.query)
+    outside: OutsideClient = current_service().get(OutsideClient)
+    context: RequestContext = request.environ[KEY]
+    authorised = context.path.split("/", 4)[3:]  # as it is written, which the arguments of the view are not
+    target = join_target("/" + "".join(authorised[1:]), context.query)
     body = whole_body(request.environ, MIB)
-    user = visit.somebody.user_id if visit.somebody else ""
+    user = context.somebody.user_id if context.somebody else ""
     answer = outside.ask(authorised[0], request.method, target, from_environ(request.environ), body, user)
     response = Response(answer.body, answer.status)
     response.headers.clear()

@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from services.gateway.proxy.connection_pool import Lost, Pool
-from services.gateway.proxy.forward import Answer, Request, forward
+from services.gateway.proxy.connection_pool import ConnectionLost, ConnectionPool
+from services.gateway.proxy.forward import UpstreamRequest, UpstreamResponse, forward
 from shared.problems import Problem
 from shared.telemetry.metrics import Counter, Gauge
 
@@ -20,7 +20,7 @@ OPENINGS = Counter("gateway_breaker_openings_total", "Times that a service was l
 _logger = logging.getLogger("postern.breaker")
 
 
-class Breaker:
+class CircuitBreaker:
     """A circuit breaker: closed it lets all pass, open nobody, and after its pause one request as a probe.
 
     Whoever passes gets a ticket, which says in which period it was. What becomes of a request that began before
@@ -100,7 +100,7 @@ class Breaker:
         return Problem("SERVICE_UNAVAILABLE", f"The {self._name} service does not work at the moment.", retryAfter=wait)
 
 
-def forward_through(breaker: Breaker, pool: Pool, request: Request) -> Answer:
+def forward_through(breaker: CircuitBreaker, pool: ConnectionPool, request: UpstreamRequest) -> UpstreamResponse:
     """Forward the request unless the breaker is open, and tell the breaker how it went.
 
     A head that arrived is a success: an answer that breaks off later does not count.
@@ -115,7 +115,7 @@ def forward_through(breaker: Breaker, pool: Pool, request: Request) -> Answer:
     return answer
 
 
-def _blames_service(error: BaseException, request: Request) -> bool:
+def _blames_service(error: BaseException, request: UpstreamRequest) -> bool:
     if isinstance(error, Problem) and error.code == "GATEWAY_TIMEOUT" and request.hurried:
         return False
-    return isinstance(error, Lost) or (isinstance(error, Problem) and error.code in FAILURES)
+    return isinstance(error, ConnectionLost) or (isinstance(error, Problem) and error.code in FAILURES)

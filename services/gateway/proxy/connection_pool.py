@@ -27,11 +27,11 @@ GLANCE = 0.5  # seconds of a wait in which nobody looks whether the client is st
 ESTABLISHED = 1  # of a TCP connection (Linux)
 
 
-class Lost(Problem):
+class ConnectionLost(Problem):
     """The upstream was not reached, or went away before the first byte of an answer."""
 
 
-class Connection:
+class UpstreamConnection:
     """One socket to an upstream; every wait on it has a time-out."""
 
     __slots__ = ("_idle_since", "_socket")
@@ -126,7 +126,7 @@ def has_gone(client: socket.socket) -> bool:
     return client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED
 
 
-class Pool:
+class ConnectionPool:
     """The connections to one upstream; with `bounded` each client has at most PER_CLIENT of them at a time."""
 
     def __init__(self, name: str, url: str, *, bounded: bool = False) -> None:
@@ -134,8 +134,8 @@ class Pool:
         self.name = name
         self.authority = parts.netloc
         self._address = (parts.hostname or "", parts.port or 80)
-        self._idle: deque[Connection] = deque()
-        self._streams: set[Connection] = set()
+        self._idle: deque[UpstreamConnection] = deque()
+        self._streams: set[UpstreamConnection] = set()
         self._lock = threading.Lock()
         self._busy = 0
         detail = f"{PER_CLIENT} slow requests of yours are under way already."
@@ -144,7 +144,7 @@ class Pool:
         )
         self.stopping = False
 
-    def acquire(self, client: str, *, fresh: bool = False) -> Connection:
+    def acquire(self, client: str, *, fresh: bool = False) -> UpstreamConnection:
         """Return a rested connection, or a new one; raise Lost when there is none to be had.
 
         `fresh` passes over the rested ones, since one of them has just turned out to be dead.
@@ -156,7 +156,7 @@ class Pool:
             self._clients.release(client)
             raise
 
-    def _acquire(self, fresh: bool) -> Connection:
+    def _acquire(self, fresh: bool) -> UpstreamConnection:
         self._take_slot()
         try:
             return (None if fresh else self._rested()) or self._connect()
@@ -164,7 +164,7 @@ class Pool:
             self._give_slot()
             raise
 
-    def set_apart(self, connection: Connection) -> None:
+    def set_apart(self, connection: UpstreamConnection) -> None:
         """Give back the place of a stream, which may last for hours; raise SERVICE_UNAVAILABLE for one too many."""
         with self._lock:
             if len(self._streams) >= MAX_STREAMS:
@@ -180,7 +180,7 @@ class Pool:
         for connection in list(self._streams):
             connection.hang_up()
 
-    def release(self, connection: Connection, client: str, *, reusable: bool) -> None:
+    def release(self, connection: UpstreamConnection, client: str, *, reusable: bool) -> None:
         """Take a connection back; close it unless its exchange ended cleanly."""
         self._clients.release(client)
         with self._lock:
@@ -208,7 +208,7 @@ class Pool:
         with self._lock:
             self._busy -= 1
 
-    def _rested(self) -> Connection | None:
+    def _rested(self) -> UpstreamConnection | None:
         """Return the connection that rested the longest, if that is long enough for surplus bytes to have come."""
         while True:
             try:
@@ -222,14 +222,16 @@ class Pool:
                 return connection
             connection.close()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> UpstreamConnection:
         try:
-            return Connection(*self._address)
+            return UpstreamConnection(*self._address)
         except TimeoutError as error:
             raise Problem("GATEWAY_TIMEOUT", f"The {self.name} service did not take the connection.") from error
         except OSError as error:
-            raise Lost("SERVICE_UNAVAILABLE", f"The {self.name} service is not running.", retryAfter=1) from error
+            raise ConnectionLost(
+                "SERVICE_UNAVAILABLE", f"The {self.name} service is not running.", retryAfter=1
+            ) from error
 
 
-class Pools(dict[str, Pool]):
+class ConnectionPools(dict[str, ConnectionPool]):
     """The pool of every service by its name."""

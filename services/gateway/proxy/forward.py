@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.gateway.http.headers import Headers, from_upstream
-from services.gateway.proxy.connection_pool import Connection, Lost, Pool
+from services.gateway.proxy.connection_pool import ConnectionLost, ConnectionPool, UpstreamConnection
 from services.gateway.proxy.request_body import BLOCK, ClientBody
-from services.gateway.proxy.response_parser import AnswerParser, Garbled
+from services.gateway.proxy.response_parser import MalformedResponse, ResponseParser
 from shared.event_loop import PieceThrottle, yield_if_due
 from shared.network.sockets import ClientGone, ConnectionOver
 from shared.problems import Problem
@@ -22,7 +22,7 @@ SILENCE = 60.0  # between two pieces of an event stream, which says something ev
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class UpstreamRequest:
     """What to send, and for how many seconds to wait for an answer; `cut` is called before a broken answer ends.
 
     When `client` ends its connection meanwhile, nobody goes on waiting for the upstream. It counts as one of `who`.
@@ -46,11 +46,11 @@ class Request:
         return next((value for name, value in self.headers if name == "x-request-id"), "")
 
 
-class Stray(Garbled):
+class MismatchedResponse(MalformedResponse):
     """The answer is to an earlier request: the upstream sent one more than it was asked for."""
 
 
-class Answer(NamedTuple):
+class UpstreamResponse(NamedTuple):
     """What came back; `body` must be closed when it has the method."""
 
     status: str
@@ -58,7 +58,7 @@ class Answer(NamedTuple):
     body: Iterable[bytes]
 
 
-def forward(pool: Pool, request: Request) -> Answer:
+def forward(pool: ConnectionPool, request: UpstreamRequest) -> UpstreamResponse:
     """Return the upstream's answer; raise BAD_GATEWAY, SERVICE_UNAVAILABLE or GATEWAY_TIMEOUT, or ClientGone.
 
     An idempotent request is sent once more when the upstream went away without a byte, never after a time-out.
@@ -66,7 +66,7 @@ def forward(pool: Pool, request: Request) -> Answer:
     repeatable = request.method in IDEMPOTENT and (request.body is None or request.body.whole)
     try:
         return Exchange(pool, request, pool.acquire(request.who)).run()
-    except Lost:
+    except ConnectionLost:
         if not repeatable:
             raise
     return Exchange(pool, request, pool.acquire(request.who, fresh=True)).run()
@@ -75,16 +75,16 @@ def forward(pool: Pool, request: Request) -> Answer:
 class Exchange:
     """One request on one connection."""
 
-    def __init__(self, pool: Pool, request: Request, connection: Connection) -> None:
+    def __init__(self, pool: ConnectionPool, request: UpstreamRequest, connection: UpstreamConnection) -> None:
         self._pool = pool
         self._request = request
         self._connection = connection
-        self._parser = AnswerParser(request.method)
+        self._parser = ResponseParser(request.method)
         self._throttle = PieceThrottle()
         self._sent = False
         self._released = False
 
-    def run(self) -> Answer:
+    def run(self) -> UpstreamResponse:
         """Send the request and return the answer as soon as it may be passed on."""
         try:
             self._send()
@@ -92,7 +92,7 @@ class Exchange:
             self._refuse_stray()
             if self._parser.endless and not self._parser.complete:
                 self._pool.set_apart(self._connection)
-        except (OSError, Garbled) as error:
+        except (OSError, MalformedResponse) as error:
             self._break_off()
             if isinstance(error, ClientGone):
                 raise
@@ -102,18 +102,18 @@ class Exchange:
             raise
         headers = from_upstream(self._parser.headers)
         if not self._parser.complete:
-            return Answer(self._parser.status_line(), headers, Stream(self))
+            return UpstreamResponse(self._parser.status_line(), headers, Stream(self))
         self.close()
         body = self._parser.take_body()
         if self._parser.length is None and body:
             headers.append(("Content-Length", str(len(body))))
-        return Answer(self._parser.status_line(), headers, [body])
+        return UpstreamResponse(self._parser.status_line(), headers, [body])
 
     def _refuse_stray(self) -> None:
         """Refuse the answer to another request; one that ends the connection may be of a server that read no id."""
         asked, answered = self._request.id, self._parser.request_id
         if self._parser.reusable and asked and answered and asked != answered:
-            raise Stray("an answer to another request")
+            raise MismatchedResponse("an answer to another request")
 
     def receive_more(self) -> bytes:
         """Return the next piece of the body, nothing at its end.
@@ -128,7 +128,7 @@ class Exchange:
         except ClientGone:
             self._break_off()
             raise
-        except (OSError, Garbled) as error:
+        except (OSError, MalformedResponse) as error:
             self._break_off()
             if parser.endless and self._pool.stopping:
                 return b""
@@ -198,11 +198,11 @@ class Exchange:
         else:
             self._parser.end()
 
-    def _problem(self, error: OSError | Garbled) -> Problem:
+    def _problem(self, error: OSError | MalformedResponse) -> Problem:
         name = self._pool.name
         if isinstance(error, TimeoutError):
             return Problem("GATEWAY_TIMEOUT", f"The {name} service took too long to answer.")
-        kind = Problem if self._parser.heard and not isinstance(error, Stray) else Lost
+        kind = Problem if self._parser.heard and not isinstance(error, MismatchedResponse) else ConnectionLost
         return kind("BAD_GATEWAY", f"The {name} service broke off or sent no valid answer.")
 
 
@@ -222,7 +222,7 @@ class Stream:
         raise StopIteration
 
 
-def head(authority: str, request: Request) -> bytes:
+def head(authority: str, request: UpstreamRequest) -> bytes:
     """Return request line and headers with the framing of the body; raise BAD_REQUEST for a line in a value."""
     lines = [f"{request.method} {request.target} HTTP/1.1", f"host: {authority}"]
     lines += [f"{name}: {value}" for name, value in request.headers]
@@ -234,7 +234,7 @@ def head(authority: str, request: Request) -> bytes:
     return text.encode("latin-1") + b"\r\n\r\n"
 
 
-def _framing(request: Request) -> str:
+def _framing(request: UpstreamRequest) -> str:
     body = request.body
     if body is None:
         return "content-length: 0" if request.method in ("POST", "PUT", "PATCH") else ""

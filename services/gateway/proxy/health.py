@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from services.gateway.proxy.circuit_breaker import Breaker
-from services.gateway.proxy.connection_pool import Pool
-from services.gateway.proxy.forward import Request, forward
+from services.gateway.proxy.circuit_breaker import CircuitBreaker
+from services.gateway.proxy.connection_pool import ConnectionPool
+from services.gateway.proxy.forward import UpstreamRequest, forward
 from shared import clock
 from shared.problems import Problem
 
@@ -28,7 +28,10 @@ class Health:
     """
 
     def __init__(
-        self, pools: Mapping[str, Pool], breakers: Mapping[str, Breaker], extra: Mapping[str, Callable[[], bool]]
+        self,
+        pools: Mapping[str, ConnectionPool],
+        breakers: Mapping[str, CircuitBreaker],
+        extra: Mapping[str, Callable[[], bool]],
     ) -> None:
         self._breakers = breakers
         self._told: dict[str, Any] = {}
@@ -72,10 +75,10 @@ def _measure(results: dict[str, dict[str, Any]], name: str, check: Callable[[], 
     results[name] = {"status": "ok" if works else "down", "latencyMs": elapsed}
 
 
-def _ready(pool: Pool, told: dict[str, Any]) -> Callable[[], bool]:
+def _ready(pool: ConnectionPool, told: dict[str, Any]) -> Callable[[], bool]:
     def check() -> bool:
         try:
-            answer = forward(pool, Request("GET", "/readyz", [], None, TIMEOUT, lambda: None))
+            answer = forward(pool, UpstreamRequest("GET", "/readyz", [], None, TIMEOUT, lambda: None))
         except Problem:
             return False
         if close := getattr(answer.body, "close", None):

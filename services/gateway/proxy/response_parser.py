@@ -11,11 +11,11 @@ MAX_HEAD = 64 * 1024
 MAX_FRAMING = 64 * 1024  # bytes of the chunked coding, besides 8 for each byte of the body
 
 
-class Garbled(Exception):
+class MalformedResponse(Exception):
     """The upstream's bytes are no valid HTTP/1 answer, or more or fewer than it announced."""
 
 
-class AnswerParser:
+class ResponseParser:
     """Collect status, headers and body of one final answer (RFC 9112); interim ones are passed over.
 
     `length` is the body's announced length, None when the chunked coding or the end of the connection ends it.
@@ -38,25 +38,25 @@ class AnswerParser:
         self._parser = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the upstream; raise Garbled."""
+        """Take bytes from the upstream; raise MalformedResponse."""
         self.heard = True
         if not self.started:
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            raise Garbled(str(error)) from error
+            raise MalformedResponse(str(error)) from error
         if not self.started and self._head_size > MAX_HEAD:
-            raise Garbled("the head is too large")
+            raise MalformedResponse("the head is too large")
         if self.started:
             self._coded_size += len(data)
             if self._coded_size > MAX_FRAMING + 9 * self._body_size:
-                raise Garbled("the framing is much larger than the body")
+                raise MalformedResponse("the framing is much larger than the body")
 
     def end(self) -> None:
-        """Take the end of the connection; raise Garbled when the answer is not complete by that."""
+        """Take the end of the connection; raise MalformedResponse when the answer is not complete by that."""
         if not (self.started and self._ends_by_close):
-            raise Garbled("the answer broke off")
+            raise MalformedResponse("the answer broke off")
         self.complete = True
 
     def take_body(self) -> bytes:
@@ -77,7 +77,7 @@ class AnswerParser:
 
     def on_message_begin(self) -> None:
         if self.complete:
-            raise Garbled("bytes after the end of the answer")
+            raise MalformedResponse("bytes after the end of the answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.started:  # trailers are dropped
@@ -89,9 +89,9 @@ class AnswerParser:
             self.headers.clear()
             return
         if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
-            raise Garbled("the head is too large")
+            raise MalformedResponse("the head is too large")
         if not 200 <= status < 600 or self._parser.get_http_version() not in ("1.1", "1.0"):
-            raise Garbled("the status or version is none")
+            raise MalformedResponse("the status or version is none")
         self.status, self.started = status, True
         self._read_framing()
         self.reusable = self._parser.should_keep_alive()
@@ -99,7 +99,7 @@ class AnswerParser:
 
     def on_body(self, data: bytes) -> None:
         if self._bodiless:
-            raise Garbled("a body where none may be")
+            raise MalformedResponse("a body where none may be")
         self._body_size += len(data)
         self.body.append(data)
 
@@ -120,5 +120,5 @@ class AnswerParser:
                 self.request_id = value
             elif lower == "transfer-encoding":
                 if value.lower() != "chunked":
-                    raise Garbled("an unknown transfer coding")
+                    raise MalformedResponse("an unknown transfer coding")
                 self._ends_by_close = False

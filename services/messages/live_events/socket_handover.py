@@ -5,7 +5,7 @@ from typing import Any
 
 from gunicorn.util import http_date
 
-from services.messages.live_events.sse_server import Stream, Streams
+from services.messages.live_events.sse_server import SseServer, Stream
 from shared.network.sockets import ConnectionOver
 from shared.telemetry.request_id import WsgiApp
 
@@ -16,7 +16,7 @@ class HandedOver(ConnectionOver):
     """The connection is served by somebody else: the server closes its descriptor, as if the client had gone."""
 
 
-def handing_over(app: WsgiApp, streams: Streams) -> WsgiApp:
+def handing_over(app: WsgiApp, streams: SseServer) -> WsgiApp:
     """Wrap the application: what it answers goes to the server, unless it left a stream in the environment."""
 
     def layer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

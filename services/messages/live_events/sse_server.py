@@ -67,7 +67,7 @@ def text_of(event_id: int, topic: str, data: str) -> bytes:
     return f"id: {event_id}\nevent: {topic}\ndata: {data}\n\n".encode()
 
 
-class Streams:
+class SseServer:
     """All streams of this process."""
 
     def __init__(self, revocations: Revocations) -> None:

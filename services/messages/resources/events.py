@@ -8,7 +8,7 @@ from flask import Response, request
 from services.messages.live_events import event_log, tickets
 from services.messages.live_events.public_events import NOTIFICATION, TOPICS
 from services.messages.live_events.socket_handover import KEY
-from services.messages.live_events.sse_server import PER_ADDRESS, PER_USER, Stream, Streams, greeting
+from services.messages.live_events.sse_server import PER_ADDRESS, PER_USER, SseServer, Stream, greeting
 from services.messages.schemas import EventsQuerySchema, TicketSchema
 from shared.client_address import client_address, limiter_key
 from shared.identity.access_tokens import Verifier
@@ -43,7 +43,7 @@ def listen(args: dict[str, Any]) -> Response:
         claims = require_user()
     position, missed = _position(request.headers.get("Last-Event-ID") or args.get("last_event_id"))
     key = claims.user_id if claims else limiter_key(client_address(request.environ))
-    streams: Streams = current_service().get(Streams)
+    streams: SseServer = current_service().get(SseServer)
     streams.admit(key, PER_USER if claims else PER_ADDRESS)
     request.environ[KEY] = Stream(key, frozenset(topics), claims, position, greeting(position, missed))
     return response

@@ -6,7 +6,7 @@ import marshmallow as ma
 from flask import Response
 
 from services.posts.slugs import MAX_SPELLING, spellings
-from services.posts.view_counts import Views
+from services.posts.view_counts import ViewCounter
 from shared.service import current_service
 from shared.web.blueprint import Blueprint
 from shared.web.internal import require_internal
@@ -36,7 +36,7 @@ def add_views(views: list[dict[str, Any]]) -> Response:
     """Count views of pages that the gateway answered from its cache; a post is named by its id or slug."""
     if len(views) > MAX_VIEWS:
         raise ma.ValidationError(f"At most {MAX_VIEWS} views at once.")
-    counted = current_service().get(Views)
+    counted = current_service().get(ViewCounter)
     for view in views:
         if spellings(view["post"]):
             counted.note(view["post"], view["viewer"])

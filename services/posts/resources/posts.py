@@ -23,7 +23,7 @@ from services.posts.search import query as finding
 from services.posts.search.highlight import Highlighter
 from services.posts.search.tokenizer import terms
 from services.posts.serializers import post_item, whole_post
-from services.posts.view_counts import Views
+from services.posts.view_counts import ViewCounter
 from shared.client_address import client_address
 from shared.database.pagination import paginate
 from shared.ids import is_id
@@ -120,7 +120,7 @@ def show(row: Row) -> Response:
     if not row.listed_at:
         return response
     if request.method == "GET" and response.status_code == 200 and not is_prefetch(request.environ):
-        current_service().get(Views).note(row.number, _viewer())
+        current_service().get(ViewCounter).note(row.number, _viewer())
     return share_post(response, row.id, row.author_id)
 
 

@@ -103,7 +103,7 @@ def last_publication() -> int:
     return database.execute_sql("SELECT max(publication) FROM post").fetchone()[0] or 0
 
 
-class Question:
+class SearchQuery:
     """What is asked for: all words of a text and one label out of each group."""
 
     def __init__(self, text: str, groups: Sequence[Sequence[tuple[str, str | int]]] = ()) -> None:

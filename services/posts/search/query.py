@@ -11,7 +11,7 @@ from shared.database.pagination import paginate, read_cursor, set_place, write_c
 
 def find(args: dict[str, Any], filter: post_queries.Filter) -> list[Row]:
     """Return the posts of one page of a search, the best or the newest first; the envelope is filled in."""
-    question = index.Question(args["q"], post_queries.labels(filter))
+    question = index.SearchQuery(args["q"], post_queries.labels(filter))
     sort = args.get("sort", RELEVANCE)
     if sort not in (RELEVANCE, NEWEST):
         return paginate(

@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import chain, islice
 
 from services.posts.search import index
-from services.posts.search.index import END, TAG, TITLE, WORD, Question, lexeme
+from services.posts.search.index import END, TAG, TITLE, WORD, SearchQuery, lexeme
 
 MAX_RANKED = 8  # words of a question that raise a post's rank
 WEIGHTS = {TITLE: 10, TAG: 3}  # what a word there adds; in the content nothing
@@ -14,12 +14,12 @@ FIRST = (2**31, END)  # before all matches
 Match = tuple[int, int]  # score and publication
 
 
-def best(question: Question, place: Match, wanted: int) -> tuple[int, list[Match]]:
+def best(question: SearchQuery, place: Match, wanted: int) -> tuple[int, list[Match]]:
     """Return how many match, at most one more than are ranked, and so many of these as stand next after a place."""
     return _of_one_word(question, place, wanted) if len(question.terms) == 1 else _of_several(question, place, wanted)
 
 
-def _of_one_word(question: Question, place: Match, wanted: int) -> tuple[int, list[Match]]:
+def _of_one_word(question: SearchQuery, place: Match, wanted: int) -> tuple[int, list[Match]]:
     """Go through the few scores that there can be, until enough is found: no word is so common that it takes long."""
     found, behind = question.count()
     term = question.terms[0]
@@ -35,7 +35,7 @@ def _of_one_word(question: Question, place: Match, wanted: int) -> tuple[int, li
     return found, matches
 
 
-def _of_several(question: Question, place: Match, wanted: int) -> tuple[int, list[Match]]:
+def _of_several(question: SearchQuery, place: Match, wanted: int) -> tuple[int, list[Match]]:
     """Add up what each of the words says of the matches; those of which none says anything keep their order."""
     found = question.newest(END, index.MAX_FOUND + 1)
     ranked = found[: index.MAX_FOUND]

@@ -12,7 +12,7 @@ ENOUGH = 12  # bytes that tell every image
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileType:
     """A kind of file that is taken; `max_size` in bytes."""
 
     mime_type: str
@@ -24,15 +24,15 @@ class Kind:
         return self.extensions[0]
 
 
-JPEG = Kind("image/jpeg", ("jpg", "jpeg", "jpe", "jfif"), MAX_IMAGE)
-PNG = Kind("image/png", ("png", "apng"), MAX_IMAGE)
-WEBP = Kind("image/webp", ("webp",), MAX_IMAGE)
-GIF = Kind("image/gif", ("gif",), MAX_IMAGE)
-PDF = Kind("application/pdf", ("pdf",), MAX_PDF)
+JPEG = FileType("image/jpeg", ("jpg", "jpeg", "jpe", "jfif"), MAX_IMAGE)
+PNG = FileType("image/png", ("png", "apng"), MAX_IMAGE)
+WEBP = FileType("image/webp", ("webp",), MAX_IMAGE)
+GIF = FileType("image/gif", ("gif",), MAX_IMAGE)
+PDF = FileType("application/pdf", ("pdf",), MAX_PDF)
 KINDS = {kind.mime_type: kind for kind in (JPEG, PNG, WEBP, GIF, PDF)}
 
 
-def kind_of(head: bytes) -> Kind | None:
+def kind_of(head: bytes) -> FileType | None:
     """Return the kind of a file that begins so, None where more must be seen; raise UNSUPPORTED_MEDIA_TYPE."""
     if head.startswith(b"\xff\xd8\xff"):
         return JPEG

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-from services.uploads.file_types.registry import Kind
+from services.uploads.file_types.registry import FileType
 
 _separators = re.compile(r"[/\\]")
 _unquotable = re.compile(r"[^ !#$&-\[\]-~]")
@@ -12,7 +12,7 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, among them those that t
 _JOINERS = "\u200c\u200d"  # of that category, but part of how Persian, Sinhala and emoji are written
 
 
-def disposition(filename: str, kind: Kind, attached: bool) -> str:
+def disposition(filename: str, kind: FileType, attached: bool) -> str:
     """Return the header Content-Disposition, with an ASCII name for old readers where the real one needs it."""
     name = safe_name(filename, kind)
     plain = _unquotable.sub("_", name)
@@ -20,7 +20,7 @@ def disposition(filename: str, kind: Kind, attached: bool) -> str:
     return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def safe_name(filename: str, kind: Kind) -> str:
+def safe_name(filename: str, kind: FileType) -> str:
     """Return the last part of the name, without what cannot be seen, ending as its kind of file does."""
     last = _separators.split(filename)[-1]
     name = "".join(char for char in last if char in _JOINERS or unicodedata.category(char) not in _INVISIBLE).strip(

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from flask import request
 
-from services.uploads.file_types.registry import MAX_PDF, Kind, kind_of, unknown
+from services.uploads.file_types.registry import MAX_PDF, FileType, kind_of, unknown
 from services.uploads.http import digests
 from shared.problems import Problem
 
@@ -18,7 +18,7 @@ BLOCK = 64 * 1024
 class Received:
     """One file that came in; size in bytes, the file itself is in the draft."""
 
-    kind: Kind
+    kind: FileType
     size: int
     sha256: str
     filename: str
@@ -78,7 +78,7 @@ class Incoming:
         self._head = b""
         self._size = 0
         self._digest = hashlib.sha256()
-        self._kind: Kind | None = None
+        self._kind: FileType | None = None
 
     def write(self, data: bytes) -> None:
         self._size += len(data)
@@ -88,7 +88,7 @@ class Incoming:
         if self._kind:
             self._store(data, self._kind)
 
-    def _store(self, data: bytes, kind: Kind) -> None:
+    def _store(self, data: bytes, kind: FileType) -> None:
         if self._size > kind.max_size:
             raise Problem(
                 "PAYLOAD_TOO_LARGE",

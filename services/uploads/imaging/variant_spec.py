@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from services.uploads.file_types.registry import GIF, JPEG, PNG, WEBP, Kind
+from services.uploads.file_types.registry import GIF, JPEG, PNG, WEBP, FileType
 
 MAX_SIDE = 2000  # pixels
 FORMATS = {"webp": WEBP, "jpeg": JPEG, "png": PNG}
@@ -14,7 +14,7 @@ FITS = ("cover", "contain")
 class Variant:
     """What to make of an image: a picture of so many pixels, filled by cropping or by all of the image."""
 
-    kind: Kind
+    kind: FileType
     width: int
     height: int
     crops: bool
@@ -25,7 +25,7 @@ class Variant:
         return f"{self.width}x{self.height}{'-cover' if self.crops else ''}.{self.kind.extension}"
 
 
-def variant_of(kind: Kind, width: int, height: int, wish: dict[str, Any]) -> Variant:
+def variant_of(kind: FileType, width: int, height: int, wish: dict[str, Any]) -> Variant:
     """Return what the wish makes of an image of such a size.
 
     `cover` with both sides gives exactly these and crops what is too much. All else gives the largest whole picture

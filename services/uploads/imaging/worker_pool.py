@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from services.uploads.file_types.registry import Kind
+from services.uploads.file_types.registry import FileType
 from services.uploads.imaging.variant_spec import Variant
 from shared.concurrency import Bulkhead
 from shared.problems import Problem
@@ -116,7 +116,7 @@ def _end_all() -> None:
         _idle.pop().end()
 
 
-def clean(draft: BinaryIO, kind: Kind, client: str) -> dict[str, Any]:
+def clean(draft: BinaryIO, kind: FileType, client: str) -> dict[str, Any]:
     """Make the image in the draft harmless; return its `width` and `height`, and what has changed of its content.
 
     Raises INVALID_IMAGE, SERVICE_UNAVAILABLE, STORAGE_FULL. A client has one place at a time.
@@ -132,7 +132,7 @@ def clean(draft: BinaryIO, kind: Kind, client: str) -> dict[str, Any]:
     return answer
 
 
-def scaled(image: Iterable[bytes], kind: Kind, variant: Variant, client: str) -> bytes:
+def scaled(image: Iterable[bytes], kind: FileType, variant: Variant, client: str) -> bytes:
     """Return a variant of an image that was cleaned when it came in; raise SERVICE_UNAVAILABLE.
 
     Nothing of it touches the disk, which may be full.

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from services.uploads.models import Resumable, Upload, Usage, database
-from services.uploads.resumable.resumable_uploads import Resumer
+from services.uploads.resumable.resumable_uploads import ResumableUploads
 from services.uploads.storage.base import Storage
 from services.uploads.storage.variant_cache import VariantCache
-from services.uploads.upload_service import Keeper
+from services.uploads.upload_service import UploadService
 from shared import clock
 from shared.database.errors import log_failure
 from shared.database.locking import delete_unlocked
@@ -39,10 +39,10 @@ def sweep(storage: Storage, before: datetime) -> int:
     return removed
 
 
-def sweep_partials(keeper: Keeper, now: datetime) -> None:
+def sweep_partials(keeper: UploadService, now: datetime) -> None:
     """Remove uploads that were not completed in time, and parts of files that no upload knows."""
     for row in Resumable.expired(now):
-        Resumer(keeper).drop(row)
+        ResumableUploads(keeper).drop(row)
     delete_unlocked(Resumable, Resumable.done & (Resumable.expires_at <= now))
     for ids in _batches(stored.key for stored in keeper.partials.list() if stored.modified < now - GRACE):
         for upload_id in set(ids) - Resumable.known(ids):
@@ -62,10 +62,10 @@ def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
         yield batch
 
 
-class Sweeper:
+class GarbageCollector:
     """Check the storage at the start, then sweep it, and every hour again, in a thread of its own."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: UploadService) -> None:
         self._keeper = keeper
         self._stopping = threading.Event()
 

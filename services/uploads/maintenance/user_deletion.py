@@ -4,14 +4,14 @@ from typing import Any
 
 from services.uploads.config import Config
 from services.uploads.models import FeedPosition, Resumable, Upload, Usage, database
-from services.uploads.upload_service import Keeper, erase
-from shared.feed.database_consumer import DatabaseReader
+from services.uploads.upload_service import UploadService, erase
+from shared.feed.database_consumer import DatabaseConsumer
 
 
-class OwnerReader(DatabaseReader):
+class OwnerConsumer(DatabaseConsumer):
     """Follow auth's feed: a deleted user's rows go in the transaction that keeps the position, the bytes after it."""
 
-    def __init__(self, config: Config, keeper: Keeper) -> None:
+    def __init__(self, config: Config, keeper: UploadService) -> None:
         handlers = {"user.deleted": self._delete_all}
         super().__init__(
             "auth", config.auth_url, config.internal_token, handlers, database=database, position=FeedPosition

@@ -19,7 +19,7 @@ from services.uploads.imaging.variant_spec import Variant
 from services.uploads.models import Query, Upload, Usage, database, idempotency
 from services.uploads.resources.uploads import described
 from services.uploads.schemas import FileQuerySchema, FileWriteQuerySchema, UploadSchema
-from services.uploads.signed_urls import Link
+from services.uploads.signed_urls import SignedLink
 from services.uploads.storage.base import full_disk_is_told
 from shared.identity.credentials import has_credentials
 from shared.ids import is_id
@@ -156,7 +156,7 @@ def _received(name: str, private: bool) -> Iterator[tuple[Upload, Received]]:
 def _give_out(query: Query, args: dict[str, Any]) -> Response:
     """Answer with one version of the file, the next one if it is replaced between a look at its row and its bytes."""
     for _ in range(TRIES):
-        upload = permissions.visible(query, Link.of(args))
+        upload = permissions.visible(query, SignedLink.of(args))
         try:
             return _answer(upload, args)
         except FileNotFoundError:

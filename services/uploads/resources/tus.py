@@ -13,7 +13,7 @@ from services.uploads import permissions, upload_service
 from services.uploads.http.incoming_file import BLOCK, blocks
 from services.uploads.models import Resumable, Upload, Usage, database, idempotency
 from services.uploads.resumable import tus_protocol
-from services.uploads.resumable.resumable_uploads import Resumer
+from services.uploads.resumable.resumable_uploads import ResumableUploads
 from services.uploads.storage.base import full_disk_is_told
 from shared import clock
 from shared.database.connection import get_or_404
@@ -149,8 +149,8 @@ def delete(upload_id: str) -> Response:
     return no_content()
 
 
-def _resumer() -> Resumer:
-    return Resumer(permissions.current_keeper())
+def _resumer() -> ResumableUploads:
+    return ResumableUploads(permissions.current_keeper())
 
 
 def _own(upload_id: str) -> Resumable:

@@ -9,15 +9,15 @@ from services.uploads.file_types.registry import kind_of
 from services.uploads.http.incoming_file import Incoming
 from services.uploads.models import Resumable, Upload, Usage, database
 from services.uploads.resumable import tus_protocol
-from services.uploads.upload_service import Keeper
+from services.uploads.upload_service import UploadService
 from shared.problems import Problem
 
 
 @dataclass(frozen=True)
-class Resumer:
+class ResumableUploads:
     """Continues uploads with what keeps them."""
 
-    keeper: Keeper
+    keeper: UploadService
 
     def begin(self, row: Resumable) -> None:
         """Write the row and count the bytes that are to come; raise QUOTA_EXCEEDED."""

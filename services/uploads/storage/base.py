@@ -26,7 +26,7 @@ class StorageDown(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredObject:
     """Something that is kept."""
 
     key: str
@@ -59,7 +59,7 @@ class Storage(Protocol):
     def delete(self, key: str) -> None:
         """Remove what is kept, if it is there."""
 
-    def list(self) -> Iterator[Stored]:
+    def list(self) -> Iterator[StoredObject]:
         """Name everything that is kept."""
 
     def discard_drafts(self, before: datetime) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from services.uploads.storage.base import BLOCK, Drafts, Stored, is_key, modified_at
+from services.uploads.storage.base import BLOCK, Drafts, StoredObject, is_key, modified_at
 
 
 class LocalStorage(Drafts):
@@ -31,11 +31,11 @@ class LocalStorage(Drafts):
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
 
-    def list(self) -> Iterator[Stored]:
+    def list(self) -> Iterator[StoredObject]:
         for path in self._root.glob("*/*"):
             key = f"{path.parent.name}/{path.name}"
             if is_key(key) and (modified := modified_at(path)):
-                yield Stored(key, modified)
+                yield StoredObject(key, modified)
 
     def _path(self, key: str) -> Path:
         """Return the place of a key; one that we have not made leads nowhere."""

@@ -23,7 +23,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TimedOut
 
-from services.uploads.storage.base import BLOCK, Drafts, StorageDown, Stored, is_key
+from services.uploads.storage.base import BLOCK, Drafts, StorageDown, StoredObject, is_key
 from services.uploads.storage.sigv4 import Credentials, query_string, signed
 from shared import clock
 from shared.ids import new_id
@@ -74,14 +74,14 @@ class S3Storage(Drafts):
         except FileNotFoundError:
             pass
 
-    def list(self) -> Iterator[Stored]:
+    def list(self) -> Iterator[StoredObject]:
         token = ""
         while True:
             page = self._page({"continuation-token": token} if token else {})
             for entry in page.iterfind("{*}Contents"):
                 key = entry.findtext("{*}Key", "").removeprefix(self._prefix)
                 if is_key(key):
-                    yield Stored(key, datetime.fromisoformat(entry.findtext("{*}LastModified", "")))
+                    yield StoredObject(key, datetime.fromisoformat(entry.findtext("{*}LastModified", "")))
             token = page.findtext("{*}NextContinuationToken", "")
             if page.findtext("{*}IsTruncated") != "true" or not token:
                 return

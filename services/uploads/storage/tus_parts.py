@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.uploads.storage.base import Stored, modified_at
+from services.uploads.storage.base import StoredObject, modified_at
 from services.uploads.storage.local import FileBlocks
 from shared.ids import is_id
 from shared.problems import Problem
 
 
-class Partials:
+class TusParts:
     """The parts, by the id of their upload; one that has not begun has no bytes."""
 
     def __init__(self, root: Path) -> None:
@@ -68,8 +68,8 @@ class Partials:
     def discard(self, upload_id: str) -> None:
         (self._root / upload_id).unlink(missing_ok=True)
 
-    def list(self) -> Iterator[Stored]:
+    def list(self) -> Iterator[StoredObject]:
         """Name everything that is kept."""
         for path in self._root.iterdir():
             if is_id(path.name) and (modified := modified_at(path)):
-                yield Stored(path.name, modified)
+                yield StoredObject(path.name, modified)

@@ -8,7 +8,7 @@ import pytest
 
 from services.gateway.cache import fill
 from services.gateway.cache import middleware as cache_module
-from services.gateway.request_context import Visit
+from services.gateway.request_context import RequestContext
 from services.gateway.routes import ROUTES, RouteTable
 from tests.gateway.cache.answers import SHARED, URL, at_once, seen
 from tests.gateway.conftest import StartGateway
@@ -91,12 +91,12 @@ def test_who_waits_for_another_waits_no_longer_than_for_an_answer_of_its_own(
 
 
 def test_what_then_is_fetched_alone_has_only_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    visit, (route, *_) = Visit("192.0.2.1", False, []), ROUTES
-    assert visit.time_for(route) == route.first_byte
-    visit.deadline = time.monotonic() + route.first_byte / 2
-    assert 0 < visit.time_for(route) <= route.first_byte / 2
-    visit.deadline += 2 * route.first_byte
-    assert visit.time_for(route) == route.first_byte
+    context, (route, *_) = RequestContext("192.0.2.1", False, []), ROUTES
+    assert context.time_for(route) == route.first_byte
+    context.deadline = time.monotonic() + route.first_byte / 2
+    assert 0 < context.time_for(route) <= route.first_byte / 2
+    context.deadline += 2 * route.first_byte
+    assert context.time_for(route) == route.first_byte
 
 
 def test_what_drips_is_read_by_each_alone(client: WsgiClient, posts: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from shared.concurrency import Bulkhead
-from shared.server.admission import Admission, Turn, expensive
+from shared.server.admission import Admission, WaitingRequest, expensive
 from tests.shared.server.served import Served, assert_refused, read_answer
 from tests.waiting import wait_until
 
@@ -135,7 +135,7 @@ def test_a_refusal_at_once_starts_the_request_too() -> None:
 def test_a_place_granted_late_is_kept() -> None:
     admission, order = make(patience=0.001), list[str]()
 
-    def enter(name: str) -> Turn:
+    def enter(name: str) -> WaitingRequest:
         head = f"POST /dear HTTP/1.1\r\nx-forwarded-for: 192.0.2.1\r\nX-Forwarded-For:192.0.2.{name}\r\n\r\n".encode()
         return admission.enter(head, ("127.0.0.1", 1), lambda: order.append(name))
 

@@ -11,7 +11,7 @@ import pytest
 
 from shared.event_loop import FEW_PIECES, NAP, SLICE
 from shared.problems import Problem
-from shared.server.request_reader import MAX_PIPELINED, OVERDUE, Patience, Unreader
+from shared.server.request_reader import MAX_PIPELINED, OVERDUE, ReadTimeouts, Unreader
 from shared.server.run import BLOCKED
 from tests.shared.server.served import (
     KINDS,
@@ -123,7 +123,7 @@ def test_one_byte_chunks_every_50_ms_are_taken(server: Served) -> None:
 def test_bytes_that_drip_are_gathered() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        unreader = Unreader(ours, Patience())
+        unreader = Unreader(ours, ReadTimeouts())
         unreader.expect_body()
 
         def drip() -> None:
@@ -142,7 +142,7 @@ def test_bytes_that_drip_are_gathered() -> None:
 def test_a_deadline_holds_although_bytes_are_ready() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        unreader = Unreader(ours, Patience())
+        unreader = Unreader(ours, ReadTimeouts())
         theirs.send(b"x" * 10_000)
         unreader.deadline = time.monotonic() - OVERDUE / 2  # the machine may have been busy
         assert unreader.chunk()

@@ -8,7 +8,7 @@ from select import select
 
 import pytest
 
-from shared.server.request_reader import MAX_REST, Patience
+from shared.server.request_reader import MAX_REST, ReadTimeouts
 from tests.shared.server.served import Answer, Served, assert_refused, head, read_answer, read_to_end
 from tests.shared.server.toy_service import SHORT
 
@@ -85,7 +85,7 @@ def test_200_slow_clients_do_not_hold_up_the_others(server: Served, begin: bytes
 
 
 def test_a_refused_client_that_goes_on_sending_sees_why(server: Served) -> None:
-    assert (MAX_REST, Patience().linger) == (16 * 1024 * 1024, 5.0)
+    assert (MAX_REST, ReadTimeouts().linger) == (16 * 1024 * 1024, 5.0)
     with server.connect() as client:
         client.sendall(REFUSED)
         for _ in range(8):

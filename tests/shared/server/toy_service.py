@@ -15,13 +15,13 @@ from shared.server import run
 from shared.server.admission import Admission, expensive
 from shared.server.error_response import tell
 from shared.server.lifecycle import KEY, Lifecycle
-from shared.server.request_reader import Patience
+from shared.server.request_reader import ReadTimeouts
 from shared.server.run import serve
 from shared.settings import BaseConfig
 from shared.telemetry.request_id import with_request_id
 from shared.web import error_handlers
 
-SHORT = Patience(head=0.5, body=0.5, write=1.0, linger=0.5)
+SHORT = ReadTimeouts(head=0.5, body=0.5, write=1.0, linger=0.5)
 PATIENCE = 2.0  # seconds that an expensive request waits for a place
 FAULTS = {
     "/raise": RuntimeError("the secret of the toy"),

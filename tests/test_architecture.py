@@ -22,7 +22,6 @@ def name_of(file: Path) -> str:
 
 MODULES = {name_of(file): ast.parse(file.read_text()) for file in FILES}
 WITHOUT_FLASK = [
-    "services.gateway.policy",
     "services.gateway.proxy.forward",
     "services.gateway.rate_limit.classes",
     "services.gateway.routes",

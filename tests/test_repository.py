@@ -94,10 +94,10 @@ def test_every_list_of_services_is_the_same() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_gateway_looks_for_a_service_where_it_listens(name: str) -> None:
     (port,) = [entry for entry in fields(load_config_class(name)) if entry.metadata["name"] == f"{name.upper()}_PORT"]
-    number, rows = SERVICES[name]
-    assert port.metadata["default"] == str(number)
-    assert {row.upstream for row in rows} == {name}
-    assert COMPOSE["services"][name]["environment"][f"{name.upper()}_URL"] == f"http://{name}:{number}"
+    service = SERVICES[name]
+    assert port.metadata["default"] == str(service.port)
+    assert {row.upstream for row in service.routes} == {name}
+    assert COMPOSE["services"][name]["environment"][f"{name.upper()}_URL"] == f"http://{name}:{service.port}"
 
 
 def load_config_class(name: str) -> Any:

@@ -22,7 +22,7 @@ from services.gateway.proxy.health import Health
 from services.gateway.rate_limit.classes import Window
 from services.gateway.rate_limit.handover import LimitsHandover
 from services.gateway.rate_limit.memory import MemoryWindow
-from services.gateway.routes import STREAMING, RouteTable
+from services.gateway.routes import SERVICES, RouteTable
 from shared.app import create_service, run_in_background
 from shared.identity.access_tokens import Verifier
 from shared.identity.csrf import Csrf
@@ -40,12 +40,13 @@ def create_app(config: Config | None = None) -> Flask:
     app = create_service("gateway", config, blueprints, own_cors=False)  # the chain has that
     service = service_of(app)
     pools = service.add(ConnectionPools())
-    pools |= {name: ConnectionPool(name, url, bounded=name in STREAMING) for name, url in config.upstreams.items()}
+    pools |= {name: ConnectionPool(name, url, bounded=SERVICES[name].streams) for name, url in config.upstreams.items()}
     breakers = {name: CircuitBreaker(name) for name in pools}
     store = make_store(config)
     views = ViewReporter(config)
     if store:
-        run_in_background(app, InvalidationConsumer(config, store))
+        for name in (name for name, upstream in SERVICES.items() if upstream.is_cached):
+            run_in_background(app, InvalidationConsumer(name, config, store))
         service.on_exit.append(store.close)
         run_in_background(app, views)
     window, extra = make_window(config)

@@ -40,9 +40,9 @@ def _outside_host(value: str) -> str:
 def _with_upstreams(base: type[Settings]) -> type[Settings]:
     """Add the port and the address of every service in the route table."""
     added: list[Any] = []
-    for name, (number, _) in SERVICES.items():
-        added.append((f"{name}_port", int, service_port(name, number)))
-        added.append((f"{name}_url", str, service_url(name, number, _upstream)))
+    for name, service in SERVICES.items():
+        added.append((f"{name}_port", int, service_port(name, service.port)))
+        added.append((f"{name}_url", str, service_url(name, service.port, _upstream)))
     return cast(type[Settings], make_dataclass(base.__name__, added, bases=(base,), frozen=True, kw_only=True))
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from services.gateway import policy
 from services.gateway.http import forwarded, headers
 from services.gateway.http.cors import Cors
 from services.gateway.http.request_target import join_target, split_target
@@ -34,7 +33,7 @@ from services.gateway.request_context import (
 from services.gateway.routes import Route, RouteTable
 from services.gateway.telemetry import forward, note_excess, told
 from shared.concurrency import Bulkhead
-from shared.identity import credentials
+from shared.identity import credentials, roles
 from shared.identity.csrf import SAFE_METHODS, Csrf, media_type
 from shared.network.sockets import ClientGone
 from shared.problems import Problem
@@ -245,10 +244,23 @@ def check_rights(app: WsgiApp) -> WsgiApp:
         context: RequestContext = environ[KEY]
         if context.refusal or context.route is None:
             raise context.refusal or Problem("NOT_FOUND")
-        policy.check_rights(context.route.who, context.somebody, context.cookie_refusal)
+        check_role(context.route.role, context.somebody, context.cookie_refusal)
         return app(environ, start_response)
 
     return layer
+
+
+def check_role(needed: str | None, somebody: credentials.Identity | None, cookie_refusal: Problem | None) -> None:
+    """Raise UNAUTHORIZED for a stranger where a user is needed, FORBIDDEN for too low a role.
+
+    `cookie_refusal` is why a stranger's cookie proves nobody, which is raised in place of UNAUTHORIZED.
+    """
+    if needed is None:
+        return
+    if somebody is None:
+        raise cookie_refusal or Problem("UNAUTHORIZED", "This needs a signed-in user.")
+    if not roles.includes(somebody.role, needed):
+        raise Problem("FORBIDDEN", f"This needs the role {needed}.")
 
 
 def pass_on(

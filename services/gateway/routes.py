@@ -1,11 +1,11 @@
 """The route table: which upstream owns a path, who may pass, and the limits; the most specific pattern wins."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from shared.identity.csrf import FORM, MULTIPART
+from shared.identity.roles import ADMIN, MODERATOR, USER
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -14,21 +14,13 @@ FORM_LIMIT = 64 * KIB
 UPLOADS_LIMIT = 102 * MIB  # ten files
 
 
-class Who(IntEnum):
-    """Who may pass; each includes those after it."""
-
-    ALL = 0
-    USER = 1
-    MODERATOR = 2
-    ADMIN = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
     """One row of the table.
 
     The pattern has `{name}` for any one segment and `{name…}` for the rest of the path, which ends with a slash
-    only where the pattern says so. `upstream` None is a page of the gateway itself; `limit` names a class of
+    only where the pattern says so. `upstream` None is a page of the gateway itself; `role` is the lowest that may pass,
+    None lets strangers pass; `limit` names a class of
     `CLASSES`, None is not counted; `max_body` is in bytes, `first_byte` in seconds. Where `reads_token` is false a
     stale access token does no harm, since that is the way to a new one, and the address is counted, so that tokens
     of other accounts do not multiply the tries. `form` is the media type of the HTML forms that the service takes, if
@@ -41,7 +33,7 @@ class Route:
     pattern: str
     methods: tuple[str, ...]
     upstream: str | None
-    who: Who
+    role: str | None
     limit: str | None
     max_body: int
     first_byte: float
@@ -56,7 +48,7 @@ def row(
     methods: str,
     pattern: str,
     upstream: str | None = None,
-    who: Who = Who.ALL,
+    role: str | None = None,
     limit: str | None = "general",
     max_body: int = MIB,
     first_byte: float = 10.0,
@@ -69,17 +61,16 @@ def row(
     """Make a row with what most rows share."""
     words = tuple(methods.split())
     return Route(
-        pattern, words, upstream, who, limit, max_body, first_byte, reads_token, form, cached, spooled, gives_back
+        pattern, words, upstream, role, limit, max_body, first_byte, reads_token, form, cached, spooled, gives_back
     )
 
 
-USER, MODERATOR, ADMIN = Who.USER, Who.MODERATOR, Who.ADMIN
 own = row
-outside = partial(own, "GET POST PUT PATCH DELETE OPTIONS", who=USER)
+outside = partial(own, "GET POST PUT PATCH DELETE OPTIONS", role=USER)
 auth = partial(row, upstream="auth")
 posts = partial(row, upstream="posts", cached=True)
 uploads = partial(row, upstream="uploads")
-files_in = partial(uploads, who=USER, limit="upload", max_body=UPLOAD_LIMIT, first_byte=30.0, spooled=True)
+files_in = partial(uploads, role=USER, limit="upload", max_body=UPLOAD_LIMIT, first_byte=30.0, spooled=True)
 messages = partial(row, upstream="messages")
 sign_in = partial(auth, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
 own_form = partial(own, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
@@ -111,73 +102,103 @@ AUTH = (
     sign_in("/api/auth/reset-password"),
     sign_in("/api/auth/logout", form=FORM, gives_back=True),
     sign_in("/api/auth/logout-all", form=FORM, gives_back=True),
-    auth("GET PATCH DELETE", "/api/auth/me", who=USER),
-    auth("PUT", "/api/auth/me/password", who=USER),
-    auth("GET", "/api/auth/sessions", who=USER),
-    auth("DELETE", "/api/auth/sessions/{id}", who=USER),
+    auth("GET PATCH DELETE", "/api/auth/me", role=USER),
+    auth("PUT", "/api/auth/me/password", role=USER),
+    auth("GET", "/api/auth/sessions", role=USER),
+    auth("DELETE", "/api/auth/sessions/{id}", role=USER),
     auth("GET", "/.well-known/jwks.json", reads_token=False),
-    auth("GET POST", "/api/users", who=ADMIN, limit="admin"),
+    auth("GET POST", "/api/users", role=ADMIN, limit="admin"),
     auth("GET", "/api/users/{id}"),
-    auth("PUT PATCH DELETE", "/api/users/{id}", who=ADMIN, limit="admin"),
-    auth("GET", "/api/admin/users", who=ADMIN, limit="admin"),
-    auth("PATCH", "/api/admin/users/{id}", who=ADMIN, limit="admin"),
-    auth("GET", "/api/admin/audit", who=ADMIN, limit="admin"),
+    auth("PUT PATCH DELETE", "/api/users/{id}", role=ADMIN, limit="admin"),
+    auth("GET", "/api/admin/users", role=ADMIN, limit="admin"),
+    auth("PATCH", "/api/admin/users/{id}", role=ADMIN, limit="admin"),
+    auth("GET", "/api/admin/audit", role=ADMIN, limit="admin"),
 )
 
 POSTS = (
     posts("GET", "/api/posts"),
-    posts("POST", "/api/posts", who=USER, form=FORM),
+    posts("POST", "/api/posts", role=USER, form=FORM),
     posts("GET", "/api/posts/{id}"),
-    posts("PUT PATCH DELETE", "/api/posts/{id}", who=USER, form=FORM),
-    posts("POST", "/api/posts/{id}/restore", who=USER),
-    posts("PUT DELETE", "/api/posts/{id}/like", who=USER, form=FORM),
+    posts("PUT PATCH DELETE", "/api/posts/{id}", role=USER, form=FORM),
+    posts("POST", "/api/posts/{id}/restore", role=USER),
+    posts("PUT DELETE", "/api/posts/{id}/like", role=USER, form=FORM),
     posts("GET", "/api/posts/{id}/comments"),
-    posts("POST", "/api/posts/{id}/comments", who=USER, form=FORM),
-    posts("PATCH DELETE", "/api/comments/{id}", who=USER, form=FORM),
-    posts("GET", "/api/admin/comments", who=MODERATOR, limit="admin"),
+    posts("POST", "/api/posts/{id}/comments", role=USER, form=FORM),
+    posts("PATCH DELETE", "/api/comments/{id}", role=USER, form=FORM),
+    posts("GET", "/api/admin/comments", role=MODERATOR, limit="admin"),
     posts("GET", "/api/users/{userId}/posts"),
     posts("GET", "/api/users/{userId}/posts/{postId}"),
-    posts("PUT PATCH DELETE", "/api/users/{userId}/posts/{postId}", who=USER),
+    posts("PUT PATCH DELETE", "/api/users/{userId}/posts/{postId}", role=USER),
     posts("GET", "/api/tags"),
     posts("GET", "/api/categories"),
-    posts("POST", "/api/categories", who=MODERATOR),
-    posts("PATCH DELETE", "/api/categories/{id}", who=MODERATOR),
+    posts("POST", "/api/categories", role=MODERATOR),
+    posts("PATCH DELETE", "/api/categories/{id}", role=MODERATOR),
 )
 
 UPLOADS = (
     files_in("POST", "/api/upload", form=MULTIPART),
     files_in("POST", "/api/uploads", max_body=UPLOADS_LIMIT, first_byte=60.0),
-    uploads("GET", "/api/uploads", who=USER),
-    uploads("GET", "/api/uploads/{id}", who=USER),
-    uploads("PATCH DELETE", "/api/uploads/{id}", who=USER, form=FORM),
-    uploads("POST", "/api/uploads/{id}/sign", who=USER),
+    uploads("GET", "/api/uploads", role=USER),
+    uploads("GET", "/api/uploads/{id}", role=USER),
+    uploads("PATCH DELETE", "/api/uploads/{id}", role=USER, form=FORM),
+    uploads("POST", "/api/uploads/{id}/sign", role=USER),
     files_in("POST", "/api/uploads/tus"),
     files_in("HEAD PATCH DELETE", "/api/uploads/tus/{id}", limit="general"),
     uploads("GET", "/api/files/by-id/{id}", limit="files"),
     uploads("GET", "/api/files/{userId}/{path…}", limit="files"),
     files_in("POST PUT", "/api/files/{userId}/{path…}"),
-    uploads("DELETE", "/api/files/{userId}/{path…}", who=USER),
+    uploads("DELETE", "/api/files/{userId}/{path…}", role=USER),
 )
 
 MESSAGES = (
     messages("POST", "/api/contact", limit="contact", max_body=FORM_LIMIT, form=FORM),
-    messages("GET", "/api/admin/contact", who=MODERATOR, limit="admin"),
-    messages("PATCH", "/api/admin/contact/{id}", who=MODERATOR, limit="admin"),
-    messages("GET", "/api/notifications", who=USER),
-    messages("PATCH", "/api/notifications/{id}", who=USER),
-    messages("POST", "/api/notifications/read-all", who=USER),
+    messages("GET", "/api/admin/contact", role=MODERATOR, limit="admin"),
+    messages("PATCH", "/api/admin/contact/{id}", role=MODERATOR, limit="admin"),
+    messages("GET", "/api/notifications", role=USER),
+    messages("PATCH", "/api/notifications/{id}", role=USER),
+    messages("POST", "/api/notifications/read-all", role=USER),
     messages("GET", "/api/events"),
-    messages("POST", "/api/events/ticket", who=USER),
+    messages("POST", "/api/events/ticket", role=USER),
 )
 
-SERVICES: dict[str, tuple[int, tuple[Route, ...]]] = {  # the port that each has by default, and its rows
-    "auth": (8001, AUTH),
-    "posts": (8002, POSTS),
-    "uploads": (8003, UPLOADS),
-    "messages": (8004, MESSAGES),
+
+@dataclass(frozen=True)
+class Upstream:
+    """A service behind the gateway: the port that it has by default, and its rows.
+
+    Without an `essential` one the whole counts as unhealthy. `invalidation` has, by the noun of a fact in its feed, the
+    Cache-Tags of the answers that such a fact changes; `{subject}` and members of the fact's data are filled in. Where
+    `counts_views` is true, it hears of the views that the cache answered.
+    """
+
+    port: int
+    routes: tuple[Route, ...]
+    essential: bool = False
+    invalidation: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    counts_views: bool = False
+
+    @property
+    def streams(self) -> bool:
+        """Tell whether long bodies are sent to it."""
+        return any(route.max_body > MIB for route in self.routes)
+
+    @property
+    def is_cached(self) -> bool:
+        return any(route.cached for route in self.routes)
+
+
+TAGS_OF_POSTS = {
+    "post": ("posts", "post-{subject}"),
+    "comment": ("posts", "post-{postId}"),
+    "author": ("author-{subject}",),
 }
-STREAMING = {name for name, (_, rows) in SERVICES.items() if any(route.max_body > MIB for route in rows)}
-ROUTES = OWN + tuple(route for _, rows in SERVICES.values() for route in rows)
+SERVICES = {
+    "auth": Upstream(8001, AUTH, essential=True),
+    "posts": Upstream(8002, POSTS, essential=True, invalidation=TAGS_OF_POSTS, counts_views=True),
+    "uploads": Upstream(8003, UPLOADS),
+    "messages": Upstream(8004, MESSAGES),
+}
+ROUTES = OWN + tuple(route for service in SERVICES.values() for route in service.routes)
 
 
 class Node:
@@ -208,7 +229,7 @@ class Node:
             if method in self.routes:
                 raise ValueError(f"{method} {route.pattern} is in the table twice")
             self.routes[method] = route
-        self.routes.setdefault("OPTIONS", replace(route, who=Who.ALL, limit="general"))
+        self.routes.setdefault("OPTIONS", replace(route, role=None, limit="general"))
         if len({known.upstream for known in self.routes.values()}) > 1:
             raise ValueError(f"{route.pattern} has two owners")
         self.allowed = tuple(sorted(self.routes))

@@ -77,7 +77,7 @@ def _decisions(environ: Environ, context: RequestContext) -> dict[str, Any]:
         "user": context.somebody.user_id if context.somebody else None,
         "path": context.path,
         "route": route.pattern if route else None,
-        "who": route.who.name.lower() if route else None,
+        "who": (route.role or "all") if route else None,
         "upstream": route.upstream if route else None,
         "limit": route.limit if route else "general",
         "countedBy": context.counted_by,

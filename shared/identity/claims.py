@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.identity.roles import ROLES
+from shared.identity.roles import includes
 
 LIFETIME = 15 * 60  # seconds
 LEEWAY = 60  # seconds that the clocks of two machines may differ
@@ -25,4 +25,4 @@ class Claims:
 
     def has_role(self, role: str) -> bool:
         """Tell whether the role suffices; higher ones include lower ones."""
-        return ROLES.index(self.role) >= ROLES.index(role)
+        return includes(self.role, role)

@@ -37,7 +37,7 @@ def test_no_spelling_gets_another_path_forwarded_than_the_one_that_was_authorise
         node = table.find(split_target(request.target)[0])
         assert node is not None
         assert node.routes["GET"].upstream == name
-        assert node.routes["GET"].who == 0
+        assert node.routes["GET"].role is None
         assert split_target(request.target)[0] == request.target.partition("?")[0]
         forwarded += 1
     assert forwarded > 50

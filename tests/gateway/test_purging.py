@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from services.gateway.cache.feed_invalidation import InvalidationConsumer, touched
+from services.gateway.cache.feed_invalidation import InvalidationConsumer, changed_tags
 from services.gateway.cache.store import Store
 from services.gateway.config import Config
 from services.gateway.proxy import connection_pool as pool_module
 from services.gateway.proxy.circuit_breaker import THRESHOLD
+from services.gateway.routes import SERVICES
 from tests.gateway.conftest import Connected, as_user
 from tests.gateway.test_store import entry
 from tests.gateway.upstreams import Behaviour, Line, Upstream, json_response, response, say
@@ -260,7 +261,7 @@ def fact(kind: str, subject: str, **data: Any) -> dict[str, Any]:
     ],
 )
 def test_a_fact_names_what_it_changes(event: dict[str, Any], tags: set[str]) -> None:
-    assert touched(event) == tags
+    assert changed_tags(SERVICES["posts"], event) == tags
 
 
 def test_the_feed_purges_for_everybody(posts: Upstream, settings: dict[str, str]) -> None:
@@ -272,7 +273,7 @@ def test_the_feed_purges_for_everybody(posts: Upstream, settings: dict[str, str]
 
     posts.behaviour = behave
     store = Store(100_000)
-    reader = InvalidationConsumer(Config.load(settings | {"INTERNAL_TOKEN": TOKEN}), store)
+    reader = InvalidationConsumer("posts", Config.load(settings | {"INTERNAL_TOKEN": TOKEN}), store)
     store.put(entry("/a", "author-a", "@posts"), 0)
     store.put(entry("/b", "author-b", "@posts"), 0)
     reader.read_batch()
@@ -292,7 +293,7 @@ def test_a_feed_that_has_forgotten_what_changed_purges_all(posts: Upstream, sett
 
     posts.behaviour = behave
     store = Store(100_000)
-    reader = InvalidationConsumer(Config.load(settings | {"INTERNAL_TOKEN": TOKEN}), store)
+    reader = InvalidationConsumer("posts", Config.load(settings | {"INTERNAL_TOKEN": TOKEN}), store)
     reader.last_event_id = "0-1"
     store.put(entry("/a", "author-a", "@posts"), 0)
     assert reader.read_batch() > 0

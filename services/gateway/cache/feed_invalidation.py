@@ -1,4 +1,4 @@
-"""Forget cached answers when the feed of the posts service tells of a change, whoever made it."""
+"""Forget cached answers when the feed of their service tells of a change, whoever made it."""
 
 from contextlib import suppress
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from services.gateway.cache.store import Store, StoreUnavailable
 from services.gateway.cache.write_invalidation import all_of
 from services.gateway.config import Config
+from services.gateway.routes import SERVICES, Upstream
 from shared.feed.consumer import MemoryConsumer
 
 LOOK_BACK = 5.0  # seconds; at the start nothing is cached yet
@@ -18,8 +19,8 @@ class InvalidationConsumer(MemoryConsumer):
     purged while Redis was away reaches them without waiting for a request.
     """
 
-    def __init__(self, config: Config, store: Store) -> None:
-        super().__init__("posts", config.upstreams["posts"], config.internal_token, {}, look_back=LOOK_BACK)
+    def __init__(self, service: str, config: Config, store: Store) -> None:
+        super().__init__(service, config.upstreams[service], config.internal_token, {}, look_back=LOOK_BACK)
         self._store = store
 
     def read_batch(self) -> int:
@@ -32,16 +33,13 @@ class InvalidationConsumer(MemoryConsumer):
         super()._start_over(oldest)
 
     def _handle(self, event: dict[str, Any]) -> None:
-        self._store.forget(touched(event) or {all_of(self.source)})
+        self._store.forget(changed_tags(SERVICES[self.source], event) or {all_of(self.source)})
 
 
-def touched(event: dict[str, Any]) -> set[str]:
-    """Return the tags of the answers that a fact changes."""
-    kind, subject = event["type"].partition(".")[0], event["subject"]
-    if kind == "post":
-        return {"posts", f"post-{subject}"}
-    if kind == "comment" and "postId" in event["data"]:
-        return {"posts", f"post-{event['data']['postId']}"}
-    if kind == "author":
-        return {f"author-{subject}"}
-    return set()
+def changed_tags(service: Upstream, event: dict[str, Any]) -> set[str]:
+    """Return the tags of the answers that a fact of the service changes; nothing where its row does not say."""
+    templates = service.invalidation.get(event["type"].partition(".")[0], ())
+    try:
+        return {template.format_map({**event["data"], "subject": event["subject"]}) for template in templates}
+    except KeyError:
+        return set()

@@ -1,9 +1,10 @@
-"""Tell the posts service who looked at posts that the cache answered for it."""
+"""Tell the service that counts views who got an answer from the cache."""
 
 import logging
 import threading
 
 from services.gateway.config import Config
+from services.gateway.routes import SERVICES
 from shared.feed.service_client import InternalClient
 
 PAUSE = 1.0  # seconds between two batches
@@ -21,7 +22,8 @@ class ViewReporter:
     """
 
     def __init__(self, config: Config) -> None:
-        self._client = InternalClient(config.upstreams["posts"], config.internal_token)
+        (service,) = (name for name, upstream in SERVICES.items() if upstream.counts_views)
+        self._client = InternalClient(config.upstreams[service], config.internal_token)
         self._noted: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()

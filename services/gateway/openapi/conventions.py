@@ -6,8 +6,9 @@ A service describes what is its own; rights, limits, errors and the headers that
 from typing import Any
 
 from services.gateway.rate_limit.classes import CLASSES
-from services.gateway.routes import Route, Who
+from services.gateway.routes import Route
 from shared.identity.csrf import FORM
+from shared.identity.roles import USER
 from shared.problems import CODES, CONTENT_TYPE, reason
 from shared.web.request_parser import JSON
 
@@ -60,10 +61,10 @@ PARAMETERS = {
 
 def apply(route: Route, method: str, operation: Document, neighbours: set[str]) -> None:
     """Add to an operation what its kind has; `neighbours` are the methods of the same path."""
-    needs_user = route.who or (operation.get("security") and not route.reads_token)  # the gateway leaves it to auth
+    needs_user = route.role or (operation.get("security") and not route.reads_token)  # the gateway leaves it to auth
     operation["security"] = SIGNED_IN if needs_user else [{}, *SIGNED_IN] if route.reads_token else []
-    if route.who > Who.USER:
-        operation["x-role"] = route.who.name.lower()
+    if route.role not in (None, USER):
+        operation["x-role"] = route.role
     if route.limit:
         limit = CLASSES[route.limit]
         operation["x-rate-limit"] = {"name": limit.name, "requests": limit.quota, "seconds": limit.window}
@@ -99,9 +100,9 @@ def _share(route: Route, method: str, operation: Document, said: Document, neigh
         parameters.append("If-Match")
         for status in single:
             _tell(said[status], "ETag")
-    if method == "post" and "201" in said and (route.who or route.pattern == "/api/contact"):
+    if method == "post" and "201" in said and (route.role or route.pattern == "/api/contact"):
         parameters.append("Idempotency-Key")
-        _tell(said["201"], "Idempotency-Replayed", *(["Location", "ETag"] if single and route.who else []))
+        _tell(said["201"], "Idempotency-Replayed", *(["Location", "ETag"] if single and route.role else []))
     operation["parameters"] += [{"$ref": f"#/components/parameters/{name}"} for name in parameters]
 
 
@@ -141,11 +142,11 @@ def _errors(route: Route, method: str, said: Document, operation: Document) -> l
     names_one = "{" in route.pattern
     statuses = [400, 414, 431, 500]
     statuses += [401] if route.reads_token or signs_in else []
-    statuses += [403] if route.who or signs_in or "206" in said else []
+    statuses += [403] if route.role or signs_in or "206" in said else []
     statuses += [404] if names_one else []
     statuses += [412] if names_one and method in ("put", "patch", "delete") else []
-    statuses += [409] if method in ("put", "patch", "delete") and route.who else []
-    statuses += [409, 422] if method == "post" and (route.who or signs_in or "201" in said) else []
+    statuses += [409] if method in ("put", "patch", "delete") and route.role else []
+    statuses += [409, 422] if method == "post" and (route.role or signs_in or "201" in said) else []
     statuses += [408, 413, 415] if "requestBody" in operation else []
     statuses += [416] if "206" in said else []
     statuses += [429] if route.limit else []

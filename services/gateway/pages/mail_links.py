@@ -17,7 +17,7 @@ from services.gateway.proxy.connection_pool import ConnectionPools
 from services.gateway.proxy.forward import UpstreamRequest, forward
 from services.gateway.proxy.request_body import ClientBody
 from services.gateway.request_context import RequestContext, whole_body
-from services.gateway.routes import FORM_LIMIT
+from services.gateway.routes import FORM_LIMIT, ROUTES
 from shared.problems import Problem
 from shared.service import current_service
 from shared.web.blueprint import Blueprint, takes_query
@@ -114,6 +114,9 @@ def _fields(*names: str) -> dict[str, str]:
     return {name: given.get(name, [""])[0] for name in names}
 
 
+OWNERS = {route.pattern: route.upstream or "" for route in ROUTES}
+
+
 def _ask_auth(path: str, fields: dict[str, str]) -> tuple[int, str]:
     """Return the status of auth's answer, 200 for any success, and what a person should know of a refusal."""
     context: RequestContext = request.environ["postern.context"]
@@ -128,7 +131,7 @@ def _ask_auth(path: str, fields: dict[str, str]) -> tuple[int, str]:
     sent = ClientBody(io.BytesIO(body), len(body), FORM_LIMIT)
     try:
         answer = forward(
-            current_service().get(ConnectionPools)["auth"],
+            current_service().get(ConnectionPools)[OWNERS[path]],
             UpstreamRequest("POST", path, passed, sent, TIMEOUT, _nothing),
         )
     except Problem as problem:

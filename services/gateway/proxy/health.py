@@ -10,11 +10,12 @@ import orjson
 from services.gateway.proxy.circuit_breaker import CircuitBreaker
 from services.gateway.proxy.connection_pool import ConnectionPool
 from services.gateway.proxy.forward import UpstreamRequest, forward
+from services.gateway.routes import SERVICES
 from shared import clock
 from shared.problems import Problem
 
 VERSION = "0.1.0"
-ESSENTIAL = frozenset(("auth", "posts"))
+ESSENTIAL = {name for name, service in SERVICES.items() if service.essential}
 KEEP = 2.0
 TIMEOUT = 2.0
 TOLD = ("storage",)  # parts of services that are shown beside them

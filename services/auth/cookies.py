@@ -1,7 +1,10 @@
 """The cookies of a browser: set at login, rotated at refresh, cleared at logout."""
 
+from datetime import timedelta
+
 from flask import Response
 
+from services.auth.models import TOKEN_LIFETIME
 from shared.identity.claims import LIFETIME
 from shared.identity.credentials import TOKEN_COOKIE
 from shared.identity.csrf import CSRF_COOKIE
@@ -9,8 +12,7 @@ from shared.identity.csrf import CSRF_COOKIE
 REFRESH_COOKIE = "refreshToken"
 REFRESH_PATH = "/api/auth"
 DEVICE_COOKIE = "device"
-WEEK = 7 * 24 * 3600
-MONTH = 30 * 24 * 3600
+DEVICE_LIFETIME = timedelta(days=30)
 # Cookies are cleared one by one: "cookies" here would take those of every application on the registrable domain.
 CLEAR = '"storage"'
 
@@ -21,14 +23,14 @@ def keep(response: Response, access_token: str, refresh_token: str, csrf_token: 
     Without `remember` the browser forgets them when it is closed.
     """
     _set(response, TOKEN_COOKIE, access_token, LIFETIME if remember else None)
-    _set(response, REFRESH_COOKIE, refresh_token, WEEK if remember else None, path=REFRESH_PATH)
-    _set(response, CSRF_COOKIE, csrf_token, WEEK if remember else None, readable=True)
+    _set(response, REFRESH_COOKIE, refresh_token, TOKEN_LIFETIME[True] if remember else None, path=REFRESH_PATH)
+    _set(response, CSRF_COOKIE, csrf_token, TOKEN_LIFETIME[True] if remember else None, readable=True)
     return response
 
 
 def keep_device(response: Response, token: str) -> Response:
     """Set the cookie by which the browser is known at the next sign-in."""
-    _set(response, DEVICE_COOKIE, token, MONTH, path=REFRESH_PATH)
+    _set(response, DEVICE_COOKIE, token, DEVICE_LIFETIME, path=REFRESH_PATH)
     return response
 
 
@@ -53,6 +55,12 @@ def forget(response: Response) -> Response:
 
 
 def _set(
-    response: Response, name: str, value: str, max_age: int | None, *, path: str = "/", readable: bool = False
+    response: Response,
+    name: str,
+    value: str,
+    max_age: timedelta | int | None,
+    *,
+    path: str = "/",
+    readable: bool = False,
 ) -> None:
     response.set_cookie(name, value, max_age=max_age, path=path, secure=True, httponly=not readable, samesite="Strict")

@@ -21,6 +21,8 @@ from shared.mail.outbox import MailColumns, Outbox
 ACTIVE, SUSPENDED, PENDING = "active", "suspended", "pending"
 NO_PASSWORD = "!"  # in place of a hash: the user has to set a password by the mailed link first
 database = Database()
+TOKEN_LIFETIME = {True: timedelta(days=7), False: timedelta(days=1)}  # with rememberMe, without
+SESSION_LIFETIME = {True: timedelta(days=30), False: timedelta(days=7)}
 
 
 class Model(peewee.Model):

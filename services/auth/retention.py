@@ -10,9 +10,9 @@ from typing import Any
 import peewee
 
 from services.auth.account_mail import ONE_A_MINUTE
+from services.auth.cookies import DEVICE_LIFETIME
 from services.auth.models import AuditEvent, LinkRequest, MailToken, Session
 from services.auth.signin_models import SigninSource
-from services.auth.signin_sources import LIFETIME
 from shared import clock
 from shared.database.locking import delete_unlocked
 
@@ -28,7 +28,7 @@ def prune() -> None:
     _delete(Session, (Session.revoked_at < ended) | (Session.expires_at < ended))
     _delete(MailToken, MailToken.expires_at <= now)
     _delete(LinkRequest, ~LinkRequest.pending & (LinkRequest.requested_at < now - ONE_A_MINUTE))
-    _delete(SigninSource, SigninSource.last_used_at <= now - LIFETIME)
+    _delete(SigninSource, SigninSource.last_used_at <= now - DEVICE_LIFETIME)
     _delete(AuditEvent, AuditEvent.created_at < now - EVENTS_KEPT)
 
 

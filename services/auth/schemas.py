@@ -8,6 +8,7 @@ import orjson
 from services.auth.models import ACTIVE, PENDING, SUSPENDED, User
 from services.auth.passwords import normal
 from shared.database.pagination import PageQuerySchema
+from shared.identity.password_policy import PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH
 from shared.identity.roles import ROLES
 from shared.ids import is_id
 from shared.mail.addresses import Email
@@ -20,10 +21,10 @@ def _is_upload_id(text: str) -> None:
 
 
 class NewPassword(Text):
-    """A password to be set: any text of 8 to 128 characters, in the one form that all keyboards type."""
+    """A password to be set: any text of the lengths of the policy, in the one form that all keyboards type."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(low=8, high=128, verbatim=True, lines=True, **options)
+        super().__init__(low=PASSWORD_MIN_LENGTH, high=PASSWORD_MAX_LENGTH, verbatim=True, lines=True, **options)
         self._high *= 4  # characters as typed: no character is made of more than four (UAX 15)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from services.auth import account_mail, accounts, login_throttle
 from services.auth.audit_log import audit
-from services.auth.models import SUSPENDED, RefreshToken, Session, User, database
+from services.auth.models import SESSION_LIFETIME, SUSPENDED, TOKEN_LIFETIME, RefreshToken, Session, User, database
 from shared import clock
 from shared.identity.claims import REMEMBERED
 from shared.identity.revocations import Revocations
@@ -17,8 +17,6 @@ from shared.problems import Problem
 
 TOKEN_BYTES = 32
 GRACE = timedelta(seconds=30)  # for two tabs that refresh at once, an answer that got lost, or a stall of ours
-TOKEN_LIFETIME = {True: timedelta(days=7), False: timedelta(days=1)}  # with rememberMe, without
-SESSION_LIFETIME = {True: timedelta(days=30), False: timedelta(days=7)}
 
 
 class Signin(NamedTuple):

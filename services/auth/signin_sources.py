@@ -5,18 +5,17 @@ Both are kept as digests with a key, so that the table tells nobody where users 
 
 import hmac
 import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flask import current_app, request
 
-from services.auth.cookies import DEVICE_COOKIE
+from services.auth.cookies import DEVICE_COOKIE, DEVICE_LIFETIME
 from services.auth.signin_models import SigninSource
 from shared import clock
 from shared.client_address import client_address, limiter_key
 from shared.identity.credentials import cookie_value
 from shared.problems import Problem
 
-LIFETIME = timedelta(days=30)
 ADDRESS, DEVICE = "address", "device"
 KEPT = {ADDRESS: 20, DEVICE: 100}  # of an account, those used last
 TOKEN_BYTES = 32
@@ -30,7 +29,7 @@ def known_source(user_id: str) -> str:
     device = _device()
     candidates = [_digest(user_id, DEVICE, device)] if device else []
     candidates.append(_digest(user_id, ADDRESS, _address()))
-    known = SigninSource.known(user_id, candidates, clock.now() - LIFETIME)
+    known = SigninSource.known(user_id, candidates, clock.now() - DEVICE_LIFETIME)
     return next((digest for digest in candidates if digest in known), "")
 
 
@@ -44,7 +43,7 @@ def note_source(user_id: str, *, browser: bool) -> str:
     if not browser:
         return ""
     device = _device()
-    if not SigninSource.known(user_id, [_digest(user_id, DEVICE, device)], now - LIFETIME):
+    if not SigninSource.known(user_id, [_digest(user_id, DEVICE, device)], now - DEVICE_LIFETIME):
         device = secrets.token_urlsafe(TOKEN_BYTES)  # never one that somebody planted in the browser
     _note(user_id, DEVICE, device, now)
     return device

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from services.auth import retention
-from services.auth.models import AuditEvent, RefreshToken, Session
-from services.auth.sessions import SESSION_LIFETIME
+from services.auth.models import SESSION_LIFETIME, AuditEvent, RefreshToken, Session
 from tests.auth.conftest import Client, Register, bearer, log_in
 from tests.conftest import FrozenClock
 

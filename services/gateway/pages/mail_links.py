@@ -18,6 +18,8 @@ from services.gateway.proxy.forward import UpstreamRequest, forward
 from services.gateway.proxy.request_body import ClientBody
 from services.gateway.request_context import RequestContext, whole_body
 from services.gateway.routes import FORM_LIMIT, ROUTES
+from shared.identity.csrf import FORM
+from shared.identity.password_policy import PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH
 from shared.problems import Problem
 from shared.service import current_service
 from shared.web.blueprint import Blueprint, takes_query
@@ -25,7 +27,6 @@ from shared.web.request_parser import JSON
 
 blp = Blueprint("links", __name__, description="What mailed links lead to")
 
-FORM = "application/x-www-form-urlencoded"
 TIMEOUT = 10.0  # seconds
 _token = re.compile(r"[A-Za-z0-9_-]{1,200}").fullmatch
 
@@ -41,8 +42,9 @@ VERIFY_FORM = Markup("""
 """)
 RESET_FORM = Markup("""
 <form method="post" action="/reset-password"><input type="hidden" name="token" value="{token}">
-<p><label>New password, at least 8 characters<br>
-<input type="password" name="password" minlength="8" maxlength="128" autocomplete="new-password" required></label></p>
+<p><label>New password, at least {shortest} characters<br>
+<input type="password" name="password" minlength="{shortest}" maxlength="{longest}"
+ autocomplete="new-password" required></label></p>
 <p><button>Set the password</button></p></form>
 """)
 PAGES = {200: {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}}
@@ -71,7 +73,7 @@ def show_verify() -> Response:
 @takes_query
 def show_reset() -> Response:
     """Show the form that sets a new password."""
-    return _page(RESET_TITLE, RESET_FORM.format(token=_token_of_link()))
+    return _page(RESET_TITLE, _reset_form(_token_of_link()))
 
 
 @blp.post("/verify-email")
@@ -88,7 +90,7 @@ def reset() -> Response:
     """Have auth set the password; show the form again when it refuses that password."""
     fields = _fields("token", "password")
     status, words = _ask_auth("/api/auth/reset-password", fields)
-    again = RESET_FORM.format(token=fields["token"]) if status == 400 else ""
+    again = _reset_form(fields["token"]) if status == 400 else ""
     return _page(RESET_TITLE, SENTENCE.format(words or "The password is set. Sign in with it.") + again, status)
 
 
@@ -101,6 +103,10 @@ def _token_of_link() -> str:
     if not _token(token):
         raise Problem("BAD_REQUEST", "The link is not complete: copy all of it from the mail.")
     return token
+
+
+def _reset_form(token: str) -> Markup:
+    return RESET_FORM.format(token=token, shortest=PASSWORD_MIN_LENGTH, longest=PASSWORD_MAX_LENGTH)
 
 
 def _fields(*names: str) -> dict[str, str]:

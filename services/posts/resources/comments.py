@@ -124,7 +124,7 @@ def _check_editable(comment: Comment) -> None:
     if comment.author_id != require_user().user_id:
         raise Problem("FORBIDDEN", "This is somebody else's comment.")
     if clock.now() - comment.created_at > comments.EDITABLE:
-        raise Problem("FORBIDDEN", "A comment can be edited for 15 minutes.")
+        raise Problem("FORBIDDEN", f"A comment can be edited for {comments.EDITABLE.seconds // 60} minutes.")
 
 
 def _may_read(status: str, author_id: str) -> bool:

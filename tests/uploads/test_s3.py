@@ -133,8 +133,8 @@ def storage(config: Config) -> S3Storage:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "PATIENT", urllib3.Timeout(0.3))
-    monkeypatch.setattr(s3, "QUICK", urllib3.Timeout(0.3))
+    monkeypatch.setattr(s3, "PATIENT", urllib3.Timeout(1.0))
+    monkeypatch.setattr(s3, "QUICK", urllib3.Timeout(1.0))
     monkeypatch.setattr(s3, "SOON", 0.1)
 
 

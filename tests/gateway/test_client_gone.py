@@ -12,7 +12,7 @@ from services.gateway.proxy.circuit_breaker import THRESHOLD, CircuitBreaker, fo
 from shared.network.sockets import ClientGone
 from tests.gateway.conftest import Connected, StartGateway
 from tests.gateway.forwarding import PoolTo, a_request
-from tests.gateway.test_measures import told
+from tests.gateway.test_telemetry import told
 from tests.gateway.upstreams import Line, Upstream, hold, response
 from tests.gateway.wsgi_client import WsgiClient
 

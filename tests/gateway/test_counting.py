@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.gateway.conftest import StartGateway, as_user, make_token
-from tests.gateway.test_measures import told
+from tests.gateway.test_telemetry import told
 from tests.gateway.upstreams import Behaviour, Line, Upstream, json_response
 from tests.gateway.wsgi_client import WsgiClient
 

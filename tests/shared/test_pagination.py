@@ -16,7 +16,7 @@ from shared.database import pagination
 from shared.database.pagination import MAX_CURSOR, Order
 from shared.ids import new_id
 from tests.helpers import assert_problem
-from tests.shared.test_feed import explain
+from tests.shared.test_outbox import explain
 from tests.shared.toys.models import BY_NAME, NEWEST, Toy, database
 
 Ask = Callable[..., Any]

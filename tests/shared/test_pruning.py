@@ -14,7 +14,7 @@ from shared.web.internal import table_blueprint
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
 from tests.shared.conftest import Serve, in_threads
-from tests.shared.test_feed import Ask, ask, subjects
+from tests.shared.test_outbox import Ask, ask, subjects
 from tests.shared.toys import models
 from tests.shared.toys.models import Fact, FeedPosition, database
 from tests.waiting import wait_until

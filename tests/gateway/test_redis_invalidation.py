@@ -15,7 +15,7 @@ from services.gateway.cache import redis_invalidation
 from services.gateway.cache.redis_invalidation import LOG, NUMBER, RedisInvalidatedStore
 from services.gateway.cache.store import StoreUnavailable
 from tests.gateway.conftest import StartGateway, as_user
-from tests.gateway.test_purging import Book, Counting, read_until, write_and_read_back
+from tests.gateway.test_invalidation import Book, Counting, read_until, write_and_read_back
 from tests.gateway.test_store import entry
 from tests.gateway.upstreams import Upstream
 from tests.gateway.wsgi_client import WsgiClient

@@ -9,7 +9,7 @@ from services.posts import slugs, text
 from services.posts.models import Category, Post, database, feed
 from services.posts.posts import lock_posts
 from shared import clock
-from shared.database.connection import is_postgres
+from shared.database.locking import locking
 from shared.ids import is_id
 from shared.periodic_task import PeriodicTask
 from shared.problems import Problem
@@ -32,7 +32,7 @@ def create(name: str) -> Category:
 def locked(key: str) -> Category:
     """Return the category of an id or slug for a change, or raise NOT_FOUND."""
     query = Category.known().where(Category.id == (key if is_id(key) else Category.id_of(key)))
-    category: Category | None = (query.for_update() if is_postgres(database) else query).first()
+    category: Category | None = locking(query).first()
     if category is None:
         raise Problem("NOT_FOUND")
     return category

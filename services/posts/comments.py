@@ -6,12 +6,10 @@ Rows are locked in the order author, post, comment.
 from datetime import datetime, timedelta
 from typing import Any
 
-import peewee
-
 from services.posts.models import DELETED, VISIBLE, Author, Comment, CommentTime, Post, database, feed
 from services.posts.post_queries import Row
 from shared import clock
-from shared.database.connection import is_postgres
+from shared.database.locking import locking
 from shared.identity.claims import Claims
 from shared.problems import Problem
 
@@ -48,7 +46,7 @@ def create(claims: Claims, post: Row, data: dict[str, Any], *, limited: bool) ->
 
 def _check_pace(user_id: str, now: datetime) -> None:
     """Note that the user comments; raise RATE_LIMITED when that is too often. Deleting a comment buys no other."""
-    _locked(Author.select(Author.id).where(Author.id == user_id))  # one at a time
+    locking(Author.select(Author.id).where(Author.id == user_id)).first()  # one comment of a user at a time
     CommentTime.delete().where(CommentTime.user_id == user_id, CommentTime.created_at <= now - MINUTE).execute()
     latest = CommentTime.select().where(CommentTime.user_id == user_id).order_by(CommentTime.created_at.desc())
     moments = [row.created_at for row in latest.limit(MAX_A_MINUTE)]
@@ -61,7 +59,9 @@ def _check_pace(user_id: str, now: datetime) -> None:
 def _parent(post_number: int, parent_id: str | None) -> Comment | None:
     if parent_id is None:
         return None
-    parent: Comment | None = _locked(Comment.select().where(Comment.id == parent_id, Comment.post == post_number))
+    parent: Comment | None = locking(
+        Comment.select().where(Comment.id == parent_id, Comment.post == post_number)
+    ).first()
     if parent is None or parent.status != VISIBLE:
         raise Problem("VALIDATION_ERROR", errors={"parentId": ["Is no comment on this post."]})
     if parent.depth >= MAX_DEPTH:
@@ -71,10 +71,12 @@ def _parent(post_number: int, parent_id: str | None) -> Comment | None:
 
 def locked(comment_id: str) -> Comment | None:
     """Return the comment, unless it is deleted, for a change; its post is locked with it."""
-    post = Post.select(Post.number).join(Comment, on=(Comment.post == Post.number)).where(Comment.id == comment_id)
-    if _locked(post, of=Post) is None:
+    its_post = Comment.select(Comment.post).where(Comment.id == comment_id)
+    if locking(Post.select(Post.number).where(Post.number == its_post)).first() is None:
         return None
-    comment: Comment | None = _locked(Comment.select().where(Comment.id == comment_id, Comment.status != DELETED))
+    comment: Comment | None = locking(
+        Comment.select().where(Comment.id == comment_id, Comment.status != DELETED)
+    ).first()
     return comment
 
 
@@ -132,12 +134,6 @@ def _add_to_count(post_number: int, change: int) -> bool:
     """Count visible comments, and lock the post; return False when it is deleted."""
     is_there = (Post.number == post_number, Post.deleted_at.is_null())
     return bool(Post.update(comment_count=Post.comment_count + change).where(*is_there).execute())
-
-
-def _locked(query: Any, of: type[peewee.Model] | None = None) -> Any:
-    if is_postgres(database):
-        query = query.for_update(of=of) if of else query.for_update()
-    return query.first()
 
 
 def _fact(comment: Comment, post: Any) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from typing import Any
 
 from flask import Response
 
+from services.posts import post_responses
 from services.posts.access import visible_post_of_id
 from services.posts.post_queries import Row
-from services.posts.resources import posts
 from services.posts.schemas import (
     PostChangeSchema,
     PostItemSchema,
@@ -29,14 +29,14 @@ def index(args: dict[str, Any], user_id: str) -> Response:
     """List the user's posts."""
     if not is_id(user_id):
         raise Problem("NOT_FOUND")
-    return posts.show_list(args | {"author": user_id})
+    return post_responses.list_response(args | {"author": user_id})
 
 
 @blp.route("/<post_id>", methods=["GET"])
 @blp.response(200, PostSchema)
 def read(user_id: str, post_id: str) -> Response:
     """Read one of the user's posts."""
-    return posts.show(_own(user_id, post_id))
+    return post_responses.view_response(_own(user_id, post_id))
 
 
 @blp.route("/<post_id>", methods=["PUT"])
@@ -45,7 +45,7 @@ def read(user_id: str, post_id: str) -> Response:
 @blp.response(200, PostSchema)
 def replace(data: dict[str, Any], user_id: str, post_id: str) -> Response:
     """Replace what can be written of one of the user's posts."""
-    return posts.edit(_own(user_id, post_id).id, data)
+    return post_responses.edit(_own(user_id, post_id).id, data)
 
 
 @blp.route("/<post_id>", methods=["PATCH"])
@@ -54,7 +54,7 @@ def replace(data: dict[str, Any], user_id: str, post_id: str) -> Response:
 @blp.response(200, PostSchema)
 def change(data: dict[str, Any], user_id: str, post_id: str) -> Response:
     """Change what the body names of one of the user's posts."""
-    return posts.edit(_own(user_id, post_id).id, data)
+    return post_responses.edit(_own(user_id, post_id).id, data)
 
 
 @blp.route("/<post_id>", methods=["DELETE"])
@@ -62,7 +62,7 @@ def change(data: dict[str, Any], user_id: str, post_id: str) -> Response:
 @blp.response(204)
 def delete(user_id: str, post_id: str) -> Response:
     """Delete one of the user's posts."""
-    return posts.remove(_own(user_id, post_id).id)
+    return post_responses.delete(_own(user_id, post_id).id)
 
 
 def _own(user_id: str, post_id: str) -> Row:

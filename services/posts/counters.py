@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import orjson
-
 from services.posts import text
 from services.posts.models import Category, Counter, Post, Tag
 
@@ -26,7 +24,7 @@ def place(post: Post) -> Place:
 
 def names(post: Post) -> dict[str, str]:
     """Return the names of a post's tags by their folded form."""
-    return {text.fold(name): name for name in orjson.loads(post.tags)}
+    return {text.fold(name): name for name in post.tags}
 
 
 def count_tags(before: Place, after: Place, tags: dict[str, str]) -> list[int]:

@@ -8,6 +8,7 @@ else NULL, and is repeated in `post_tag`, so that a page costs the same at any s
 from datetime import datetime
 from typing import Any
 
+import orjson
 import peewee
 
 from services.posts import slugs
@@ -63,6 +64,16 @@ class IdempotencyKey(IdempotencyKeyColumns):
 
 feed = Feed("posts", Fact, database)
 idempotency = Idempotency(IdempotencyKey, database)
+
+
+class TagsField(peewee.TextField):
+    """A list of names, stored as JSON. Lists read the text under another name, since responses contain it unchanged."""
+
+    def db_value(self, value: list[str]) -> str:
+        return orjson.dumps(value).decode()
+
+    def python_value(self, value: str) -> list[str]:
+        return list(orjson.loads(value))
 
 
 class Counter(Model):
@@ -163,7 +174,7 @@ class Post(Model):
     excerpt = peewee.CharField(max_length=300)
     excerpt_is_own = peewee.BooleanField()
     status = peewee.CharField(max_length=9)
-    tags = peewee.TextField()  # JSON, as written; post_tag is their index
+    tags = TagsField()  # as the author wrote them; post_tag is their index
     cover_image = IdField(null=True)
     views = peewee.IntegerField(default=0)
     like_count = peewee.IntegerField(default=0)

@@ -34,7 +34,7 @@ COLUMNS = (
     "post.slug",
     "post.excerpt",
     "post.status",
-    "post.tags",
+    "post.tags AS tags_json",
     "post.cover_image",
     "post.views",
     "post.like_count",

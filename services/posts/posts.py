@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import orjson
 import peewee
 
 from services.posts import slugs, text
@@ -46,7 +45,7 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
         title_key=title_key(data["title"]),
         status=data["status"],
         cover_image=data["cover_image"],
-        tags=_json(data["tags"]),
+        tags=data["tags"],
         created_at=now,
         updated_at=now,
     )
@@ -75,7 +74,7 @@ def fields_of(post: Post) -> dict[str, Any]:
         "content": PostContent.select(PostContent.content).where(PostContent.post == post).scalar(),
         "excerpt": post.excerpt if post.excerpt_is_own else None,
         "status": post.status,
-        "tags": orjson.loads(post.tags),
+        "tags": post.tags,
         "category": post.category.slug if post.category and not post.category.deleted_at else None,
         "cover_image": post.cover_image,
     }
@@ -91,7 +90,7 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
     if "category" in changes:
         post.category_id = category_id(new["category"])
     post.title, post.status, post.cover_image = new["title"], new["status"], new["cover_image"]
-    post.title_key, post.tags = title_key(post.title), _json(new["tags"])
+    post.title_key, post.tags = title_key(post.title), new["tags"]
     _set_excerpt(post, new["excerpt"], new["content"])
     _set_published(post, now)
     post.version += 1
@@ -183,15 +182,11 @@ def _insert(post: Post) -> None:
     known = post.__data__
     for slug in slugs.candidates(post.title):
         known["slug"] = slug
-        values = [_stored(known.get(field.name)) for field in _COLUMNS]
+        values = [None if (value := known.get(field.name)) is None else field.db_value(value) for field in _COLUMNS]
         if row := execute(database, _INSERT, values).fetchone():
             post.number = row[0]
             return
     raise Problem("CONFLICT", _NO_SLUG)
-
-
-def _stored(value: Any) -> Any:
-    return clock.rfc3339(value) if isinstance(value, datetime) else value
 
 
 def _with_free_slug(post: Post, write: Callable[[], object], *former: str) -> None:
@@ -254,7 +249,7 @@ def _index(post: Post, content: str, tags: list[int]) -> None:
         labels += [(index.LABEL, tag) for tag in tags]
         if post.category_id:
             labels.append((index.CATEGORY, post.category_id))
-        found_by = index.lexemes(post.publication, post.title, orjson.loads(post.tags), content, labels)
+        found_by = index.lexemes(post.publication, post.title, post.tags, content, labels)
         index.put(post.publication, found_by)
 
 
@@ -272,7 +267,3 @@ def _fact(post: Post) -> dict[str, Any]:
         "authorId": post.author_id,
         "publishedAt": post.published_at and clock.rfc3339(post.published_at),
     }
-
-
-def _json(names: list[str]) -> str:
-    return orjson.dumps(names).decode()

@@ -21,7 +21,7 @@ def post_item(row: Row, public_url: str) -> dict[str, Any]:
         "category": {"id": row.category_id, "name": row.category_name, "slug": row.category_slug}
         if row.category_id
         else None,
-        "tags": orjson.Fragment(row.tags),
+        "tags": orjson.Fragment(row.tags_json),
         "coverImage": _image(row.cover_image, public_url),
         "views": row.views,
         "likeCount": row.like_count,

@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 from typing import Any
 
-import orjson
 import pytest
 
 from services.posts.models import DELETED, VISIBLE, Author, Category, Comment, Post, PostContent, Tag
@@ -26,7 +25,7 @@ def as_schemas_see(post: Post, **more: Any) -> Any:
     """Return a post with everything that the schemas name, each from where it is kept."""
     image = {"id": post.cover_image, "url": f"http://localhost:8000/api/files/by-id/{post.cover_image}"}
     content = PostContent.get_by_id(post.number).content
-    beside = {"tags": orjson.loads(post.tags), "cover_image": image if post.cover_image else None, "content": content}
+    beside = {"tags": post.tags, "cover_image": image if post.cover_image else None, "content": content}
     return SimpleNamespace(**post.__data__ | {"author": post.author, "category": post.category} | beside | more)
 
 

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
+
+from shared.short_key_cache import short_key_cache
 
 Address = IPv4Address | IPv6Address
 _with_port = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?|([0-9.]{7,15}):[0-9]{1,5}").fullmatch
@@ -22,7 +23,7 @@ def client_address(environ: Mapping[str, Any]) -> str:
     return str(forwarded) if forwarded else peer[:64]
 
 
-@lru_cache(maxsize=4096)
+@short_key_cache(4096)
 def limiter_key(address: str) -> str:
     """Return the address; of IPv6 the /64, since one customer has all of it."""
     parsed = parse(address)
@@ -31,7 +32,7 @@ def limiter_key(address: str) -> str:
     return str(parsed or address)
 
 
-@lru_cache(maxsize=4096)
+@short_key_cache(4096)
 def parse_hop(text: str) -> Address | None:
     """Return the address of an element of X-Forwarded-For, with or without port, brackets and quotes."""
     text = text.strip(' \t"')
@@ -40,7 +41,7 @@ def parse_hop(text: str) -> Address | None:
     return parse(text)
 
 
-@lru_cache(maxsize=4096)
+@short_key_cache(4096)
 def parse(text: str) -> Address | None:
     """Return the address that a text is, None for any other text."""
     try:

@@ -4,8 +4,12 @@ from typing import Any
 
 import orjson
 import urllib3
+from werkzeug.http import parse_date
+
+from shared import clock
 
 BATCH = 500  # facts that are told at once
+_DATE = "Date"  # of a response
 _TIMEOUT = urllib3.Timeout(connect=1, read=5)
 
 
@@ -22,6 +26,7 @@ class InternalClient:
 
     def __init__(self, url: str, token: str = "") -> None:
         self._pool = urllib3.connection_from_url(url, maxsize=2, timeout=_TIMEOUT, retries=False)
+        self.seconds_ahead = 0.0  # of the other service's clock, by its latest answer
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get_json(self, path: str, query: dict[str, str] | None = None) -> Any:
@@ -44,6 +49,8 @@ class InternalClient:
             answer = self._pool.request(method, path, **details)
         except urllib3.exceptions.HTTPError as error:
             raise OSError(f"{self._pool.host}:{self._pool.port} did not answer: {type(error).__name__}") from error
+        if date := parse_date(answer.headers.get(_DATE)):
+            self.seconds_ahead = (clock.now() - date).total_seconds()
         if answer.status not in (200, 204, 410):
             raise OSError(f"{self._pool.host}:{self._pool.port}{path} answered {answer.status}")
         return answer

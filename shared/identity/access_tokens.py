@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -41,10 +42,17 @@ _logger = logging.getLogger("postern.tokens")
 class Verifier:
     """Check tokens against auth's public keys and remember those that passed."""
 
-    def __init__(self, keys: KeySet, revocations: Revocations | None = None, capacity: int = 10_000) -> None:
+    def __init__(
+        self,
+        keys: KeySet,
+        revocations: Revocations | None = None,
+        capacity: int = 10_000,
+        seconds_ahead: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.revocations = revocations or Revocations()
         self._keys = keys
         self._capacity = capacity
+        self._seconds_ahead = seconds_ahead  # of auth's clock, as far as this process has seen
         self._verified: OrderedDict[str, Claims] = OrderedDict()
         self._lock = threading.Lock()
         self._warn_at = float("-inf")
@@ -61,19 +69,23 @@ class Verifier:
         claims = claims or self._check(token)
         now = clock.now().timestamp()
         if claims.expires_at + LEEWAY <= now:
+            ahead = self._seconds_ahead()
+            if ahead > LEEWAY and claims.expires_at + LEEWAY > now - ahead:
+                self._warn("tokens are refused as expired, but not by auth's clock, which is %.0f s behind", ahead)
             raise Problem("TOKEN_EXPIRED")
         if max(claims.issued_at, claims.not_before) > now + LEEWAY:
-            self._warn_of_clocks(max(claims.issued_at, claims.not_before) - now)
+            seconds = max(claims.issued_at, claims.not_before) - now
+            self._warn("tokens are refused that auth signed %.0f s in the future", seconds)
             raise Problem("UNAUTHORIZED", "The access token is not valid yet.")
         self.revocations.await_past()
         if self.revocations.covers(claims):
             raise Problem("TOKEN_REVOKED")
         return claims
 
-    def _warn_of_clocks(self, seconds: float) -> None:
+    def _warn(self, text: str, seconds: float) -> None:
         if time.monotonic() >= self._warn_at:
             self._warn_at = time.monotonic() + WARN_EVERY
-            _logger.warning("tokens are refused that auth signed %.0f s in the future: compare the clocks", seconds)
+            _logger.warning(f"{text}: compare the clocks", seconds)  # noqa: G004
 
     def _check(self, token: str) -> Claims:
         """Check everything that does not change with time, and remember the token."""

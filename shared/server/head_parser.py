@@ -1,10 +1,10 @@
 """Read the head of a request (RFC 9112) with pure functions, and refuse what could be read in two ways."""
 
 import re
-from functools import lru_cache
 from urllib.parse import urlsplit
 
 from shared.problems import Problem
+from shared.short_key_cache import short_key_cache
 
 MAX_LINE = 8190  # bytes of the request line
 MAX_HEADERS = 100
@@ -117,7 +117,7 @@ def parse_fields(block: str) -> Fields:
     return fields
 
 
-@lru_cache(maxsize=256)
+@short_key_cache(256)
 def _key(name: str) -> str:
     """Return the key of a header, an empty one for a name that would get the key of another."""
     if not is_token(name):

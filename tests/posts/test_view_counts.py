@@ -177,3 +177,8 @@ def test_the_thread_writes_each_second_and_at_the_end(
     client.get(f"/api/posts/{post['id']}", headers={"X-Forwarded-For": "192.0.2.2"})
     counted.stop()
     assert seen(client, counted, post) == 2
+
+
+def test_a_list_that_is_too_long_is_refused_before_its_items_are_read(client: Client, internal: Headers) -> None:
+    answer = client.post(INTERNAL, json=[{}] * 5001, headers=internal)
+    assert (answer.status_code, "At most 5000 views at once." in answer.text) == (400, True)

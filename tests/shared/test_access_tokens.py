@@ -296,6 +296,23 @@ def test_the_log_says_that_clocks_differ(
     assert verifier.verify(token)
 
 
+def test_the_log_says_that_our_clock_is_far_ahead(
+    auth: Auth, make_token: MakeToken, frozen_clock: FrozenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Auth issued both tokens an hour ago by our clock; by its own, one is fresh and one is a day old."""
+    verifier = Verifier(KeySet(auth.fetch), seconds_ahead=lambda: 3600.0)
+    issued = frozen_clock.moment.timestamp() - 3600
+    fresh = make_token(iat=issued, exp=issued + LIFETIME)
+    old = make_token(iat=issued - 86400, exp=issued - 86400 + LIFETIME)
+    assert refused(lambda: verifier.verify(old)) == "TOKEN_EXPIRED"
+    assert caplog.records == []
+    for _ in range(3):
+        assert refused(lambda: verifier.verify(fresh)) == "TOKEN_EXPIRED"
+    assert [record.getMessage() for record in caplog.records] == [
+        "tokens are refused as expired, but not by auth's clock, which is 3600 s behind: compare the clocks"
+    ]
+
+
 def test_an_ended_session_stays_ended_where_the_clock_is_behind(
     verifier: Verifier, make_token: MakeToken, frozen_clock: FrozenClock
 ) -> None:

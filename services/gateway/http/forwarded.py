@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from shared.client_address import parse, parse_hop
+from shared.short_key_cache import short_key_cache
 
 Network = IPv4Network | IPv6Network
 IsProxy = Callable[[str], bool]
@@ -64,6 +65,6 @@ def scheme_and_host(environ: Mapping[str, Any], is_proxy: IsProxy) -> tuple[str,
     return scheme, host if _host(host) else ""
 
 
-@lru_cache(maxsize=4096)
+@short_key_cache(4096)
 def _canonical(text: str) -> str:
     return str(parse(text) or text)

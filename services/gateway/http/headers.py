@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from shared.short_key_cache import short_key_cache
+
 Headers = list[tuple[str, str]]
 
 HOP_BY_HOP = frozenset((
@@ -35,7 +37,7 @@ OURS = frozenset((
 OUR_PREFIXES = ("access-control-", "x-ratelimit-")
 
 
-@lru_cache(maxsize=256)
+@short_key_cache(256)
 def wire_name(key: str) -> str:
     """Turn a WSGI key (`HTTP_IF_MATCH`) into the header's name."""
     return key.removeprefix("HTTP_").replace("_", "-").lower()

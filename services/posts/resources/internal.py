@@ -23,6 +23,13 @@ class ViewSchema(Schema):
     post = Text(low=1, high=MAX_SPELLING, required=True)
     viewer = Text(low=1, high=200, required=True)
 
+    @ma.pre_load(pass_collection=True)
+    def _count(self, views: Any, **_: Any) -> Any:
+        """Refuse a list that is too long before its items are validated."""
+        if isinstance(views, list) and len(views) > MAX_VIEWS:
+            raise ma.ValidationError(f"At most {MAX_VIEWS} views at once.")
+        return views
+
 
 @blp.before_request
 def _internal_only() -> None:
@@ -34,8 +41,6 @@ def _internal_only() -> None:
 @blp.response(204)
 def add_views(views: list[dict[str, Any]]) -> Response:
     """Count views of pages that the gateway answered from its cache; a post is named by its id or slug."""
-    if len(views) > MAX_VIEWS:
-        raise ma.ValidationError(f"At most {MAX_VIEWS} views at once.")
     counted = current_service().get(ViewCounter)
     for view in views:
         if spellings(view["post"]):

@@ -4,10 +4,10 @@ Copies differ in number, id, slug and time, and their words stand in parts of th
 """
 
 from services.posts.models import database
-from services.posts.search.index import AUTHOR, CATEGORY, LABEL, PART, TAG, TITLE, WORD
+from services.posts.search.index import AUTHOR_ID, CATEGORY_ID, PART_SIZE, TAG, TAG_ID, TITLE, WORD
 from shared.database.connection import execute, is_postgres
 
-KINDS = (WORD, TITLE, TAG, AUTHOR, LABEL, CATEGORY)
+KINDS = (WORD, TITLE, TAG, AUTHOR_ID, TAG_ID, CATEGORY_ID)
 COPIED = (
     "author_id, category_id, title, title_key, excerpt, excerpt_is_own, status, tags, cover_image, views, like_count,"
     " comment_count, version"
@@ -20,7 +20,7 @@ def multiply(posts: int) -> None:
     if have >= posts:
         return
     last = execute(database, "SELECT max(number) FROM post").fetchone()[0]
-    shift = -(-(last + 1) // PART) * PART
+    shift = -(-(last + 1) // PART_SIZE) * PART_SIZE
     if is_postgres(database):
         database.execute_sql("SET statement_timeout = 0; SET maintenance_work_mem = '256MB'")
         database.execute_sql("DROP INDEX post_search_lexemes")  # to fill it takes longer than to make it
@@ -38,12 +38,16 @@ def _statements(shift: int, copy: int, end: int) -> list[str]:
     """Return what copies all rows of posts below `end`; made of numbers and names of this module only."""
     if is_postgres(database):
         later, number = f"{{}} + interval '{copy * 60} days'", f"lpad(to_hex(number + {shift}), 12, '0')"
-        lexemes, was, now = "lexemes::text", f"(publication / {PART})", f"(publication / {PART} + {shift // PART})"
+        lexemes, was, now = (
+            "lexemes::text",
+            f"(publication / {PART_SIZE})",
+            f"(publication / {PART_SIZE} + {shift // PART_SIZE})",
+        )
         search, key, start, cast = "publication", "publication", "''''", "::tsvector"
     else:
         later = f"strftime('%Y-%m-%dT%H:%M:%S', {{0}}, '+{copy * 60} days') || substr({{0}}, 20)"
         number, lexemes = f"printf('%012x', number + {shift})", "' ' || lexemes"
-        was, now = f"(rowid / {PART})", f"(rowid / {PART} + {shift // PART})"
+        was, now = f"(rowid / {PART_SIZE})", f"(rowid / {PART_SIZE} + {shift // PART_SIZE})"
         search, key, start, cast = "rowid", "rowid", "' '", ""
     for kind in KINDS:
         lexemes = f"replace({lexemes}, {start} || '{kind}' || {was} || 'x', {start} || '{kind}' || {now} || 'x')"

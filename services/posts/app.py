@@ -33,7 +33,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     connection.init_app(app, database, config.database_url, MIGRATIONS)
     views = service_of(app).add(ViewCounter(config.internal_token))
     run_in_background(app, views)
-    run_in_background(app, categorising.forgetting())
+    run_in_background(app, categorising.cleanup_task())
     run_in_background(app, feed_consumers.AuthorConsumer(config))
     run_in_background(app, feed_consumers.CoverConsumer(config))
     return app

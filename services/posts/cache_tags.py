@@ -1,4 +1,4 @@
-"""Say which answers everybody may share, and which of them a write has touched (`Cache-Tag`).
+"""Mark responses that the gateway may cache, and name those that a write invalidates (`Cache-Tag`).
 
 The tags: `post-<id>` for what shows a post or its comments, `posts` for every list of posts, of tags or of categories,
 `author-<id>` for what shows the name of an author.
@@ -10,34 +10,34 @@ from flask import Response, request
 
 from shared.identity.credentials import has_credentials
 
-FOR_ALL = "public, s-maxage=60, stale-while-revalidate=30"
+PUBLIC_CACHE_CONTROL = "public, s-maxage=60, stale-while-revalidate=30"
 ALL_LISTS = "posts"
 
 
-def about_post(post_id: str) -> str:
+def post_tag_name(post_id: str) -> str:
     return f"post-{post_id}"
 
 
-def by_author(author_id: str) -> str:
+def author_tag_name(author_id: str) -> str:
     return f"author-{author_id}"
 
 
 def share(response: Response, authors: Iterable[str], *tags: str) -> Response:
-    """Let the gateway keep what a stranger reads; `authors` are the ids of those whose names are shown."""
+    """Allow the gateway to cache an anonymous response; `authors` are the ids of the authors whose names it shows."""
     environ = request.environ
     if not has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")):
-        response.headers["Cache-Control"] = FOR_ALL
-        response.headers["Cache-Tag"] = ", ".join((*tags, *dict.fromkeys(map(by_author, authors))))
+        response.headers["Cache-Control"] = PUBLIC_CACHE_CONTROL
+        response.headers["Cache-Tag"] = ", ".join((*tags, *dict.fromkeys(map(author_tag_name, authors))))
     return response
 
 
 def share_post(response: Response, post_id: str, author_id: str) -> Response:
-    """Let the gateway keep a post; it tells the views of what it answers itself, by this name."""
+    """Allow the gateway to cache a post. It reports the views that its cache answers under the id in `View-Of`."""
     response.headers["View-Of"] = post_id
-    return share(response, [author_id], about_post(post_id))
+    return share(response, [author_id], post_tag_name(post_id))
 
 
-def touch(response: Response, post_id: str) -> Response:
-    """Have what shows the post forgotten before the writer gets this answer."""
-    response.headers["Cache-Tag"] = f"{about_post(post_id)}, {ALL_LISTS}"
+def invalidate(response: Response, post_id: str) -> Response:
+    """Invalidate the cached responses that show the post; the gateway does so before the writer gets this response."""
+    response.headers["Cache-Tag"] = f"{post_tag_name(post_id)}, {ALL_LISTS}"
     return response

@@ -14,9 +14,9 @@ from shared.ids import is_id
 from shared.periodic_task import PeriodicTask
 from shared.problems import Problem
 
-AT_ONCE = 500  # posts of a transaction
-PAUSE = 60.0  # seconds
-SETTLED = timedelta(minutes=1)  # then nobody writes a post any more for which the category was still there
+BATCH_SIZE = 500  # posts of a transaction
+CLEANUP_INTERVAL = 60.0  # seconds
+GRACE_PERIOD = timedelta(minutes=1)  # then nobody writes a post any more for which the category was still there
 
 
 def create(name: str) -> Category:
@@ -31,7 +31,7 @@ def create(name: str) -> Category:
 
 def locked(key: str) -> Category:
     """Return the category of an id or slug for a change, or raise NOT_FOUND."""
-    query = Category.known().where(Category.id == (key if is_id(key) else Category.id_of(key)))
+    query = Category.existing().where(Category.id == (key if is_id(key) else Category.id_of(key)))
     category: Category | None = locking(query).first()
     if category is None:
         raise Problem("NOT_FOUND")
@@ -52,15 +52,15 @@ def delete(category: Category) -> None:
 
     Nothing of the posts is touched: they may be many, and who writes one locks it before its category.
     """
-    category.slug = category.folded = f"{slugs.FREED}{category.id}"
+    category.slug = category.folded = f"{slugs.DELETED_MARK}{category.id}"
     category.deleted_at = clock.now()
     category.save()
     feed.publish("category.deleted", category.id, {})
 
 
-def forget_deleted() -> None:
-    """Take deleted categories from the posts that refer to them, some at a time, and then away."""
-    for category in Category.select().where(Category.deleted_at < clock.now() - SETTLED):
+def purge_deleted() -> None:
+    """Remove deleted categories from their posts, in batches, and then delete the rows."""
+    for category in Category.select().where(Category.deleted_at < clock.now() - GRACE_PERIOD):
         while _take_from_some(category):
             pass
         category.delete_instance()
@@ -68,15 +68,15 @@ def forget_deleted() -> None:
 
 def _take_from_some(category: Category) -> bool:
     with database.atomic():
-        some = Post.select(Post.number).where(Post.category == category).limit(AT_ONCE)
+        some = Post.select(Post.number).where(Post.category == category).limit(BATCH_SIZE)
         theirs = Post.number.in_([post.number for post in some]) & (Post.category == category)
         lock_posts(theirs)
         return bool(Post.update(category=None).where(theirs).execute())
 
 
-def forgetting() -> PeriodicTask:
-    """Return the task that forgets deleted categories."""
-    return PeriodicTask("forgetting of categories", PAUSE, forget_deleted, database)
+def cleanup_task() -> PeriodicTask:
+    """Return the periodic task that purges deleted categories."""
+    return PeriodicTask("forgetting of categories", CLEANUP_INTERVAL, purge_deleted, database)
 
 
 def _saved(category: Category, **how: Any) -> bool:

@@ -14,18 +14,18 @@ from shared.identity.claims import Claims
 from shared.problems import Problem
 
 MAX_DEPTH = 6  # levels
-EDITABLE = timedelta(minutes=15)
-MAX_A_MINUTE = 10
-MINUTE = timedelta(minutes=1)
+EDIT_WINDOW = timedelta(minutes=15)
+RATE_LIMIT = 10
+RATE_WINDOW = timedelta(minutes=1)
 
 
 def create(claims: Claims, post: Row, data: dict[str, Any], *, limited: bool) -> str:
     """Write a comment and return its id; raise NOT_FOUND when the post has just been deleted."""
     now = clock.now()
     with database.atomic():
-        Author.introduce(claims.user_id, claims.name)
+        Author.lock_or_add(claims.user_id, claims.name)
         if limited:
-            _check_pace(claims.user_id, now)
+            _check_rate(claims.user_id, now)
         if not _add_to_count(post.number, 1):
             raise Problem("NOT_FOUND")
         parent = _parent(post.number, data["parent_id"])
@@ -44,15 +44,15 @@ def create(claims: Claims, post: Row, data: dict[str, Any], *, limited: bool) ->
     return str(comment.id)
 
 
-def _check_pace(user_id: str, now: datetime) -> None:
-    """Note that the user comments; raise RATE_LIMITED when that is too often. Deleting a comment buys no other."""
+def _check_rate(user_id: str, now: datetime) -> None:
+    """Rate-limit comments per user. Deleted comments still count. Raises RATE_LIMITED."""
     locking(Author.select(Author.id).where(Author.id == user_id)).first()  # one comment of a user at a time
-    CommentTime.delete().where(CommentTime.user_id == user_id, CommentTime.created_at <= now - MINUTE).execute()
+    CommentTime.delete().where(CommentTime.user_id == user_id, CommentTime.created_at <= now - RATE_WINDOW).execute()
     latest = CommentTime.select().where(CommentTime.user_id == user_id).order_by(CommentTime.created_at.desc())
-    moments = [row.created_at for row in latest.limit(MAX_A_MINUTE)]
-    if len(moments) == MAX_A_MINUTE:
-        wait = (moments[-1] + MINUTE - now).total_seconds()
-        raise Problem("RATE_LIMITED", f"At most {MAX_A_MINUTE} comments a minute.", retryAfter=wait)
+    moments = [row.created_at for row in latest.limit(RATE_LIMIT)]
+    if len(moments) == RATE_LIMIT:
+        wait = (moments[-1] + RATE_WINDOW - now).total_seconds()
+        raise Problem("RATE_LIMITED", f"At most {RATE_LIMIT} comments a minute.", retryAfter=wait)
     CommentTime.create(user_id=user_id, created_at=now)
 
 
@@ -91,11 +91,11 @@ def change(comment: Comment, content: str, status: str) -> None:
     comment.content, comment.status = content, status
     comment.version += 1
     comment.save()
-    _tell_change(comment, was)
+    _publish_change(comment, was)
 
 
-def _tell_change(comment: Comment, was: str) -> None:
-    """Tell what has changed of what everybody may see."""
+def _publish_change(comment: Comment, was: str) -> None:
+    """Publish the feed event of a change of a comment that everybody could or can see."""
     post = Post.get_by_id(comment.post_id)
     about = {"id": comment.id, "postId": post.id}
     if comment.status != VISIBLE:
@@ -137,7 +137,7 @@ def _add_to_count(post_number: int, change: int) -> bool:
 
 
 def _fact(comment: Comment, post: Any) -> dict[str, Any]:
-    """Return what others are told of a comment that is to be seen."""
+    """Return the data of a feed event about a visible comment."""
     return {
         "id": comment.id,
         "postId": post.id,

@@ -7,7 +7,7 @@ from services.posts.models import Category, Counter, Post, Tag
 
 
 @dataclass(frozen=True)
-class Place:
+class CountTargets:
     """Where a post is counted: nowhere, unless everybody may see it. Tags are in their folded form."""
 
     listed: int = 0
@@ -15,11 +15,11 @@ class Place:
     categories: frozenset[str] = frozenset()
 
 
-def place(post: Post) -> Place:
+def count_targets(post: Post) -> CountTargets:
     """Return where a post is counted."""
     if post.listed_at is None:
-        return Place()
-    return Place(1, frozenset(names(post)), frozenset([post.category_id] if post.category_id else []))
+        return CountTargets()
+    return CountTargets(1, frozenset(names(post)), frozenset([post.category_id] if post.category_id else []))
 
 
 def names(post: Post) -> dict[str, str]:
@@ -27,14 +27,14 @@ def names(post: Post) -> dict[str, str]:
     return {text.fold(name): name for name in post.tags}
 
 
-def count_tags(before: Place, after: Place, tags: dict[str, str]) -> list[int]:
+def count_tags(before: CountTargets, after: CountTargets, tags: dict[str, str]) -> list[int]:
     """Keep the counts of tags, and return the ids of these, which are made where they are new."""
     changes = {tag: (tag in after.tags) - (tag in before.tags) for tag in {*tags, *before.tags, *after.tags}}
     ids = Tag.count(changes, tags)
     return [ids[tag] for tag in tags]
 
 
-def count(before: Place, after: Place) -> None:
+def count(before: CountTargets, after: CountTargets) -> None:
     """Keep the other counts of what a change of a post touches."""
     for category in sorted(before.categories ^ after.categories):
         Category.count(category, 1 if category in after.categories else -1)

@@ -54,7 +54,7 @@ def seed(config: Config, authors: list[tuple[str, str]], posts: int, comments: i
         missing_comments = max(comments - Comment.select().count(), 0)
         total = missing_posts + missing_comments
         for user_id, name in authors:
-            Author.introduce(user_id, name)
+            Author.lock_or_add(user_id, name)
         ids = [user_id for user_id, _ in authors]
         for done in _write_posts(TextGenerator(Random(posts)), ids, missing_posts):  # noqa: S311 (nothing secret)
             progress(done, total)
@@ -154,8 +154,8 @@ def _add_post(
     rows.tags.extend((number, tag_ids[text.fold(tag)], listed) for tag in tags)
     if listed:
         labels: list[tuple[str, str | int]] = [
-            (search.AUTHOR, author),
-            *((search.LABEL, tag_ids[text.fold(tag)]) for tag in tags),
+            (search.AUTHOR_ID, author),
+            *((search.TAG_ID, tag_ids[text.fold(tag)]) for tag in tags),
         ]
         rows.search.append((publication, search.stored(search.lexemes(publication, title, tags, content, labels))))
 

@@ -6,7 +6,7 @@ from typing import Any
 from services.posts import posts
 from services.posts.config import Config
 from services.posts.models import Author, FeedPosition, Post, database, feed
-from services.posts.posts import discard_drafts
+from services.posts.posts import delete_drafts
 from shared import clock
 from shared.feed.database_consumer import SETTLED, DatabaseConsumer
 
@@ -26,14 +26,14 @@ class AuthorConsumer(DatabaseConsumer):
         for page in self.pages("/internal/users"):
             with database.atomic():
                 for user in page.rows:
-                    Author.remember(user["id"], user["name"], user["avatar"], moment)
-                for user_id in Author.known(page.after, page.last) - page.ids:
+                    Author.upsert(user["id"], user["name"], user["avatar"], moment)
+                for user_id in Author.existing_ids(page.after, page.last) - page.ids:
                     _forget({"subject": user_id})
 
 
 def _remember(event: dict[str, Any]) -> None:
     data = event["data"]
-    Author.remember(event["subject"], data["name"], data.get("avatar"), datetime.fromisoformat(event["time"]))
+    Author.upsert(event["subject"], data["name"], data.get("avatar"), datetime.fromisoformat(event["time"]))
 
 
 def _rename(event: dict[str, Any]) -> None:
@@ -42,8 +42,8 @@ def _rename(event: dict[str, Any]) -> None:
 
 
 def _forget(event: dict[str, Any]) -> None:
-    Author.forget(event["subject"])
-    discard_drafts(event["subject"])
+    Author.anonymize(event["subject"])
+    delete_drafts(event["subject"])
     feed.publish("author.updated", event["subject"], {})
 
 
@@ -65,8 +65,8 @@ class CoverConsumer(DatabaseConsumer):
         for page in self.pages("/internal/uploads", may_be_empty=True):
             with database.atomic():
                 for upload_id in Post.covers(page.after, page.last) - page.ids:
-                    posts.drop_cover(upload_id)
+                    posts.remove_cover(upload_id)
 
 
 def _uncover(event: dict[str, Any]) -> None:
-    posts.drop_cover(event["subject"])
+    posts.remove_cover(event["subject"])

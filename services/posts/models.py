@@ -24,7 +24,7 @@ DRAFT, PUBLISHED, ARCHIVED = "draft", "published", "archived"
 STATUSES = (DRAFT, PUBLISHED, ARCHIVED)
 KEY_LENGTH = 64
 VISIBLE, HIDDEN, DELETED = "visible", "hidden", "deleted"  # what a comment is
-NOBODY = "deleted user"
+DELETED_USER_NAME = "deleted user"
 
 database = Database()
 
@@ -77,7 +77,7 @@ class TagsField(peewee.TextField):
 
 
 class Counter(Model):
-    """A total that is too dear to count."""
+    """A stored total; counting the rows would read the whole table."""
 
     name = peewee.CharField(max_length=32, primary_key=True)
     value = peewee.BigIntegerField(default=0)
@@ -103,7 +103,7 @@ class Author(Model):
     told_at = TimestampField(null=True)
 
     @classmethod
-    def introduce(cls, user_id: str, name: str) -> None:
+    def lock_or_add(cls, user_id: str, name: str) -> None:
         """Lock an author; add one of whom auth's feed has not told yet, and raise TOKEN_REVOKED for a deleted one."""
         insert = """INSERT INTO author (id, name, folded, deleted) VALUES (?, ?, ?, false)
             ON CONFLICT (id) DO UPDATE SET deleted = author.deleted WHERE author.deleted RETURNING deleted"""
@@ -112,8 +112,8 @@ class Author(Model):
             raise Problem("TOKEN_REVOKED")
 
     @classmethod
-    def remember(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:
-        """Keep what auth said at that moment, unless it has said something newer."""
+    def upsert(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:
+        """Store name and avatar as of that moment, unless newer ones are stored."""
         known = {"name": name, "folded": tokenizer.fold(name), "avatar": avatar, "told_at": moment}
         is_news = cls.told_at.is_null() | (cls.told_at <= moment)
         cls.insert(id=user_id, **known).on_conflict(
@@ -121,15 +121,15 @@ class Author(Model):
         ).execute()
 
     @classmethod
-    def known(cls, after: str, last: str) -> set[str]:
+    def existing_ids(cls, after: str, last: str) -> set[str]:
         """Return the authors with ids in this range who are not deleted."""
         rows: Any = cls.select(cls.id).where(cls.id > after, cls.id <= last, ~cls.deleted).tuples()
         return {user_id for (user_id,) in rows}
 
     @classmethod
-    def forget(cls, user_id: str) -> None:
-        """Keep nothing of the user but the id, which the posts hang on."""
-        nothing = {"name": NOBODY, "folded": "", "avatar": None, "deleted": True}
+    def anonymize(cls, user_id: str) -> None:
+        """Delete the user's data but the id, which posts and comments refer to."""
+        nothing = {"name": DELETED_USER_NAME, "folded": "", "avatar": None, "deleted": True}
         cls.insert(id=user_id, **nothing).on_conflict(conflict_target=[cls.id], update=nothing).execute()
 
 
@@ -145,7 +145,7 @@ class Category(Model):
     deleted_at = TimestampField(null=True)
 
     @classmethod
-    def known(cls) -> "peewee.ModelSelect[Category]":
+    def existing(cls) -> "peewee.ModelSelect[Category]":
         return cls.select().where(cls.deleted_at.is_null())
 
     @classmethod
@@ -266,7 +266,7 @@ class PostLike(Model):
 
 
 class PostView(Model):
-    """Who looked within the last hour; the viewer is a hash."""
+    """A view within the last hour; the viewer is a hash of the user's id or client's address."""
 
     post = peewee.ForeignKeyField(Post, index=False)
     viewer = peewee.CharField(max_length=32)

@@ -19,7 +19,7 @@ from shared.ids import is_id
 from shared.problems import Problem
 
 MAX_REPLIES = 2_000  # of one page of conversations
-FEW = 2_000  # posts that are sorted rather than looked for along the order
+MAX_SORTED = 2_000  # posts that are sorted rather than looked for along the order
 MAX_AUTHORS = 1000  # of a name, when their posts are searched
 Query: TypeAlias = "peewee.ModelSelect[Any]"
 Row = Any  # has the columns of a query as attributes
@@ -68,7 +68,7 @@ LISTED_WITH_TAG = SORTED | {
     "newest": NEWEST_OF_TAG,
     "oldest": Order("oldest of tag", (_post_tag.listed_at, _post_tag.post), descending=False),
 }
-KEPT = SORTED | {
+UNLISTED = SORTED | {
     "newest": LAST_CREATED,
     "oldest": Order("earliest created", (_post.created_at, _post.number), descending=False),
 }
@@ -93,7 +93,7 @@ def listed_with(tags: list[str]) -> Query:
 
 def categories() -> Query:
     """Select the categories; sort by BY_SLUG."""
-    return Category.known()
+    return Category.existing()
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Filter:
         return query
 
 
-def chosen(filter: Filter, sort: str) -> tuple[Query, Order]:
+def filtered(filter: Filter, sort: str) -> tuple[Query, Order]:
     """Select the posts that everybody may see and that the filter leaves, and return the order.
 
     Where no index has both, those of few posts are found by the filter's and then sorted; else the order's is walked.
@@ -128,13 +128,13 @@ def chosen(filter: Filter, sort: str) -> tuple[Query, Order]:
     query, order = (listed_with(tags), LISTED_WITH_TAG[sort]) if tags else (listed(), LISTED[sort])
     query = filter.on(query)
     is_one_index = filter == Filter() or (sort not in SORTED and (tags or not filter.names_author()))
-    known = kept_total(filter)
-    if is_one_index or (known() if known else query.limit(FEW + 1).count(clear_limit=False)) <= FEW:
+    known = stored_total(filter)
+    if is_one_index or (known() if known else query.limit(MAX_SORTED + 1).count(clear_limit=False)) <= MAX_SORTED:
         return query, order
     return filter.on(_narrowed(listed(), _post.number, tags), by_index=False), order
 
 
-def kept_total(filter: Filter) -> Callable[[], int] | None:
+def stored_total(filter: Filter) -> Callable[[], int] | None:
     """Return what reads the number of posts of one tag or one category, which is kept; None for any other filter."""
     counts: Query
     if filter == Filter(tags=filter.tags[:1]) and filter.tags:
@@ -151,7 +151,7 @@ def used_tags() -> Query:
     return Tag.select().where(Tag.post_count > 0)
 
 
-def among(publications: list[int]) -> Query:
+def with_publications(publications: list[int]) -> Query:
     """Select those of them that everybody may see."""
     if is_postgres(database):
         is_one = peewee.SQL("post.publication = ANY(%s::bigint[])", [publications])
@@ -172,11 +172,11 @@ def labels(filter: Filter) -> list[list[tuple[str, str | int]]]:
     folded = [text.fold(name) for name in filter.tags]
     rows: Any = folded and Tag.select(Tag.folded, Tag.id).where(Tag.folded.in_(folded)).tuples()
     ids = dict(rows)
-    groups: list[list[tuple[str, str | int]]] = [[(index.LABEL, ids[name])] if name in ids else [] for name in folded]
+    groups: list[list[tuple[str, str | int]]] = [[(index.TAG_ID, ids[name])] if name in ids else [] for name in folded]
     if filter.category:
-        groups.append([(index.CATEGORY, category.id) for category in Category.id_of(filter.category)])
+        groups.append([(index.CATEGORY_ID, category.id) for category in Category.id_of(filter.category)])
     if filter.author:
-        groups.append([(index.AUTHOR, author_id) for author_id in _ids_of(filter.author)])
+        groups.append([(index.AUTHOR_ID, author_id) for author_id in _ids_of(filter.author)])
     return groups
 
 
@@ -189,7 +189,7 @@ def _ids_of(author: str) -> list[str]:
     return ids
 
 
-def kept(status: str, tags: list[str]) -> Query:
+def with_status(status: str, tags: list[str]) -> Query:
     """Select the posts of another status, whoever wrote them, that have all of these tags; sort by LAST_CREATED."""
     query = _with_author(_post.select(*_ITEM)).where(_post.status == status, _post.deleted_at.is_null())
     return _narrowed(query, _post.number, tags)

@@ -6,7 +6,7 @@ from flask import Response, request
 
 from services.posts import post_queries, posts
 from services.posts.access import own_post
-from services.posts.cache_tags import ALL_LISTS, share, share_post, touch
+from services.posts.cache_tags import ALL_LISTS, invalidate, share, share_post
 from services.posts.config import Config
 from services.posts.models import PUBLISHED, database
 from services.posts.post_queries import Row
@@ -59,15 +59,15 @@ def _listed(args: dict[str, Any], filter: post_queries.Filter) -> list[Row]:
     sort = args.get("sort", NEWEST)
     if filter == post_queries.Filter():
         return post_queries.listed_page(sort, args)
-    return paginate(*post_queries.chosen(filter, sort), args, post_queries.kept_total(filter))
+    return paginate(*post_queries.filtered(filter, sort), args, post_queries.stored_total(filter))
 
 
 def _unlisted(args: dict[str, Any], filter: post_queries.Filter) -> list[Row]:
     caller = require_user()
-    query = filter.on(post_queries.kept(args["status"], list(filter.tags)))
+    query = filter.on(post_queries.with_status(args["status"], list(filter.tags)))
     if not (filter.author and caller.has_role("moderator")):
         query = query.where(post_queries.written_by(caller.user_id))
-    return paginate(query, post_queries.KEPT[args.get("sort", NEWEST)], args)
+    return paginate(query, post_queries.UNLISTED[args.get("sort", NEWEST)], args)
 
 
 def view_response(row: Row) -> Response:
@@ -76,7 +76,7 @@ def view_response(row: Row) -> Response:
     if not row.listed_at:
         return response
     if request.method == "GET" and response.status_code == 200 and not is_prefetch(request.environ):
-        current_service().get(ViewCounter).note(row.number, _viewer())
+        current_service().get(ViewCounter).record(row.number, _viewer())
     return share_post(response, row.id, row.author_id)
 
 
@@ -105,7 +105,7 @@ def edit(post_id: str, data: dict[str, Any]) -> Response:
         current = posts.fields_of(post)
         require_match(post.version, current, data, lambda: _body(post_queries.one_post(post_id)))
         posts.change_post(post, current, data)
-        return touch(post_response(post_queries.one_post(post_id)), post_id)
+        return invalidate(post_response(post_queries.one_post(post_id)), post_id)
 
 
 def delete(post_id: str) -> Response:
@@ -114,4 +114,4 @@ def delete(post_id: str) -> Response:
         post = own_post(post_id)
         require_match(post.version, {}, {}, lambda: _body(post_queries.one_post(post_id)))
         posts.delete_post(post)
-    return touch(no_content(), post_id)
+    return invalidate(no_content(), post_id)

@@ -1,4 +1,4 @@
-"""Write posts: each in a transaction, in which the database decides on slugs, counts and rights of way.
+"""Write posts: each in a transaction, in which the database decides on slugs, counts and locks.
 
 Rows are always locked in the same order (author, post, tags, category, total), so that writers cannot block each other.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import peewee
 
 from services.posts import slugs, text
-from services.posts.counters import Place, count, count_tags, names, place
+from services.posts.counters import CountTargets, count, count_tags, count_targets, names
 from services.posts.models import (
     DRAFT,
     KEY_LENGTH,
@@ -37,7 +37,7 @@ _NO_SLUG = "No free address was found for this title; try again."
 def create_post(claims: Claims, data: dict[str, Any]) -> str:
     """Write a post, inside a transaction, and return its id."""
     now = clock.now()
-    Author.introduce(claims.user_id, claims.name)
+    Author.lock_or_add(claims.user_id, claims.name)
     post = Post(
         author=claims.user_id,
         category=category_id(data["category"]),
@@ -53,10 +53,10 @@ def create_post(claims: Claims, data: dict[str, Any]) -> str:
     _set_excerpt(post, data["excerpt"], data["content"])
     _insert(post)
     execute(database, "INSERT INTO post_content (post_id, content) VALUES (?, ?)", (post.number, data["content"]))
-    _index(post, data["content"], _set_tags(post, Place()))
-    count(Place(), place(post))
+    _index(post, data["content"], _set_tags(post, CountTargets()))
+    count(CountTargets(), count_targets(post))
     if post.published_at:
-        _tell_change(post, first=True, was_listed=False)
+        _publish_change(post, first=True, was_listed=False)
     return str(post.id)
 
 
@@ -86,7 +86,7 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
     if not changes:
         return
     new, now = current | changes, clock.now()
-    had_title, was_published, before = post.title, post.published_at, place(post)
+    had_title, was_published, before = post.title, post.published_at, count_targets(post)
     if "category" in changes:
         post.category_id = category_id(new["category"])
     post.title, post.status, post.cover_image = new["title"], new["status"], new["cover_image"]
@@ -101,21 +101,21 @@ def change_post(post: Post, current: dict[str, Any], wanted: dict[str, Any]) -> 
         post.save()
     if "content" in changes:
         PostContent.update(content=new["content"]).where(PostContent.post == post).execute()
-    if "tags" in changes or place(post).listed != before.listed:
+    if "tags" in changes or count_targets(post).listed != before.listed:
         PostTag.delete().where(PostTag.post == post).execute()
         _set_tags(post, before)
     if post.publication and (changes.keys() & _SEARCHED):
         index.remove(post.publication)
         _index(post, new["content"], _tags(post))
-    count(before, place(post))
+    count(before, count_targets(post))
     if post.published_at:
-        _tell_change(post, first=not was_published, was_listed=bool(before.listed))
+        _publish_change(post, first=not was_published, was_listed=bool(before.listed))
 
 
 def delete_post(post: Post) -> None:
-    """Hide a locked post for good, and free its slug."""
-    before = place(post)
-    post.slug = f"{post.slug}{slugs.FREED}{post.number}"
+    """Delete a locked post softly, and free its slug."""
+    before = count_targets(post)
+    post.slug = f"{post.slug}{slugs.DELETED_MARK}{post.number}"
     post.deleted_at = clock.now()
     post.listed_at = None
     post.version += 1
@@ -123,8 +123,8 @@ def delete_post(post: Post) -> None:
     PostTag.update(listed_at=None).where(PostTag.post == post).execute()
     if post.publication:
         index.remove(post.publication)
-    count_tags(before, Place(), {})
-    count(before, Place())
+    count_tags(before, CountTargets(), {})
+    count(before, CountTargets())
     if post.published_at:
         about = {"id": post.id, "authorId": post.author_id, "wasListed": bool(before.listed)}
         feed.publish("post.deleted", post.id, about)
@@ -135,30 +135,30 @@ def restore_post(post: Post) -> None:
     post.deleted_at = None
     post.version += 1
     _set_published(post, clock.now())
-    _with_free_slug(post, post.save, post.slug.rpartition(slugs.FREED)[0])
+    _with_free_slug(post, post.save, post.slug.rpartition(slugs.DELETED_MARK)[0])
     PostTag.update(listed_at=post.listed_at).where(PostTag.post == post).execute()
     _index(post, PostContent.get_by_id(post.number).content, _tags(post))
-    count_tags(Place(), place(post), {})
-    count(Place(), place(post))
+    count_tags(CountTargets(), count_targets(post), {})
+    count(CountTargets(), count_targets(post))
     if post.published_at:
-        _tell_change(post, was_listed=False)
+        _publish_change(post, was_listed=False)
 
 
-def discard_drafts(author_id: str) -> None:
-    """Delete the drafts of a user who is gone."""
+def delete_drafts(author_id: str) -> None:
+    """Delete the drafts of a deleted user softly, and free their slugs."""
     drafts = (Post.author == author_id, Post.status == DRAFT, Post.deleted_at.is_null())
-    Post.update(slug=Post.slug.concat(slugs.FREED).concat(Post.number.cast("text")), deleted_at=clock.now()).where(
-        *drafts
-    ).execute()
+    Post.update(
+        slug=Post.slug.concat(slugs.DELETED_MARK).concat(Post.number.cast("text")), deleted_at=clock.now()
+    ).where(*drafts).execute()
 
 
-def drop_cover(upload_id: str) -> None:
+def remove_cover(upload_id: str) -> None:
     """Take an image that is no more from all posts, deleted ones too; it is an edit of each."""
     lock_posts(Post.cover_image == upload_id)
     uncovered: Any = Post.update(cover_image=None, version=Post.version + 1).where(Post.cover_image == upload_id)
     for post in list(uncovered.returning(Post).execute()):
         if post.published_at and not post.deleted_at:
-            _tell_change(post, was_listed=post.listed_at is not None)
+            _publish_change(post, was_listed=post.listed_at is not None)
 
 
 def lock_posts(condition: Any) -> None:
@@ -231,9 +231,9 @@ def _set_published(post: Post, now: datetime) -> None:
     post.listed_at = post.published_at if post.status == PUBLISHED else None
 
 
-def _set_tags(post: Post, before: Place) -> list[int]:
+def _set_tags(post: Post, before: CountTargets) -> list[int]:
     """Give a post without tags those that are written in it, and return their ids."""
-    ids = count_tags(before, place(post), names(post))
+    ids = count_tags(before, count_targets(post), names(post))
     if ids:
         listed = post.listed_at and clock.rfc3339(post.listed_at)
         rows = ", ".join(["(?, ?, ?)"] * len(ids))
@@ -243,18 +243,18 @@ def _set_tags(post: Post, before: Place) -> list[int]:
 
 
 def _index(post: Post, content: str, tags: list[int]) -> None:
-    """Let a post be found, unless it is not to be seen by everybody."""
+    """Add a listed post to the search index."""
     if post.listed_at and post.publication:
-        labels: list[tuple[str, str | int]] = [(index.AUTHOR, post.author_id)]
-        labels += [(index.LABEL, tag) for tag in tags]
+        labels: list[tuple[str, str | int]] = [(index.AUTHOR_ID, post.author_id)]
+        labels += [(index.TAG_ID, tag) for tag in tags]
         if post.category_id:
-            labels.append((index.CATEGORY, post.category_id))
+            labels.append((index.CATEGORY_ID, post.category_id))
         found_by = index.lexemes(post.publication, post.title, post.tags, content, labels)
         index.put(post.publication, found_by)
 
 
-def _tell_change(post: Post, *, first: bool = False, was_listed: bool) -> None:
-    """Tell of a post that has once been published."""
+def _publish_change(post: Post, *, first: bool = False, was_listed: bool) -> None:
+    """Publish the feed event of a change of a post that has been published before."""
     seen = {"listed": post.listed_at is not None, "wasListed": was_listed}
     feed.publish("post.published" if first else "post.updated", post.id, _fact(post) | ({} if first else seen))
 

@@ -10,7 +10,7 @@ from shared.ids import is_id
 
 MAX_LENGTH = 120  # of a stored slug
 MAX_SPELLING = 4 * MAX_LENGTH  # decomposed letters are up to four code points
-FREED = "~"  # then the number: what a deleted post's slug ends in; no title makes one
+DELETED_MARK = "~"  # then the number: what a deleted post's slug ends in; no title makes one
 _LENGTH = 80  # of what comes from the title
 _ATTEMPTS = 5
 _IGNORED = frozenset("'\u2018\u2019\u02bb\u02bc")  # apostrophes, as in don't

@@ -4,7 +4,7 @@ import unicodedata
 
 import regex
 
-EXCERPT = 200  # characters
+EXCERPT_LENGTH = 200  # characters
 clusters = regex.compile(r"\X").finditer  # what a reader sees as one character (UAX 29)
 
 
@@ -34,5 +34,5 @@ def cut_at(text: str, length: int, boundary: str) -> str:
 
 def excerpt(content: str) -> str:
     """Return the beginning of the content on one line, cut at a word."""
-    beginning = " ".join(cut(content.lstrip(), 5 * EXCERPT).split())
-    return cut_at(beginning, EXCERPT, " ")
+    beginning = " ".join(cut(content.lstrip(), 5 * EXCERPT_LENGTH).split())
+    return cut_at(beginning, EXCERPT_LENGTH, " ")

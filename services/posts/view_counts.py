@@ -1,4 +1,4 @@
-"""Count who looks at posts: noted in memory, written in batches, each viewer once an hour."""
+"""Count the views of posts: collected in memory, written in batches, each viewer once an hour."""
 
 import hashlib
 import threading
@@ -15,9 +15,9 @@ from shared.database.locking import delete_unlocked
 from shared.ids import is_id
 from shared.periodic_task import PeriodicTask
 
-ONCE = timedelta(hours=1)
-PAUSE = 1.0  # seconds between two batches
-MAX_NOTED = 20_000  # views of a pause; what comes above is not counted
+VIEW_WINDOW = timedelta(hours=1)
+WRITE_INTERVAL = 1.0  # seconds between two batches
+MAX_PENDING = 20_000  # views of a pause; what comes above is not counted
 _BATCH = 500  # rows of a statement
 
 
@@ -25,17 +25,17 @@ class ViewCounter(PeriodicTask):
     """The views of this process that are not written yet, and the thread that writes them."""
 
     def __init__(self, secret: str) -> None:
-        super().__init__("counting of views", PAUSE, self.write, database)
+        super().__init__("counting of views", WRITE_INTERVAL, self.write, database)
         self._secret = secret.encode()[:64]
-        self._noted: set[tuple[int | str, str]] = set()
+        self._pending: set[tuple[int | str, str]] = set()
         self._lock = threading.Lock()
 
-    def note(self, post: int | str, viewer: str) -> None:
-        """Remember that somebody looked at a post, given by its number, id or slug; it never blocks or fails."""
+    def record(self, post: int | str, viewer: str) -> None:
+        """Add a view of a post (number, id or slug) to those to be written. Does not touch the database."""
         view = (post, hashlib.blake2b(viewer.encode(), key=self._secret, digest_size=16).hexdigest())
         with self._lock:
-            if len(self._noted) < MAX_NOTED:
-                self._noted.add(view)
+            if len(self._pending) < MAX_PENDING:
+                self._pending.add(view)
 
     def stop(self) -> None:
         """End the thread, and write what is left."""
@@ -44,15 +44,15 @@ class ViewCounter(PeriodicTask):
         database.close()
 
     def write(self) -> None:
-        """Write what is noted; on a failure it stays noted."""
+        """Write the pending views; after a failure they stay pending."""
         with self._lock:
-            noted, self._noted = self._noted, set()
+            noted, self._pending = self._pending, set()
         if noted:
             try:
                 _count(noted)
             except BaseException:
                 with self._lock:
-                    self._noted |= noted
+                    self._pending |= noted
                 raise
 
 
@@ -69,12 +69,12 @@ def _count(noted: Iterable[tuple[int | str, str]]) -> None:
             counted = insert.on_conflict(
                 conflict_target=[PostView.post, PostView.viewer],
                 update={PostView.seen_at: now},
-                where=PostView.seen_at <= now - ONCE,
+                where=PostView.seen_at <= now - VIEW_WINDOW,
             ).returning(PostView.post)
             counts.update(number for (number,) in counted.tuples().execute())
         for number, count in sorted(counts.items()):
             Post.update(views=Post.views + count).where(Post.number == number).execute()
-        delete_unlocked(PostView, PostView.seen_at < now - ONCE)
+        delete_unlocked(PostView, PostView.seen_at < now - VIEW_WINDOW)
 
 
 def _numbers(posts: set[int | str]) -> dict[int | str, int]:

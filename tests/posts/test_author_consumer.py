@@ -14,7 +14,7 @@ from flask import Flask
 from services.posts import feed_consumers
 from services.posts.app import create_app
 from services.posts.config import Config
-from services.posts.models import NOBODY, Author, FeedPosition, Post, database
+from services.posts.models import DELETED_USER_NAME, Author, FeedPosition, Post, database
 from shared.clock import rfc3339
 from shared.feed.consumer import HandlerError
 from shared.feed.database_consumer import DatabaseConsumer
@@ -183,7 +183,7 @@ def test_of_two_processes_one_applies_a_batch(
     auth: AuthFeed, reader: DatabaseConsumer, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     applied: list[str] = []
-    monkeypatch.setattr(Author, "remember", lambda user_id, *_: applied.append(user_id))
+    monkeypatch.setattr(Author, "upsert", lambda user_id, *_: applied.append(user_id))
     auth.tell("user.registered", new_id(), name="Ann", avatar=None)
     both = threading.Barrier(2, timeout=30)
     batch = auth.batch
@@ -223,14 +223,14 @@ def test_posts_of_a_deleted_user_stay_without_the_name_and_drafts_go(
     auth.tell("user.updated", user_id, name="Ann again", avatar=None)
     reader.read_batch()
     author = client.get(f"/api/posts/{post['id']}").json["data"]["author"]
-    assert author == {"id": user_id, "name": NOBODY, "avatar": None}
+    assert author == {"id": user_id, "name": DELETED_USER_NAME, "avatar": None}
     refused(client.get(f"/api/posts/{draft['id']}", headers=moderator), 404, "NOT_FOUND")
     assert (
         client.get("/api/posts?author=ann").json["data"] == client.get("/api/posts?author=deleted").json["data"] == []
     )
     assert client.get("/api/posts").json["pagination"]["total"] == 1
     assert write(as_user("Bob"), title="A draft", status="draft")["slug"] == "a-draft"
-    assert name_on(client, post) == NOBODY
+    assert name_on(client, post) == DELETED_USER_NAME
 
 
 def test_who_is_deleted_writes_no_more(

@@ -52,7 +52,7 @@ def posts(client: Client, write: Write, ann: Headers, bob: Headers, moderator: H
     Author.update(avatar="http://localhost:8000/a.png").where(Author.id == rich["author"]["id"]).execute()
     client.put(f"{URL}/{rich['id']}/like", headers=bob)
     views: ViewCounter = service_of(client.application).get(ViewCounter)
-    views.note(rich["id"], "somebody")
+    views.record(rich["id"], "somebody")
     views.write()
     plain = write(bob, title="Plain")
     client.patch(f"{URL}/{plain['id']}", json={"content": "Lanterns, edited."}, headers=bob)

@@ -144,16 +144,16 @@ def test_the_most_used_tag_comes_first(client: Client, write: Write) -> None:
 def test_a_deleted_category_is_forgotten_later(
     frozen_clock: FrozenClock, client: Client, moderator: Headers, write: Write, travel: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(categorising, "AT_ONCE", 2)
+    monkeypatch.setattr(categorising, "BATCH_SIZE", 2)
     for _ in range(5):
         write(category=travel["slug"])
     client.delete(f"{URL}/{travel['id']}", headers=moderator)
     again = client.post(URL, json={"name": "Travel & more"}, headers=moderator).json["data"]
     assert (again["slug"], counts(client)) == (travel["slug"], {"Travel & more": 0})
-    categorising.forget_deleted()
+    categorising.purge_deleted()
     assert Category.select().count() == 2  # somebody may have looked for it just before
     frozen_clock.advance(minutes=2)
-    categorising.forget_deleted()
+    categorising.purge_deleted()
     assert [category.id for category in Category.select()] == [again["id"]]
     assert {(post.category_id, post.version) for post in Post.select()} == {(None, 1)}
 

@@ -97,15 +97,15 @@ def forget_author(target: Target, _client: Client) -> None:
         feed_consumers._forget({"subject": target.author_id})
 
 
-def drop_cover(target: Target, _client: Client) -> None:
+def remove_cover(target: Target, _client: Client) -> None:
     with database.atomic():
-        posts.drop_cover(target.cover)
+        posts.remove_cover(target.cover)
 
 
 Writer = Callable[[Target, Client], Any]
 WRITERS: list[Writer] = [
     edit, edit_other, withdraw, delete, like, unlike, comment, edit_comment, delete_comment, rename_category,
-    delete_category, forget_category, forget_author, drop_cover,
+    delete_category, forget_category, forget_author, remove_cover,
 ]  # fmt: skip
 
 

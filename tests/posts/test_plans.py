@@ -94,7 +94,7 @@ def filled(filter: str) -> str:
 @pytest.mark.parametrize("few", [True, False], ids=["few are sorted", "many are walked"])
 def test_lists_of_all_posts(app: Flask, client: Client, monkeypatch: pytest.MonkeyPatch, few: bool) -> None:
     if not few:
-        monkeypatch.setattr(post_queries, "FEW", -1)
+        monkeypatch.setattr(post_queries, "MAX_SORTED", -1)
     for sort, filter in product(SORTS, (*NARROW, *WIDE)):
         for sql, values in pages(client, f"/api/posts?limit=1&sort={sort}&{filled(filter)}", {}):
             steps = plan(sql, values)

@@ -18,7 +18,7 @@ PLACES = [  # of "lantern" and "lamp": in the title, in the tags, in the content
 @pytest.fixture
 def posts(client: Client, write: Write, ann: Headers, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Write posts that have the words in all kinds of places, spread over several parts of the index."""
-    monkeypatch.setattr(index, "PART", 4)
+    monkeypatch.setattr(index, "PART_SIZE", 4)
     written = []
     for number, places in enumerate(PLACES):
         words = {kind: [w for w, at in zip(("lantern", "lamp"), places, strict=True) if kind in at] for kind in "tgc"}
@@ -71,7 +71,7 @@ def test_only_the_newest_matches_are_ranked(
 ) -> None:
     newest = [item["id"] for item in client.get(f"{URL}?q={question}&sort=newest&limit=100").json["data"]]
     assert sorted(newest) == sorted(expected(posts, *words))
-    monkeypatch.setattr(index, "MAX_FOUND", 5)
+    monkeypatch.setattr(index, "MAX_MATCHES", 5)
     answer = client.get(f"{URL}?q={question}&limit=3").json
     following = client.get(f"{URL}?q={question}&limit=3&page=2").json
     ranked = [item["id"] for item in answer["data"] + following["data"]]

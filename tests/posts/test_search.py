@@ -178,7 +178,7 @@ def test_filters_narrow_a_search(client: Client, as_user: AsUser, ann: Headers, 
 def test_pages_and_cursors_show_every_match_once(
     client: Client, write: Write, monkeypatch: pytest.MonkeyPatch, sort: str
 ) -> None:
-    monkeypatch.setattr(index, "PART", 3)
+    monkeypatch.setattr(index, "PART_SIZE", 3)
     for number in range(10):
         write(title=f"{'Lantern' if number % 3 == 0 else 'Post'} {number}", content="A lantern, of course")
     everything = titles(client, "lantern", sort=sort)
@@ -203,8 +203,8 @@ def test_pages_and_cursors_show_every_match_once(
 def test_the_newest_matches_are_ranked_and_counted(
     client: Client, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "MAX_FOUND", 3)
-    monkeypatch.setattr(index, "PART", 2)
+    monkeypatch.setattr(index, "MAX_MATCHES", 3)
+    monkeypatch.setattr(index, "PART_SIZE", 2)
     for title in ("Old lantern", "Lantern", "Post", "Post 2", "Post 3"):
         write(title=title, content="A lantern is here")
     answer = ask(client, "lantern")

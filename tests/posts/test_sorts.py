@@ -48,7 +48,7 @@ FILTERS = ["", "&author=ann", "&tag=all", "&tag=all&tag=both", "&tag=all&author=
 def test_sorts_go_with_every_filter(
     client: Client, posts: list[str], sort: str, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(post_queries, "FEW", few)
+    monkeypatch.setattr(post_queries, "MAX_SORTED", few)
     for filter in FILTERS:
         expected = [posts[index] for index in EXPECTED[sort]]
         assert titles(client, f"sort={sort}{filter}") == expected, filter
@@ -115,8 +115,8 @@ def plan_of(query: Any, order: Any, values: list[Any]) -> list[str]:
 def test_sorts_of_many_posts_walk_the_order(
     app: Flask, monkeypatch: pytest.MonkeyPatch, sort: str, index: str, value: Any, author: str | None, tags: list[str]
 ) -> None:
-    monkeypatch.setattr(post_queries, "FEW", -1)
-    plan = plan_of(*post_queries.chosen(post_queries.Filter(author, tuple(tags)), sort), [value, 7])
+    monkeypatch.setattr(post_queries, "MAX_SORTED", -1)
+    plan = plan_of(*post_queries.filtered(post_queries.Filter(author, tuple(tags)), sort), [value, 7])
     assert any(index in step and ("<" in step or ">" in step) for step in plan), plan
     assert not any("TEMP B-TREE FOR ORDER" in step or step.startswith("SCAN post") for step in plan), plan
 
@@ -135,7 +135,7 @@ def test_sorts_of_few_posts_start_from_the_filter(
     app: Flask, author: str | None, tags: list[str], index: str, sort: str
 ) -> None:
     plan = plan_of(
-        *post_queries.chosen(post_queries.Filter(author, tuple(tags)), sort), ["m" if sort == "title" else 5, 7]
+        *post_queries.filtered(post_queries.Filter(author, tuple(tags)), sort), ["m" if sort == "title" else 5, 7]
     )
     assert any(index in step for step in plan), plan
     assert not any(step.startswith("SCAN post") for step in plan), plan

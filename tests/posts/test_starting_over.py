@@ -7,7 +7,7 @@ import pytest
 
 from services.posts.config import Config
 from services.posts.feed_consumers import AuthorConsumer, CoverConsumer
-from services.posts.models import NOBODY, Author, FeedPosition
+from services.posts.models import DELETED_USER_NAME, Author, FeedPosition
 from shared.feed.consumer import FeedConsumer
 from shared.ids import first_id
 from tests.feeds import TOLD, ServedFeed
@@ -46,7 +46,7 @@ def test_authors_are_as_auth_knows_them(
     feed.tables["/internal/users"] = [{"id": ann, "name": "Anna", "avatar": None}]
     read(AuthorConsumer(Config.load(settings)))
     names = [client.get(f"/api/posts/{post['id']}").json["data"]["author"]["name"] for post in (*posts, young)]
-    assert names == ["Anna", NOBODY, "Eve"]
+    assert names == ["Anna", DELETED_USER_NAME, "Eve"]
     answer = client.get(f"/api/posts/{draft['id']}", headers=as_user("Bob", user_id=bob))
     assert answer.status_code == 404
     assert FeedPosition.get_by_id("auth").event_id == "0-1"

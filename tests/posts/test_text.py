@@ -1,6 +1,6 @@
 import pytest
 
-from services.posts.text import EXCERPT, cut, excerpt
+from services.posts.text import EXCERPT_LENGTH, cut, excerpt
 
 FLAG, TONE, FAMILY = "🇫🇷", "👍🏽", "👨\u200d👩\u200d👧"
 
@@ -29,4 +29,4 @@ def test_text_is_cut_between_grapheme_clusters(text: str, length: int, kept: str
 def test_an_excerpt_ends_with_a_whole_cluster(before: str, cluster: str) -> None:
     shown = excerpt(before + cluster * 300)
     assert set(shown.removeprefix(before).split(cluster)) == {""}
-    assert EXCERPT - len(cluster) < len(shown) <= EXCERPT
+    assert EXCERPT_LENGTH - len(cluster) < len(shown) <= EXCERPT_LENGTH

@@ -104,5 +104,5 @@ def test_who_may_restore(client: Client, ann: Headers, bob: Headers, moderator: 
     refused(client.post("/api/posts/nothing/restore", headers=ann), 404, "NOT_FOUND")
     assert client.post(address, headers=moderator).status_code == 200
     client.delete(f"/api/posts/{post['id']}", headers=ann)
-    Author.forget(post["author"]["id"])
+    Author.anonymize(post["author"]["id"])
     refused(client.post(address, headers=moderator), 404, "NOT_FOUND")

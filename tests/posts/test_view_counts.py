@@ -156,10 +156,10 @@ def test_views_survive_a_failure_of_the_database(
 
 @on_sqlite
 def test_endless_views_take_no_endless_memory(counted: ViewCounter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "MAX_NOTED", 3)
+    monkeypatch.setattr(views, "MAX_PENDING", 3)
     for number in range(9):
-        counted.note(number, "a")
-    assert len(counted._noted) == 3
+        counted.record(number, "a")
+    assert len(counted._pending) == 3
 
 
 def test_the_thread_writes_each_second_and_at_the_end(

@@ -49,7 +49,7 @@ def _fill(db: peewee.Database) -> None:
     place = "%s" if is_postgres(db) else "?"
     tags_of = f"SELECT tag_id FROM post_tag WHERE post_id = {place}"  # noqa: S608
     for number, publication, author, title, tags, content in db.execute_sql(_LISTED).fetchall():
-        labels = [(index.AUTHOR, author), *((index.LABEL, tag) for (tag,) in db.execute_sql(tags_of, (number,)))]
+        labels = [(index.AUTHOR_ID, author), *((index.TAG_ID, tag) for (tag,) in db.execute_sql(tags_of, (number,)))]
         index.put(publication, index.lexemes(publication, title, orjson.loads(tags), content, labels))
 
 

@@ -68,8 +68,8 @@ def _fill(db: peewee.Database) -> None:
 
     for publication, number, author, category, title, tags, content in _rows(db, _LISTED, 0):
         tag_ids = execute(db, "SELECT tag_id FROM post_tag WHERE post_id = ?", (number,)).fetchall()
-        labels = [(index.AUTHOR, author), *((index.LABEL, tag) for (tag,) in tag_ids)]
-        labels += [(index.CATEGORY, category)] if category else []
+        labels = [(index.AUTHOR_ID, author), *((index.TAG_ID, tag) for (tag,) in tag_ids)]
+        labels += [(index.CATEGORY_ID, category)] if category else []
         index.put(publication, index.lexemes(publication, title, orjson.loads(tags), content, labels))
 
 

@@ -6,7 +6,7 @@ from flask import Response
 
 from services.posts import comments, post_queries
 from services.posts.access import may_edit, visible_post_of_id
-from services.posts.cache_tags import about_post, share, touch
+from services.posts.cache_tags import invalidate, post_tag_name, share
 from services.posts.config import Config
 from services.posts.models import DELETED, HIDDEN, VISIBLE, Comment, database, idempotency
 from services.posts.schemas import (
@@ -45,7 +45,7 @@ def index(args: dict[str, Any], post_id: str) -> Response:
         args,
         lambda: post_queries.number_of_comments(post.number),
     )
-    return share(respond([_item(row) for row in rows]), (row.author_id for row in rows), about_post(post.id))
+    return share(respond([_item(row) for row in rows]), (row.author_id for row in rows), post_tag_name(post.id))
 
 
 def _trees(args: dict[str, Any], post: post_queries.Row) -> Response:
@@ -53,7 +53,7 @@ def _trees(args: dict[str, Any], post: post_queries.Row) -> Response:
     replies = post_queries.replies_to(post.number, [row.number for row in roots])
     rows = [*roots, *replies]
     tree = comment_tree([_item(row) for row in rows])
-    return share(respond(tree), (row.author_id for row in rows), about_post(post.id))
+    return share(respond(tree), (row.author_id for row in rows), post_tag_name(post.id))
 
 
 @blp.route("/posts/<post_id>/comments", methods=["POST"])
@@ -65,7 +65,7 @@ def create(data: dict[str, Any], post_id: str) -> Response:
     """Comment on a post or, with `parentId`, on another comment."""
     limited = current_service().get(Config).ratelimit_enabled
     comment_id = comments.create(require_user(), visible_post_of_id(post_id), data, limited=limited)
-    return touch(tagged(1, _body(comment_id), 201, {"Location": f"/api/comments/{comment_id}"}), post_id)
+    return invalidate(tagged(1, _body(comment_id), 201, {"Location": f"/api/comments/{comment_id}"}), post_id)
 
 
 @blp.route("/comments/<comment_id>", methods=["PATCH"])
@@ -84,7 +84,7 @@ def change(data: dict[str, Any], comment_id: str) -> Response:
         require_match(comment.version, current, data, lambda: _body(comment_id))
         wanted = current | data
         comments.change(comment, wanted["content"], wanted["status"])
-        return touch(tagged(comment.version, _body(comment_id)), post.id)
+        return invalidate(tagged(comment.version, _body(comment_id)), post.id)
 
 
 @blp.route("/comments/<comment_id>", methods=["DELETE"])
@@ -99,7 +99,7 @@ def delete(comment_id: str) -> Response:
             raise Problem("FORBIDDEN", "This is somebody else's comment on somebody else's post.")
         require_match(comment.version, {}, {}, lambda: _body(comment_id))
         comments.delete(comment)
-    return touch(no_content(), post.id)
+    return invalidate(no_content(), post.id)
 
 
 @blp.route("/admin/comments", methods=["GET"])
@@ -123,8 +123,8 @@ def _comment(comment_id: str) -> tuple[Comment, post_queries.Row]:
 def _check_editable(comment: Comment) -> None:
     if comment.author_id != require_user().user_id:
         raise Problem("FORBIDDEN", "This is somebody else's comment.")
-    if clock.now() - comment.created_at > comments.EDITABLE:
-        raise Problem("FORBIDDEN", f"A comment can be edited for {comments.EDITABLE.seconds // 60} minutes.")
+    if clock.now() - comment.created_at > comments.EDIT_WINDOW:
+        raise Problem("FORBIDDEN", f"A comment can be edited for {comments.EDIT_WINDOW.seconds // 60} minutes.")
 
 
 def _may_read(status: str, author_id: str) -> bool:

@@ -44,5 +44,5 @@ def add_views(views: list[dict[str, Any]]) -> Response:
     counted = current_service().get(ViewCounter)
     for view in views:
         if spellings(view["post"]):
-            counted.note(view["post"], view["viewer"])
+            counted.record(view["post"], view["viewer"])
     return no_content()

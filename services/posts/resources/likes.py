@@ -4,7 +4,7 @@ from flask import Response
 
 from services.posts import likes
 from services.posts.access import visible_post_of_id
-from services.posts.cache_tags import touch
+from services.posts.cache_tags import invalidate
 from services.posts.schemas import LikeSchema
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
@@ -34,4 +34,4 @@ def unlike(post_id: str) -> Response:
 
 def _set(post_id: str, *, liked: bool) -> Response:
     count = likes.set_like(require_user(), visible_post_of_id(post_id), liked=liked)
-    return touch(respond({"liked": liked, "likeCount": count}), post_id)
+    return invalidate(respond({"liked": liked, "likeCount": count}), post_id)

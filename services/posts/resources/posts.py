@@ -6,7 +6,7 @@ from flask import Response
 
 from services.posts import post_queries, post_responses, posts
 from services.posts.access import may_edit, own_post, visible_post
-from services.posts.cache_tags import touch
+from services.posts.cache_tags import invalidate
 from services.posts.models import database, idempotency
 from services.posts.schemas import (
     PostChangeSchema,
@@ -45,7 +45,7 @@ def create(data: dict[str, Any]) -> Response:
     """Write a post, as a draft unless its status says published."""
     with database.atomic():
         post_id = posts.create_post(require_user(), data)
-        return touch(
+        return invalidate(
             post_responses.post_response(post_queries.one_post(post_id), 201, {"Location": f"/api/posts/{post_id}"}),
             post_id,
         )
@@ -93,8 +93,8 @@ def restore(post_id: str) -> Response:
     with database.atomic():
         post = posts.locked_post(post_id, deleted=True) if is_id(post_id) else None
         if post is None:
-            return touch(post_responses.post_response(post_queries.one_post(own_post(post_id).id)), post_id)
+            return invalidate(post_responses.post_response(post_queries.one_post(own_post(post_id).id)), post_id)
         if not may_edit(require_user(), post.author_id) or post.author.deleted:
             raise Problem("NOT_FOUND")
         posts.restore_post(post)
-        return touch(post_responses.post_response(post_queries.one_post(post_id)), post_id)
+        return invalidate(post_responses.post_response(post_queries.one_post(post_id)), post_id)

@@ -2,6 +2,8 @@
 
 The words are those of the index. A text is folded in blocks, so that a snippet reads no further than it must, and
 only in a block with a match is each grapheme cluster folded alone, to learn where the match stands in the text.
+
+Example: the query `uber c` marks `Über C++` as `<mark>Über</mark> <mark>C++</mark>`.
 """
 
 import re

@@ -1,9 +1,14 @@
 """Find posts by their words: one index on SQLite (FTS5) and on PostgreSQL (tsvector and GIN), asked in the same way.
 
 A post is found under its number of publication, by a set of lexemes: its words, those of title and tags once more,
-its author, tags and category, so that a filter is only one more lexeme. Each lexeme names the part of the
-index, so many publications, in which the post stands. Parts are asked from the newest on, until enough is found;
-therefore even a word of every post costs the same at any number of posts.
+its author, tags and category, so that a filter is only one more lexeme. Each lexeme begins with its kind and the
+number of the part of the index: part 0 holds the publications 0 to 16,383, part 1 the next 16,384. A query asks the
+parts from the newest on until it has enough matches, so a word of every post costs the same at any number of posts.
+
+Example: publication 20,000 has the title `Über C++`, the tag `Go` (id 7) and the content `A lamp`. Its row stores
+`t1xuber t1xc t1xc++ g1xgo w1xa w1xc w1xc++ w1xgo w1xlamp w1xuber l1x7`; the database gets the fullwidth forms of
+`+` and `#`. With 40,000 publications the query `uber c` looks for `w2xuber` and `w2xc*` in the rows of part 2 first.
+Only if these are fewer than the page needs does it look for `w1xuber` and `w1xc*`, and so reaches this row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,9 +18,9 @@ from services.posts.models import database
 from services.posts.search.tokenizer import Term, limited, terms, words
 from shared.database.connection import execute, is_postgres
 
-PART = 16_384  # publications
-MAX_FOUND = 10_000  # matches that are ranked and counted
-WORD, TITLE, TAG, AUTHOR, LABEL, CATEGORY = "w", "t", "g", "a", "l", "c"  # kinds of lexemes
+PART_SIZE = 16_384  # publications
+MAX_MATCHES = 10_000  # matches that are ranked and counted
+WORD, TITLE, TAG, AUTHOR_ID, TAG_ID, CATEGORY_ID = "w", "t", "g", "a", "l", "c"  # kinds of lexemes
 END = 2**62  # after all publications
 _SIGNS = str.maketrans("+#", "\uff0b\uff03")  # FTS5 cuts words at ASCII signs; no folded text has these forms
 
@@ -62,8 +67,8 @@ Groups = Sequence[Sequence[Term]]  # one lexeme out of each is to be there
 def lexemes(
     publication: int, title: str, tags: Iterable[str], content: str, labels: Iterable[tuple[str, str | int]]
 ) -> list[str]:
-    """Return what a post is to be found by; `labels` are kinds of lexemes with the ids that are filtered by."""
-    part = publication // PART
+    """Return the lexemes of a post; `labels` are kinds of lexemes with the ids of author, tags and category."""
+    part = publication // PART_SIZE
     in_title, in_tags = words(title), words(" ".join(tags))
     kinds = ((TITLE, in_title), (TAG, in_tags), (WORD, limited(in_title | in_tags | words(content))))
     plain = [f"{kind}{part}x{word}" for kind, found in kinds for word in found]
@@ -82,13 +87,13 @@ def stored(found_by: list[str]) -> str:
 
 
 def put(publication: int, found_by: list[str]) -> None:
-    """Let a post be found; call it in the transaction that lists it, and after `remove` for a change."""
+    """Add a post to the index, in the transaction that lists it. To change a post, call `remove` first."""
     insert = f"INSERT INTO post_search ({', '.join(columns())}) VALUES (?, ?)"  # noqa: S608 (own names)
     execute(database, insert, (publication, stored(found_by)))
 
 
 def remove(publication: int) -> None:
-    """Let a post no longer be found."""
+    """Remove a post from the index."""
     execute(database, f"DELETE FROM post_search WHERE {columns()[0]} = ?", (publication,))  # noqa: S608 (own names)
 
 
@@ -120,10 +125,10 @@ class SearchQuery:
 
         Then only the parts are asked that have some. To fetch so many takes longer than to find them.
         """
-        pieces = _numbers(_asked([*self._words, *self._labels]), MAX_FOUND + 1) if self._can_match else []
-        self._parts = [least // PART for _, least in pieces]
+        pieces = _numbers(_asked([*self._words, *self._labels]), MAX_MATCHES + 1) if self._can_match else []
+        self._parts = [least // PART_SIZE for _, least in pieces]
         found = sum(number for number, _ in pieces)
-        return found, pieces[-1][1] if found > MAX_FOUND else -1
+        return found, pieces[-1][1] if found > MAX_MATCHES else -1
 
     def newest(self, before: int, limit: int) -> list[int]:
         """Return the publications that match, the newest first."""
@@ -136,7 +141,7 @@ class SearchQuery:
         if not self._can_match:
             return []
         known = _parts() if self._parts is None else self._parts
-        parts = [part for part in known if behind // PART <= part <= before // PART]
+        parts = [part for part in known if behind // PART_SIZE <= part <= before // PART_SIZE]
         return _publications(_asked([*words, *self._labels], without), parts, behind, before, limit)
 
 
@@ -163,7 +168,7 @@ def _publications(asked: str, parts: Sequence[int], behind: int, before: int, li
 def _numbers(asked: str, limit: int) -> list[tuple[int, int]]:
     """Return for each part that has any how many it has, and the least of them."""
     if is_postgres(database):
-        values = {"asked": asked, "limit": limit, "part": PART}
+        values = {"asked": asked, "limit": limit, "part": PART_SIZE}
         return list(database.execute_sql(_COUNT_IN_PARTS, values).fetchall())
     pieces, cursor = [], database.cursor()
     for part in _parts():
@@ -177,7 +182,7 @@ def _numbers(asked: str, limit: int) -> list[tuple[int, int]]:
 
 
 def _parts() -> Sequence[int]:
-    return range(last_publication() // PART, -1, -1)
+    return range(last_publication() // PART_SIZE, -1, -1)
 
 
 def _in(part: int, asked: str) -> str:

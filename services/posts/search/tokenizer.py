@@ -6,6 +6,10 @@ characters, of which the last one stands alone too, so that any single character
 
 A text is found by a word with an apostrophe or sign as a whole (`lamour`, `c++`) and by its parts (`l`, `amour`, `c`);
 a question asks for the whole.
+
+Examples: the text `Über C++` has the words `uber`, `c` and `c++`. The query `über c++` asks for the word `uber` and for
+a word that begins with `c++`; the query `c` asks for a word that begins with `c`, so it finds the text too.
+`東京都` has the words `東京`, `京都` and `都`; the query `東京都` asks for `東京` and `京都`.
 """
 
 import re
@@ -22,12 +26,12 @@ _ACCENTS = (
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670"  # Hebrew points, Arabic vowels
 )
 _INVISIBLE = "\u00ad\u034f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef"
-_PICTURES = (
+_EMOJI = (
     "\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3\u23f8-\u23fa\u25b6\u25c0\u25fb-\u25fe"
     "\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\U0001f000-\U0001faff"
 )
 _DENSE = (
-    f"{_PICTURES}"
+    f"{_EMOJI}"
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Myanmar, Khmer
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u302f\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U0001b000-\U0001b16f\U00020000-\U0003ffff"  # Kana, Han
@@ -69,7 +73,7 @@ def _runs_of(word: str) -> re.Pattern[str]:
     return re.compile(f"[{word}]+(?:'[{word}]+)*{_SIGNS.format(word)}")
 
 
-_runs = _runs_of(f"\\w{_MARKS}{_PICTURES}")  # of a folded text without underscores
+_runs = _runs_of(f"\\w{_MARKS}{_EMOJI}")  # of a folded text without underscores
 _ascii_runs = _runs_of("a-z0-9")
 _pieces = re.compile(f"([{_DENSE}]+)|[^{_DENSE}]+").finditer
 _parts = re.compile("[^'+#]+").finditer

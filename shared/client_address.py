@@ -1,4 +1,4 @@
-"""Where a request comes from, and which addresses are one customer's."""
+"""Find the address of a client behind trusted proxies, and the key by which rate limits count it."""
 
 import re
 from collections.abc import Mapping

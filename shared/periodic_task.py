@@ -1,4 +1,4 @@
-"""Do a piece of work again and again beside the requests, for as long as the process lives."""
+"""Run a task periodically in a thread of its own, beside the requests."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Turn what goes wrong with a database into the one error shape."""
+"""Map database errors to problems: a full disk, a database that is away, a lost race."""
 
 import logging
 import sqlite3

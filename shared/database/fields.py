@@ -1,4 +1,4 @@
-"""Columns that SQLite and PostgreSQL hold alike: moments in UTC, and ids."""
+"""Column types that SQLite and PostgreSQL store alike: moments in UTC, and ids."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Follow what became true in another service: `shared.feed.outbox` tells it."""
+"""Follow the feed of another service, with its position in the memory of this process."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Follow what became true in another service, and change this service's database by it."""
+"""Follow the feed of another service, and change this service's database in one transaction with the position."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Tell other services what became true here.
+"""Publish facts to other services: a transactional outbox, served as a feed.
 
 A fact is a row written in the transaction that makes it true. `/internal/feed` serves the rows in the order
 of their commits as batches of CloudEvents (the HTTP Feeds convention), and a reader (`shared.feed.consumer`) keeps

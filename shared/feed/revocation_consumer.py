@@ -1,4 +1,4 @@
-"""Follow what ends access tokens early, from auth's feed into the memory of this process."""
+"""Follow auth's feed of ended sessions and users into the memory of this process."""
 
 from datetime import datetime
 from typing import Any

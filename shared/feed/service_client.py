@@ -1,4 +1,4 @@
-"""Talk between services: calls that carry INTERNAL_TOKEN, and the check of it."""
+"""An HTTP client for calls between services, which carry INTERNAL_TOKEN."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Wake readers on the same machine: who commits a fact touches a file, at which the readers' processes look.
+"""Wake feed consumers on the same machine: a commit touches a file that their processes poll.
 
 A touch is only a hint, as a message over Redis is. Readers whose source touches no file that they see, because it
 runs on another machine, ask as often as ever.

@@ -1,4 +1,4 @@
-"""Wake readers over Redis as soon as a fact is committed, so that they do not wait out their pause.
+"""Wake feed consumers by a Redis message at each commit, so that they need not wait for their next poll.
 
 A message is only a hint: whoever misses one finds the fact at the next question.
 """

@@ -1,4 +1,4 @@
-"""What an access token says of its owner, and for how long it lives."""
+"""The claims of an access token, and its lifetime."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Find out who a request comes from: the same rule in the gateway and in every service."""
+"""Authenticate a request by bearer token or cookie: the same rule in the gateway and in every service."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar

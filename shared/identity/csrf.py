@@ -1,4 +1,4 @@
-"""Tell the requests of our own pages from those that another site makes a browser send with its cookies.
+"""Tell requests of our own pages from cross-site requests (CSRF).
 
 Gateway and services check alike. The token is a keyed function of the session, so that nothing is stored, and a
 cookie that somebody planted is worth nothing without the session that it was made for.

@@ -1,4 +1,4 @@
-"""The sessions and users whose access tokens ended early, in the memory of this process."""
+"""Revoked sessions and users, in the memory of this process."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Addresses of mails, as they are written, compared and checked."""
+"""Mail addresses: validated, normalised for comparison, with A-labels as their domain."""
 
 import unicodedata
 from contextlib import suppress

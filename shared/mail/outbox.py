@@ -1,4 +1,4 @@
-"""Send mails that cannot get lost: each is a row of the transaction that causes it, and a worker delivers it.
+"""An outbox of mails: each is a row of the transaction that causes it, and a worker delivers it.
 
 The time of a mail's next try is also its lease: whoever moves it on first, which the database decides, has a few
 minutes for the try. After them the mail is due again, whatever became of that process.

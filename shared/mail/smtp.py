@@ -1,4 +1,4 @@
-"""Turn a text into a mail and hand it to an SMTP server or, in development, to a folder."""
+"""Build a mail and deliver it by SMTP or, in development, into a folder."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Internationalized domain names."""
+"""Internationalised domain names (IDNA2008)."""
 
 import idna
 

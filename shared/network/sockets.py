@@ -1,4 +1,4 @@
-"""Bind listening sockets, and say plainly why one cannot be bound; send in one step what goes in one."""
+"""Bind listening sockets, with an error that says why one cannot be bound; send all of a buffer."""
 
 import errno
 import socket

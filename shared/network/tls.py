@@ -1,4 +1,4 @@
-"""TLS to servers outside."""
+"""TLS contexts for connections to hosts outside."""
 
 import ssl
 

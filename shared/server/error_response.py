@@ -1,4 +1,4 @@
-"""Answer what never reaches an application in the one error shape, and see that the client can read it."""
+"""Write the error response of a request that never reaches the application, so that the client can read it."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""A worker with an event loop, on which a slow client costs a greenlet and no thread."""
+"""A gunicorn worker on an event loop: a slow client costs a greenlet and no thread."""
 
 import resource
 import signal

@@ -1,4 +1,4 @@
-"""Read the head of a request (RFC 9112) with pure functions, and refuse what could be read in two ways."""
+"""Parse the head of a request (RFC 9112) with pure functions; refuse what two parsers could read differently."""
 
 import re
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""What an application lets its server call while a process lives, and what it puts on refusals."""
+"""The callbacks of an application for the life of a worker process, and what the server needs of it."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast

@@ -1,4 +1,4 @@
-"""What the C library and the kernel are asked to do for a process of ours."""
+"""Process settings of the C library and the kernel: memory that is returned, death with the parent."""
 
 import ctypes
 import os

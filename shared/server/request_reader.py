@@ -1,4 +1,4 @@
-"""Read requests from clients that may be silent, slow or wrong, and give each only so much time."""
+"""Read requests within time-outs for each phase: silent, slow and invalid clients cost a bounded time."""
 
 import socket
 import time

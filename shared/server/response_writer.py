@@ -1,4 +1,4 @@
-"""Let the application answer a request, and send what it says in as few packets as can be."""
+"""Call the application and write its response in as few packets as possible."""
 
 import re
 import socket

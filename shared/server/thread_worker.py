@@ -1,4 +1,4 @@
-"""A worker with a pool of threads, none of which waits for the head of a request."""
+"""A gunicorn worker with a thread pool; no thread waits for the head of a request."""
 
 import logging
 import socket

@@ -1,4 +1,4 @@
-"""Log JSON lines to standard error: one a request, and whatever else a service has to say."""
+"""Log JSON lines to standard error: one for each request, and every other record."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Count and time what the processes of a service do, and tell it in the Prometheus text format."""
+"""Counters, gauges and histograms of the processes of a service, in the Prometheus text format."""
 
 import threading
 from bisect import bisect_left

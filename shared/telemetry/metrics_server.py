@@ -1,4 +1,4 @@
-"""Tell the figures of a service on loopback, beside its own port."""
+"""Serve the metrics of a service on loopback, beside its own port."""
 
 import logging
 import socket

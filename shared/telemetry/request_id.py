@@ -1,4 +1,4 @@
-"""Give every request an id and a log line, in front of whatever application answers."""
+"""Middleware that gives every request an id and a log line."""
 
 import random
 import re

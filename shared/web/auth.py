@@ -1,4 +1,4 @@
-"""Tell views who is asking, checked again in every service rather than believed of the gateway."""
+"""The caller of a view: authenticated again in every service instead of trusting the gateway."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -1,4 +1,4 @@
-"""Turn whatever goes wrong inside a Flask app into the one error shape of `shared.problems`."""
+"""Turn every exception inside a Flask app into the one error shape of `shared.problems`."""
 
 import logging
 from typing import Any

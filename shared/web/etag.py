@@ -1,4 +1,4 @@
-"""Answer single resources with a strong ETag, and refuse lost updates.
+"""Strong ETags for single resources, and preconditions against lost updates.
 
 The tag is `"<version>.<digest>"`: If-None-Match compares the whole (RFC 9110, 13.1.2), If-Match only the
 version, which edits raise and counters do not (13.1.1). The order of the conditions is that of section 13.2.2.

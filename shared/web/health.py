@@ -1,4 +1,4 @@
-"""Say whether a service is alive (`/healthz`) and whether it can work (`/readyz`), on its own port only."""
+"""Health endpoints on a service's own port: `/healthz` (alive) and `/readyz` (ready)."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Views for the other services only: who may call them, and the one that tells which ids exist."""
+"""Endpoints for other services only: the check of INTERNAL_TOKEN, and a table read by ids."""
 
 import secrets
 from collections.abc import Callable

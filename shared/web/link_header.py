@@ -1,4 +1,4 @@
-"""Lead from one page of a list to the others by the Link header (RFC 8288)."""
+"""The Link header between the pages of a list (RFC 8288)."""
 
 from typing import Any
 from urllib.parse import quote, urlencode

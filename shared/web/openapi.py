@@ -1,4 +1,4 @@
-"""Describe the views of a service in its OpenAPI document, which the gateway reads and merges."""
+"""The OpenAPI document of a service, which the gateway merges."""
 
 from collections.abc import Callable, Sequence
 from functools import cache

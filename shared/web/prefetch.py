@@ -1,4 +1,4 @@
-"""Tell a prefetch, which a browser or a cache sends before anybody looks, from a read."""
+"""Recognise prefetches, which browsers and caches send before a person looks."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Read what a view is given, strictly: from JSON, the query, or a form."""
+"""Parse the arguments of a view strictly: JSON, query or form."""
 
 from typing import Any
 

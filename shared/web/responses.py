@@ -1,4 +1,4 @@
-"""The envelope around what a view returns, and the headers of every response."""
+"""The response envelope, and the headers of every response."""
 
 from typing import Any
 

@@ -11,7 +11,22 @@ from shared import clock
 from shared.feed.database_consumer import SETTLED, DatabaseConsumer
 
 
-class AuthorConsumer(DatabaseConsumer):
+class SingleFactConsumer(DatabaseConsumer):
+    """Commit each fact that has a handler alone: locks of two facts in one transaction could deadlock.
+
+    For example, facts lock posts 2 and 1, while the deletion of their category locks posts 1 and 2.
+    """
+
+    def _apply(self, events: list[dict[str, Any]]) -> None:
+        group = []
+        for event in events:
+            group.append(event)
+            if event["type"] in self._handlers or event is events[-1]:
+                self._commit(group)
+                group = []
+
+
+class AuthorConsumer(SingleFactConsumer):
     """Follow auth's feed; it keeps the table of authors."""
 
     def __init__(self, config: Config) -> None:
@@ -47,7 +62,7 @@ def _forget(event: dict[str, Any]) -> None:
     feed.publish("author.updated", event["subject"], {})
 
 
-class CoverConsumer(DatabaseConsumer):
+class CoverConsumer(SingleFactConsumer):
     """Follow the feed of uploads."""
 
     def __init__(self, config: Config) -> None:

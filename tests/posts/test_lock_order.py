@@ -1,15 +1,19 @@
 """Two writers of one post never wait for each other: every pair, on the engine that locks rows."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import peewee
 import pytest
 from flask import Flask
 
 from services.posts import categories, feed_consumers, posts
+from services.posts.config import Config
 from services.posts.models import Category, database
 from shared.ids import new_id
+from shared.service import service_of
 from tests.lock_order import slow_statements
 from tests.posts.conftest import AsUser, Client, Headers, at_once, body, on_postgres
 
@@ -124,6 +128,45 @@ def make_target(app: Flask, as_user: AsUser) -> Target:
         client.post(f"{path}/comments", json={"content": "Well."}, headers=reader).json["data"] for _ in range(2)
     ]
     return Target(app, author_id, author, reader, moderator, post, category, comments, cover)
+
+
+@on_postgres
+def test_a_batch_of_facts_deadlocks_with_no_writer(
+    app: Flask, as_user: AsUser, slow_statements: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The facts touch the newest post first, and the deletion of a category locks the oldest first."""
+    target = make_target(app, as_user)
+    client: Client = app.test_client()
+    covers = [new_id() for _ in range(8)]
+    for number, cover in enumerate(covers):
+        written = body(category=target.category["slug"], coverImage=cover, title=f"Post {number}")
+        assert client.post("/api/posts", json=written, headers=target.author).status_code == 201
+    facts = [{"id": new_id(), "type": "upload.deleted", "subject": cover} for cover in reversed(covers)]
+    consumer = feed_consumers.CoverConsumer(service_of(app).get(Config))
+    failures: list[Exception] = []
+    begun = threading.Event()
+    ordinary = consumer._handle
+
+    def handle(event: dict[str, Any]) -> None:
+        try:
+            ordinary(event)
+            begun.set()
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    def forget() -> None:
+        begun.wait(10)
+        try:
+            forget_category(target, client)
+        except peewee.OperationalError as error:
+            failures.append(error)
+
+    monkeypatch.setattr(consumer, "_handle", handle)
+    slow_statements[0] = True
+    at_once(lambda: consumer._apply(facts), forget)
+    slow_statements[0] = False
+    assert failures == []
 
 
 @on_postgres

@@ -27,6 +27,7 @@ from services.posts.models import database
 from shared import clock
 from shared.database.connection import is_postgres
 from shared.identity import access_tokens
+from shared.identity.claims import LIFETIME
 from shared.ids import new_id
 
 ROUNDS, REQUESTS = 5, 12
@@ -72,7 +73,7 @@ def _work(client: Any, posts: int, headers: dict[str, str]) -> dict[str, Callabl
     prose, number = TextGenerator(Random(1)), itertools.count(time.time_ns())
 
     def create() -> Any:
-        body = {"title": f"Benchmark {next(number)}", "content": prose.content(LANGUAGES[0], 2000)}
+        body: dict[str, Any] = {"title": f"Benchmark {next(number)}", "content": prose.content(LANGUAGES[0], 2000)}
         body |= {"status": "published", "tags": ["travel", "maps", "light"]}
         return client.post("/api/posts", json=body, headers=headers)
 
@@ -125,7 +126,7 @@ def token(key: Ed25519PrivateKey) -> str:
         "jti": new_id(),
     }
     claims = names | {"email": "ann@example.org", "name": "Ann", "role": "user", "iat": now}
-    claims["exp"] = now + access_tokens.LIFETIME
+    claims["exp"] = now + LIFETIME
     return jwt.encode(claims, key, "EdDSA", headers={"typ": access_tokens.TYPE, "kid": "benchmark"})
 
 

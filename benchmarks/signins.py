@@ -55,9 +55,11 @@ def _measure(port: int, clients: int, rounds: int) -> None:
     print(f"{'':16}{'statuses':>16}{'slowest s':>12}{'me p95 ms':>12}{'me max ms':>12}")
     for lap in range(rounds):
         for name, act in (("registrations", _register), ("sign-ins", _sign_in)):
-            answers, beside = _burst(
-                port, tokens, clients, lambda n, act=act, lap=lap: act(port, f"c{lap}x{n}", _at(n))
-            )
+
+            def start(number: int, act: Callable[[int, str, str], Answer] = act, lap: int = lap) -> Answer:
+                return act(port, f"c{lap}x{number}", _at(number))
+
+            answers, beside = _burst(port, tokens, clients, start)
             statuses = dict(Counter(answer.status for answer in answers))
             slowest = max(answer.seconds for answer in answers)
             p95 = statistics.quantiles(beside, n=20)[-1] * 1000

@@ -85,9 +85,9 @@ def listed() -> Query:
 
 def listed_with(tags: list[str]) -> Query:
     """Select those of them that have all of these tags; sort by NEWEST_OF_TAG."""
-    first, *others = tags
+    rarest, *others = _rarest_first(tags)
     query = _post_tag.select(*_ITEM, _TAGGED).join(_post, peewee.JOIN.LEFT_OUTER)
-    query = _with_author(query).where(_post_tag.tag == _tag_id(first), _post_tag.listed_at.is_null(False))
+    query = _with_author(query).where(_post_tag.tag == _tag_id(rarest), _post_tag.listed_at.is_null(False))
     return _narrowed(query, _post_tag.post, others)
 
 
@@ -131,7 +131,7 @@ def filtered(filter: Filter, sort: str) -> tuple[Query, Order]:
     known = stored_total(filter)
     if is_one_index or (known() if known else query.limit(MAX_SORTED + 1).count(clear_limit=False)) <= MAX_SORTED:
         return query, order
-    return filter.on(_narrowed(listed(), _post.number, tags), by_index=False), order
+    return filter.on(_narrowed(listed(), _post.number, _rarest_first(tags)), by_index=False), order
 
 
 def stored_total(filter: Filter) -> Callable[[], int] | None:
@@ -192,7 +192,7 @@ def _ids_of(author: str) -> list[str]:
 def with_status(status: str, tags: list[str]) -> Query:
     """Select the posts of another status, whoever wrote them, that have all of these tags; sort by LAST_CREATED."""
     query = _with_author(_post.select(*_ITEM)).where(_post.status == status, _post.deleted_at.is_null())
-    return _narrowed(query, _post.number, tags)
+    return _narrowed(query, _post.number, _rarest_first(tags))
 
 
 def written_by(author: str) -> Any:
@@ -216,16 +216,34 @@ def _with_author(query: Query) -> Query:
     return query.join_from(_post, _category, peewee.JOIN.LEFT_OUTER, on=is_its).objects(SimpleNamespace)
 
 
-def _tag_id(name: str) -> Query:
-    return Tag.select(Tag.id).where(Tag.folded == text.fold(name))
+def _rarest_first(tags: list[str]) -> list[str]:
+    """Return the folded names, that of the tag with the fewest posts first: its posts are walked."""
+    folded = list(dict.fromkeys(map(text.fold, tags)))
+    if len(folded) < 2:
+        return folded
+    counts: Any = Tag.select(Tag.folded, Tag.post_count).where(Tag.folded.in_(folded)).tuples()
+    known: dict[str, int] = dict(counts)
+    return sorted(folded, key=lambda name: known.get(name, 0))
 
 
-def _narrowed(query: Query, number: peewee.Field, tags: list[str]) -> Query:
-    """Keep the posts that have all of the tags."""
-    for name in tags:
-        other = PostTag.alias()
-        found = other.select(other.post).where(other.post == number, other.tag == _tag_id(name))
-        query = query.where(peewee.fn.EXISTS(found))
+def _tag_id(folded: str) -> Query:
+    return Tag.select(Tag.id).where(Tag.folded == folded)
+
+
+def _narrowed(query: Query, number: peewee.Field, folded: list[str]) -> Query:
+    """Keep the posts that have all of the tags.
+
+    The first is a join, so that the database may begin with it. The others are counted: PostgreSQL needs 0.4 s to
+    plan 20 joins.
+    """
+    other, one, more = PostTag.alias(), peewee.SQL("1"), folded[1:]
+    if folded:
+        joined = other.select(one).where(other.post == number, other.tag == _tag_id(folded[0]))
+        query = query.where(peewee.fn.EXISTS(joined))
+    if more:
+        ids = Tag.select(Tag.id).where(Tag.folded.in_(more))
+        counted = other.select(peewee.fn.COUNT(one)).where(other.post == number, other.tag.in_(ids))
+        query = query.where(counted == len(more))
     return query
 
 

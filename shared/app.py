@@ -19,7 +19,7 @@ from shared.settings import BaseConfig
 from shared.telemetry import json_log
 from shared.telemetry.metrics_server import OFFSET, MetricsServer
 from shared.telemetry.request_id import with_request_id
-from shared.web import blueprint, error_handlers, health, html_forms, link_header, openapi
+from shared.web import blueprint, error_handlers, health, html_forms, openapi
 
 if TYPE_CHECKING:  # the gateway has no database: to load what speaks to one would take a quarter of its memory
     from shared.database.connection import Database
@@ -65,7 +65,6 @@ def create_service(
     error_handlers.init_app(app)
     html_forms.init_app(app)
     app.before_request(_note_route)
-    link_header.init_app(app)
     keys = InternalClient(config.auth_url)
     key_set = KeySet(fetch_keys or (lambda: keys.get_json(JWKS_PATH)))
     verifier = service.add(Verifier(key_set, seconds_ahead=lambda: keys.seconds_ahead))

@@ -17,7 +17,7 @@ from services.gateway.http.cors import Cors
 from services.gateway.http.request_target import join_target, split_target
 from services.gateway.proxy.circuit_breaker import CircuitBreaker
 from services.gateway.proxy.connection_pool import PATIENCE, ConnectionPool
-from services.gateway.proxy.forward import UpstreamRequest
+from services.gateway.proxy.forward import UpstreamRequest, forward
 from services.gateway.proxy.request_body import SHORT, content_length, too_large
 from services.gateway.rate_limit.classes import CLASSES, Verdict, Window
 from services.gateway.request_context import (
@@ -31,7 +31,7 @@ from services.gateway.request_context import (
     reset_on_close,
 )
 from services.gateway.routes import Route, RouteTable
-from services.gateway.telemetry import forward, note_excess, told
+from services.gateway.telemetry import note_excess, note_upstream, told
 from shared.concurrency import Bulkhead
 from shared.identity import credentials, roles
 from shared.identity.csrf import SAFE_METHODS, Csrf, media_type
@@ -283,7 +283,7 @@ def pass_on(
         with waiting.place(context.counted_by) if route.spooled else nullcontext():
             request = _request(environ, context, route, is_proxy, spool if route.spooled else None)
         try:
-            answer = forward(breakers[name], pools[name], request, context)
+            answer = forward(pools[name], request, breakers[name], partial(note_upstream, context, name))
         finally:
             if request.body:
                 request.body.close()

@@ -2,17 +2,11 @@
 
 import json
 import logging
-import time
 from typing import Any
 
 from services.gateway.http.headers import Headers
 from services.gateway.http.request_target import join_target
-from services.gateway.proxy.circuit_breaker import CircuitBreaker, forward_through
-from services.gateway.proxy.connection_pool import ConnectionPool
-from services.gateway.proxy.forward import UpstreamRequest, UpstreamResponse
 from services.gateway.request_context import Environ, RequestContext
-from shared.network.sockets import ClientGone
-from shared.problems import Problem
 from shared.telemetry.metrics import Counter, Histogram
 
 EXCESS = Counter("gateway_rate_limited_total", "Requests beyond a limit.", "limit", "action")
@@ -37,25 +31,10 @@ def note_excess(environ: Environ, limit: str, key: str, action: str) -> None:
         _logger.info("over the limit", extra={"fields": fields})
 
 
-def forward(
-    breaker: CircuitBreaker, pool: ConnectionPool, request: UpstreamRequest, context: RequestContext
-) -> UpstreamResponse:
-    """Pass on as `forward_through` does, and time it: the outcome is the class of the status, or our problem's code."""
-    started = time.perf_counter()
-    outcome = "INTERNAL_ERROR"
-    try:
-        answer = forward_through(breaker, pool, request)
-        outcome = f"{answer.status[0]}xx"
-        return answer
-    except Problem as problem:
-        outcome = problem.code
-        raise
-    except ClientGone:
-        outcome = "CLIENT_GONE"
-        raise
-    finally:
-        context.waited = time.perf_counter() - started
-        UPSTREAMS.observe(context.waited, pool.name, context.route.pattern if context.route else "", outcome)
+def note_upstream(context: RequestContext, upstream: str, outcome: str, seconds: float) -> None:
+    """Count an exchange with an upstream, and keep its time for Server-Timing and the log."""
+    context.waited = seconds
+    UPSTREAMS.observe(seconds, upstream, context.route.pattern if context.route else "", outcome)
 
 
 def told(environ: Environ, context: RequestContext, elapsed: float) -> Headers:

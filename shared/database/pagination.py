@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 import marshmallow as ma
 import orjson
 import peewee
-from flask import current_app, g
+from flask import after_this_request, current_app, g
 
 from shared.problems import Problem
+from shared.web.link_header import add_links
 from shared.web.schema import Integer, Schema
 
 COUNT_CAP = 10_000
@@ -129,3 +130,4 @@ def set_place(args: dict[str, Any], total: int, exact: bool, next_cursor: str | 
         "hasMore": next_cursor is not None,
         "nextCursor": next_cursor,
     }
+    after_this_request(add_links)

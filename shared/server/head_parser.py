@@ -77,7 +77,7 @@ def split_absolute(target: str) -> tuple[str, str]:
     return (rest if rest[:1] == "/" else f"/{rest}"), match[1]
 
 
-def split_target(target: str) -> tuple[str, str]:
+def path_and_query(target: str) -> tuple[str, str]:
     """Return path and query; raise BAD_REQUEST."""
     if target[0] == "/":
         path, _, query = target.partition("#")[0].partition("?")

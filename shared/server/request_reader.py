@@ -171,7 +171,7 @@ class Request:
         try:
             self.method, target, self.version = head_parser.parse_line(line)
             self.uri, host = head_parser.split_absolute(target)
-            self.path, self.query = head_parser.split_target(self.uri)
+            self.path, self.query = head_parser.path_and_query(self.uri)
             self.fields = head_parser.parse_fields(block)
         except Problem:
             self.fields = head_parser.origin_in(block)

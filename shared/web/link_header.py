@@ -3,20 +3,15 @@
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from flask import Flask, Response, g, request
+from flask import Response, g, request
 
 
-def init_app(app: Flask) -> None:
-    app.after_request(_add_links)
-
-
-def _add_links(response: Response) -> Response:
-    """Add the Link header of RFC 8288 to a list."""
-    place = g.get("pagination")
-    if place and response.status_code == 200:
+def add_links(response: Response) -> Response:
+    """Add the addresses of the neighbouring pages to a list."""
+    if response.status_code == 200:
         path = quote(request.path)
         kept = urlencode([pair for pair in request.args.items(multi=True) if pair[0] not in ("page", "cursor")])
-        links = [f'<{_address(path, kept, change)}>; rel="{relation}"' for relation, change in _relations(place)]
+        links = [f'<{_address(path, kept, change)}>; rel="{relation}"' for relation, change in _relations(g.pagination)]
         response.headers["Link"] = ", ".join(links)
     return response
 

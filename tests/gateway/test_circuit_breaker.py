@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway.proxy.circuit_breaker import LONGEST_PAUSE, PAUSE, THRESHOLD, CircuitBreaker, forward_through
+from services.gateway.proxy.circuit_breaker import LONGEST_PAUSE, PAUSE, THRESHOLD, CircuitBreaker
 from services.gateway.proxy.connection_pool import ConnectionPool
+from services.gateway.proxy.forward import forward
 from shared.problems import Problem
 from tests.gateway.forwarding import PoolTo, Start, a_request, body_of, read
 from tests.gateway.upstreams import Behaviour, Line, Upstream, echo, hold, response, say
@@ -36,7 +37,7 @@ def test_a_request_in_a_hurry_blames_nobody(pool_to: PoolTo) -> None:
     pool, breaker = pool_to(hold()), CircuitBreaker("test")
     for _ in range(THRESHOLD):
         with pytest.raises(Problem, match="GATEWAY_TIMEOUT"):
-            forward_through(breaker, pool, replace(a_request(first_byte=0.01), hurried=True))
+            forward(pool, replace(a_request(first_byte=0.01), hurried=True), breaker)
     assert breaker.state == "closed"
 
 
@@ -130,10 +131,10 @@ def test_what_a_broken_service_does_opens_it(pool_to: PoolTo, breaker: CircuitBr
     pool = pool_to(behaviour)
     for _ in range(THRESHOLD):
         with pytest.raises(Problem):
-            forward_through(breaker, pool, a_request(first_byte=0.1))
+            forward(pool, a_request(first_byte=0.1), breaker)
     assert breaker.state == "open"
     with pytest.raises(Problem) as caught:
-        forward_through(breaker, pool, a_request())
+        forward(pool, a_request(), breaker)
     assert caught.value.code == "SERVICE_UNAVAILABLE"
 
 
@@ -143,14 +144,14 @@ def test_a_refused_connection_opens_it(serve: Start, breaker: CircuitBreaker) ->
     upstream.stop_listening()
     for _ in range(THRESHOLD):
         with pytest.raises(Problem):
-            forward_through(breaker, pool, a_request())
+            forward(pool, a_request(), breaker)
     assert breaker.state == "open"
 
 
 def test_an_error_that_the_service_answers_does_not(pool_to: PoolTo, breaker: CircuitBreaker) -> None:
     pool = pool_to(say(response(b"oh", "500 Internal Server Error")))
     for _ in range(2 * THRESHOLD):
-        assert read(forward_through(breaker, pool, a_request())) == b"oh"
+        assert read(forward(pool, a_request(), breaker)) == b"oh"
     assert breaker.state == "closed"
 
 
@@ -158,7 +159,7 @@ def test_a_client_that_sends_nonsense_does_not(pool_to: PoolTo, breaker: Circuit
     pool = pool_to(echo)
     for _ in range(2 * THRESHOLD):
         with pytest.raises(Problem) as caught:
-            forward_through(breaker, pool, a_request("POST", headers=[("a", "b\nc")], body=body_of(b"x")))
+            forward(pool, a_request("POST", headers=[("a", "b\nc")], body=body_of(b"x")), breaker)
         assert caught.value.code == "BAD_REQUEST"
     assert breaker.state == "closed"
 

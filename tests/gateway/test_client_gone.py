@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from services.gateway.proxy import connection_pool as pool_module
-from services.gateway.proxy.circuit_breaker import THRESHOLD, CircuitBreaker, forward_through
+from services.gateway.proxy.circuit_breaker import THRESHOLD, CircuitBreaker
+from services.gateway.proxy.forward import forward
 from shared.network.sockets import ClientGone
 from tests.gateway.conftest import Connected, StartGateway
 from tests.gateway.forwarding import PoolTo, a_request
@@ -39,7 +40,7 @@ def test_it_is_no_failure_of_the_service(pool_to: PoolTo, gone: socket.socket) -
     breaker = CircuitBreaker("test")
     for _ in range(2 * THRESHOLD):
         with pytest.raises(ClientGone):
-            forward_through(breaker, pool, replace(a_request(), client=gone))
+            forward(pool, replace(a_request(), client=gone), breaker)
     assert breaker.state == "closed"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from flask import Flask, g
+from flask import Flask
 from flask.testing import FlaskClient
 from playhouse.test_utils import count_queries
 
@@ -218,7 +218,7 @@ def test_links_keep_the_filters_and_lead_through_the_cursors(any_client: FlaskCl
 
 def test_a_link_holds_any_path(app: Flask) -> None:
     with app.test_request_context("/api/toys/%E6%97%A5%3E%0Ax"):
-        g.pagination = {"page": 1, "totalPages": 1, "hasMore": False, "totalIsExact": True}
+        pagination.set_place({"limit": 20}, 1, True, None)
         response = app.process_response(app.make_response("list"))
     assert "</api/toys/%E6%97%A5%3E%0Ax?page=1>" in response.headers["Link"]
 

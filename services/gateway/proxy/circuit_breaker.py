@@ -5,18 +5,17 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
-from services.gateway.proxy.connection_pool import ConnectionLost, ConnectionPool
-from services.gateway.proxy.forward import UpstreamRequest, UpstreamResponse, forward
 from shared.problems import Problem
 from shared.telemetry.metrics import Counter, Gauge
 
 THRESHOLD = 5  # failures in a row
 PAUSE = 5.0  # seconds
 LONGEST_PAUSE = 30.0
-FAILURES = frozenset(("BAD_GATEWAY", "GATEWAY_TIMEOUT"))
 OPEN = Gauge("gateway_breaker_open", "Gateway processes that leave this service alone.", "upstream")
 OPENINGS = Counter("gateway_breaker_openings_total", "Times that a service was left alone.", "upstream")
+T = TypeVar("T")
 _logger = logging.getLogger("postern.breaker")
 
 
@@ -45,6 +44,17 @@ class CircuitBreaker:
         if not self._open:
             return "closed"
         return "half-open" if self._clock() >= self._until else "open"
+
+    def call(self, send: Callable[[], T], is_failure: Callable[[BaseException], bool]) -> T:
+        """Return what `send` returns, and note how it went; raise SERVICE_UNAVAILABLE while the breaker is open."""
+        ticket = self.admit()
+        try:
+            result = send()
+        except BaseException as error:
+            (self.fail if is_failure(error) else self.abandon)(ticket)
+            raise
+        self.succeed(ticket)
+        return result
 
     def admit(self) -> int:
         """Return a ticket, to be handed back once; raise SERVICE_UNAVAILABLE while the breaker is open."""
@@ -98,24 +108,3 @@ class CircuitBreaker:
     def _refusal(self, left: float) -> Problem:
         wait = max(1, math.ceil(left))
         return Problem("SERVICE_UNAVAILABLE", f"The {self._name} service does not work at the moment.", retryAfter=wait)
-
-
-def forward_through(breaker: CircuitBreaker, pool: ConnectionPool, request: UpstreamRequest) -> UpstreamResponse:
-    """Forward the request unless the breaker is open, and tell the breaker how it went.
-
-    A head that arrived is a success: an answer that breaks off later does not count.
-    """
-    ticket = breaker.admit()
-    try:
-        answer = forward(pool, request)
-    except BaseException as error:
-        (breaker.fail if _blames_service(error, request) else breaker.abandon)(ticket)
-        raise
-    breaker.succeed(ticket)
-    return answer
-
-
-def _blames_service(error: BaseException, request: UpstreamRequest) -> bool:
-    if isinstance(error, Problem) and error.code == "GATEWAY_TIMEOUT" and request.hurried:
-        return False
-    return isinstance(error, ConnectionLost) or (isinstance(error, Problem) and error.code in FAILURES)

@@ -5,9 +5,11 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from services.gateway.http.headers import Headers, from_upstream
+from services.gateway.proxy.circuit_breaker import CircuitBreaker
 from services.gateway.proxy.connection_pool import ConnectionLost, ConnectionPool, UpstreamConnection
 from services.gateway.proxy.request_body import BLOCK, ClientBody
 from services.gateway.proxy.response_parser import MalformedResponse, ResponseParser
@@ -17,6 +19,7 @@ from shared.problems import Problem
 
 _logger = logging.getLogger("postern.forward")
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
+FAILURES = frozenset(("BAD_GATEWAY", "GATEWAY_TIMEOUT"))  # of the service, which may open its circuit breaker
 IDLE_TIMEOUT = 30.0  # between two pieces of a body, either way
 SILENCE = 60.0  # between two pieces of an event stream, which says something every 15 s
 
@@ -58,11 +61,35 @@ class UpstreamResponse(NamedTuple):
     body: Iterable[bytes]
 
 
-def forward(pool: ConnectionPool, request: UpstreamRequest) -> UpstreamResponse:
+def forward(
+    pool: ConnectionPool,
+    request: UpstreamRequest,
+    breaker: CircuitBreaker | None = None,
+    observe: Callable[[str, float], None] = lambda outcome, seconds: None,
+) -> UpstreamResponse:
     """Return the upstream's answer; raise BAD_GATEWAY, SERVICE_UNAVAILABLE or GATEWAY_TIMEOUT, or ClientGone.
 
-    An idempotent request is sent once more when the upstream went away without a byte, never after a time-out.
+    The breaker is told how it went: a head that arrived is a success, also when the answer breaks off later.
+    `observe` gets the outcome (the class of the status as in `2xx`, or the code of the problem) and the seconds.
     """
+    started, outcome = time.perf_counter(), "INTERNAL_ERROR"
+    try:
+        send = partial(_send, pool, request)
+        answer = breaker.call(send, partial(_blames_service, request)) if breaker else send()
+        outcome = f"{answer.status[0]}xx"
+        return answer
+    except Problem as problem:
+        outcome = problem.code
+        raise
+    except ClientGone:
+        outcome = "CLIENT_GONE"
+        raise
+    finally:
+        observe(outcome, time.perf_counter() - started)
+
+
+def _send(pool: ConnectionPool, request: UpstreamRequest) -> UpstreamResponse:
+    """Send an idempotent request once more when the upstream went away without a byte, never after a time-out."""
     repeatable = request.method in IDEMPOTENT and (request.body is None or request.body.whole)
     try:
         return Exchange(pool, request, pool.acquire(request.who)).run()
@@ -70,6 +97,12 @@ def forward(pool: ConnectionPool, request: UpstreamRequest) -> UpstreamResponse:
         if not repeatable:
             raise
     return Exchange(pool, request, pool.acquire(request.who, fresh=True)).run()
+
+
+def _blames_service(request: UpstreamRequest, error: BaseException) -> bool:
+    if isinstance(error, Problem) and error.code == "GATEWAY_TIMEOUT" and request.hurried:
+        return False
+    return isinstance(error, ConnectionLost) or (isinstance(error, Problem) and error.code in FAILURES)
 
 
 class Exchange:

@@ -67,7 +67,7 @@ def read(data: bytes) -> tuple[Any, ...]:
     head_parser.check_host(fields, version)
     head_parser.expects_continue(fields, version)
     length = head_parser.body_length(fields, version)
-    return method, target, *head_parser.split_target(target), version, fields, length, data[end + 4 :]
+    return method, target, *head_parser.path_and_query(target), version, fields, length, data[end + 4 :]
 
 
 def read_here(data: bytes) -> tuple[Any, ...] | None:

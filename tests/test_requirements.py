@@ -26,7 +26,6 @@ DIRECT = {
 
 # Below each of these lies a known vulnerability that matters here.
 FLOORS = {
-    "gunicorn": "27.0.1",
     "Werkzeug": "3.1.6",
     "Flask": "3.1.3",
     "PyJWT": "2.15.0",

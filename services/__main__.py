@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.launcher.errors import StartError
+from shared.start_error import StartError
 
 if TYPE_CHECKING:
     from services.launcher.programs import Program
@@ -62,7 +62,6 @@ def _start_all(package: str, reload: bool) -> int:
     from services.launcher.data_dir_lock import lock_data_dir
     from services.launcher.programs import read_procfile
     from services.launcher.supervisor import Supervisor
-    from shared.network.sockets import PortError
 
     programs = read_procfile(Path("Procfile"), ["--reload"] if reload else [])
     if not reload:
@@ -73,7 +72,7 @@ def _start_all(package: str, reload: bool) -> int:
         for program in programs:
             if program.name in places:
                 program.listen(*places[program.name])
-    except PortError as error:
+    except StartError as error:
         return _say(error, "Nothing was started.")
     with lock:
         return Supervisor(programs).run()
@@ -135,23 +134,19 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
             f"Unknown: {' '.join(words)}. Say one of {', '.join(('migrate', *COMMANDS, *known))}; nothing starts all."
         )
     config = load_configs(package, [name])[name]
-    from shared.network.sockets import PortError
     from shared.server.run import GRACE, THREADS, serve
 
-    try:
-        serve(
-            name,
-            lambda: import_module(f"{package}.{name}.wsgi").app,
-            config,
-            port=config.port_of(name),
-            events=name in ON_EVENT_LOOP,
-            processes=config.value_of(f"{name.upper()}_WORKERS", 1),
-            threads=config.value_of(f"{name.upper()}_THREADS", THREADS),
-            reload=reload,
-            drain=config.value_of("DRAIN_SECONDS", GRACE),
-        )
-    except PortError as error:
-        return _say(error)
+    serve(
+        name,
+        lambda: import_module(f"{package}.{name}.wsgi").app,
+        config,
+        port=config.port_of(name),
+        events=name in ON_EVENT_LOOP,
+        processes=config.value_of(f"{name.upper()}_WORKERS", 1),
+        threads=config.value_of(f"{name.upper()}_THREADS", THREADS),
+        reload=reload,
+        drain=config.value_of("DRAIN_SECONDS", GRACE),
+    )
     return 0
 
 

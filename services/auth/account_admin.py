@@ -43,7 +43,8 @@ def create(name: str, email: str, password_hash: str | None, role: str) -> User:
 def change(user_id: str, changes: dict[str, Any], now: datetime, check: Check, keep_session: str = "") -> Change:
     """Change name, email, password_hash, role or status; raise EMAIL_TAKEN, or CONFLICT for the last admin.
 
-    An address that is written as before is stored again when it is not the account's own (migration 0004).
+    An address that is written as before is stored again when it is not the account's own: an earlier version made
+    that of an account whose mailbox another one has.
 
     `check` gets the account and may refuse; `keep_session` goes on when the password changes. Call it inside a
     transaction.

@@ -14,6 +14,7 @@ from shared.database.connection import Database
 from shared.database.fields import IdField, TimestampField, id_field
 from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.database.locking import locking
+from shared.database.tables import own_table
 from shared.feed.outbox import FactColumns, Feed
 from shared.mail.addresses import fold_email, plain_email
 from shared.mail.outbox import MailColumns, Outbox
@@ -33,31 +34,9 @@ class Model(peewee.Model):
         legacy_table_names = False
 
 
-class Fact(FactColumns):
-    """What became true here, for other services."""
-
-    class Meta:
-        database = database
-        table_name = "fact"
-
-
-class IdempotencyKey(IdempotencyKeyColumns):
-    """Used keys and their answers."""
-
-    class Meta:
-        database = database
-        table_name = "idempotency_key"
-        primary_key = peewee.CompositeKey("user_id", "key")
-
-
-class Mail(MailColumns):
-    """Mails to be sent, and for a week those that were."""
-
-    class Meta:
-        database = database
-        table_name = "mail"
-
-
+Fact = own_table(FactColumns, database)
+IdempotencyKey = own_table(IdempotencyKeyColumns, database)
+Mail = own_table(MailColumns, database)
 feed = Feed("auth", Fact, database)
 idempotency = Idempotency(IdempotencyKey, database)
 outbox = Outbox(Mail, database)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-from services.launcher.errors import StartError
+from shared.start_error import StartError
 
 
 def lock_data_dir(folder: Path) -> TextIO:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from services.launcher.errors import StartError
 from shared.settings import BaseConfig, SettingsError
+from shared.start_error import StartError
 
 
 def folder_of(package: str) -> Path:

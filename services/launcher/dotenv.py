@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from services.launcher.errors import StartError
+from shared.start_error import StartError
 
 _line = re.compile(r"""([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^\s"'#]*))\s*(?:#.*)?""").fullmatch
 

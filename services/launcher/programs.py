@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from services.launcher.errors import StartError
 from shared.network.sockets import listen
+from shared.start_error import StartError
 
 INHERITED = 3  # the file descriptor of a socket that is handed down, as systemd does it
 MAX_OURS = 1024  # no descriptor of the supervisor is higher
@@ -33,7 +33,7 @@ class Program:
         self._group = 0
 
     def listen(self, host: str, port: int) -> None:
-        """Bind the socket that every process of this program gets; raise PortError."""
+        """Bind the socket that every process of this program gets; raise StartError."""
         self.listener = listen(host, port, f"{self.name.upper()}_PORT")
 
     def start(self) -> None:

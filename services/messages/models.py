@@ -11,7 +11,8 @@ from shared.database.connection import Database, execute
 from shared.database.fields import IdField, TimestampField, id_field
 from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.database.pagination import Order
-from shared.feed.outbox import PositionColumns
+from shared.database.tables import own_table
+from shared.feed.outbox import FeedPositionColumns
 from shared.mail.addresses import MAX_EMAIL
 from shared.mail.outbox import MailColumns, Outbox
 
@@ -32,31 +33,9 @@ class Model(peewee.Model):
         legacy_table_names = False
 
 
-class FeedPosition(PositionColumns):
-    """How far the feeds of auth and posts have been read."""
-
-    class Meta:
-        database = database
-        table_name = "feed_position"
-
-
-class IdempotencyKey(IdempotencyKeyColumns):
-    """Used keys and their answers."""
-
-    class Meta:
-        database = database
-        table_name = "idempotency_key"
-        primary_key = peewee.CompositeKey("user_id", "key")
-
-
-class Mail(MailColumns):
-    """Mails to be sent, and for a week those that were."""
-
-    class Meta:
-        database = database
-        table_name = "mail"
-
-
+FeedPosition = own_table(FeedPositionColumns, database)
+IdempotencyKey = own_table(IdempotencyKeyColumns, database)
+Mail = own_table(MailColumns, database)
 idempotency = Idempotency(IdempotencyKey, database)
 outbox = Outbox(Mail, database)
 

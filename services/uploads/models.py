@@ -16,7 +16,8 @@ from shared.database.fields import IdField, TimestampField, id_field
 from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.database.locking import delete_unlocked
 from shared.database.pagination import Order
-from shared.feed.outbox import FactColumns, Feed, PositionColumns
+from shared.database.tables import own_table
+from shared.feed.outbox import FactColumns, Feed, FeedPositionColumns
 
 _SAFE = "/!$&'()*+,;=:@"
 
@@ -38,31 +39,9 @@ class Model(peewee.Model):
         legacy_table_names = False
 
 
-class Fact(FactColumns):
-    """What became true here, for other services."""
-
-    class Meta:
-        database = database
-        table_name = "fact"
-
-
-class FeedPosition(PositionColumns):
-    """How far the feed of auth has been read."""
-
-    class Meta:
-        database = database
-        table_name = "feed_position"
-
-
-class IdempotencyKey(IdempotencyKeyColumns):
-    """Used keys and their answers."""
-
-    class Meta:
-        database = database
-        table_name = "idempotency_key"
-        primary_key = peewee.CompositeKey("user_id", "key")
-
-
+Fact = own_table(FactColumns, database)
+FeedPosition = own_table(FeedPositionColumns, database)
+IdempotencyKey = own_table(IdempotencyKeyColumns, database)
 feed = Feed("uploads", Fact, database)
 idempotency = Idempotency(IdempotencyKey, database)
 

@@ -13,6 +13,7 @@ from playhouse.migrations import Runner
 
 from shared.database import disk_reserve, errors
 from shared.database.fields import FIELD_TYPES_POSTGRES, FIELD_TYPES_SQLITE
+from shared.database.takeover import take_over
 from shared.problems import Problem
 
 BUSY_TIMEOUT = 5000  # milliseconds that a SQLite writer waits for another
@@ -98,9 +99,11 @@ def _drop_hung_up(database: peewee.Database) -> None:
 
 
 def migrate(database: peewee.Database, migrations: Path) -> list[str]:
-    """Apply what is missing, while no other process does the same; return the names."""
+    """Apply what is missing, while no other process does the same; return the names. Raise StartError."""
     with _migration_lock(database):
-        return list(Runner(database, str(migrations)).up())
+        runner = Runner(database, str(migrations))
+        take_over(database, runner)
+        return list(runner.up())
 
 
 @contextmanager

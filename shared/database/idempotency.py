@@ -43,6 +43,9 @@ class IdempotencyKeyColumns(peewee.Model):
     body = peewee.BlobField()
     created_at = TimestampField(default=clock.now, index=True)
 
+    class Meta:
+        primary_key = peewee.CompositeKey("user_id", "key")
+
 
 class Idempotency:
     """The used keys of one service; `accepts_key` decorates the views that create something."""

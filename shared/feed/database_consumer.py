@@ -9,7 +9,7 @@ from shared import clock
 from shared.database.connection import Database, drop_broken
 from shared.database.errors import log_failure
 from shared.feed.consumer import FeedConsumer, HandlerError
-from shared.feed.outbox import PositionColumns
+from shared.feed.outbox import FeedPositionColumns
 from shared.ids import first_id
 
 SETTLED = timedelta(minutes=5)  # who is younger may be missing in a table that was read just before
@@ -37,7 +37,7 @@ class DatabaseConsumer(FeedConsumer):
     `rebuild`.
     """
 
-    def __init__(self, *details: Any, database: Database, position: type[PositionColumns]) -> None:
+    def __init__(self, *details: Any, database: Database, position: type[FeedPositionColumns]) -> None:
         super().__init__(*details)
         self._database = database
         self._positions = position

@@ -61,7 +61,7 @@ class FactColumns(peewee.Model):
         indexes = ((("transaction", "id"), False),)
 
 
-class PositionColumns(peewee.Model):
+class FeedPositionColumns(peewee.Model):
     """How far this service has read in the feed of another."""
 
     source = peewee.CharField(max_length=64, primary_key=True)

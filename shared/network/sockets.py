@@ -3,11 +3,9 @@
 import errno
 import socket
 
+from shared.start_error import StartError
+
 BACKLOG = 2048  # connections that wait while a process restarts
-
-
-class PortError(Exception):
-    """A socket cannot be bound; the text says why and what to do."""
 
 
 class ConnectionOver(ConnectionResetError):
@@ -19,12 +17,12 @@ class ClientGone(ConnectionOver):
 
 
 def listen(host: str, port: int, variable: str) -> socket.socket:
-    """Bind and listen; `variable` is the setting that the port comes from."""
+    """Bind and listen; `variable` is the setting that the port comes from. Raise StartError, with what to do."""
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[4], family=address[0], backlog=BACKLOG)
     except OSError as error:
-        raise PortError(_explain(error, host, port, variable)) from error
+        raise StartError(_explain(error, host, port, variable)) from error
 
 
 def _explain(error: OSError, host: str, port: int, variable: str) -> str:

@@ -112,7 +112,7 @@ def serve(
     patience: ReadTimeouts | None = None,
     drain: float = GRACE,
 ) -> None:
-    """Serve the WSGI application that `load` returns, until SIGTERM or SIGINT; raise PortError.
+    """Serve the WSGI application that `load` returns, until SIGTERM or SIGINT; raise StartError.
 
     Listens on the socket that was handed down (fd 3, as systemd does it), else on HOST and `port`. With
     `events` a gevent loop serves it, which loads the application in each process after its patches; on SIGHUP requests

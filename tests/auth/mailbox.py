@@ -4,6 +4,7 @@ import re
 
 from services.auth.account_mail import AccountMailer
 from services.auth.models import Mail
+from shared.mail.outbox import MailColumns
 from shared.service import service_of
 from tests.auth.conftest import Client
 
@@ -16,12 +17,12 @@ def answer_requests(client: Client) -> None:
     mails.answer_requests()
 
 
-def mailed(kind: str, recipient: str | None = None) -> list[Mail]:
+def mailed(kind: str, recipient: str | None = None) -> list[MailColumns]:
     query = Mail.select().where(Mail.kind == kind).order_by(Mail.created_at, Mail.id)
     return list(query.where(Mail.recipient == recipient) if recipient else query)
 
 
-def token_of(mail: Mail) -> str:
+def token_of(mail: MailColumns) -> str:
     found = _token(mail.body)
     assert found, mail.body
     return found[1]

@@ -244,7 +244,7 @@ def test_the_last_admin_may_write_the_address_in_another_way(app: Flask, client:
 
 
 def test_an_account_without_an_address_of_its_own_gets_one(client: Client, admin: Signin, register: Register) -> None:
-    """As migration 0004 leaves accounts whose address another one has too."""
+    """As an earlier version left accounts whose address another one has too."""
     user_id = register(email="n@bücher.example")["user"]["id"]
     User.update(email_folded=f"TAKEN:{user_id}").where(User.id == user_id).execute()
     assert log_in(client, "n@bücher.example").status_code == log_in(client, f"TAKEN:{user_id}").status_code == 401

@@ -8,8 +8,8 @@ import pytest
 
 from services.launcher.discovery import known_services
 from services.launcher.dotenv import read_dotenv
-from services.launcher.errors import StartError
 from services.launcher.programs import read_procfile
+from shared.start_error import StartError
 from tests.e2e.stack import ROOT
 
 
@@ -76,7 +76,7 @@ def migrate(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
 
 def test_databases_are_migrated_without_starting_anything(tmp_path: Path) -> None:
     first, second = migrate(tmp_path), migrate(tmp_path)
-    assert "posts: 0001_initial" in first.stdout
+    assert "posts: 0001_schema" in first.stdout
     assert second.stdout.splitlines() == [
         f"{name}: nothing to do" for name in known_services("services") if name != "gateway"
     ]

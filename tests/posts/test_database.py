@@ -8,13 +8,12 @@ from services.posts import models
 from services.posts.app import MIGRATIONS
 from services.posts.config import Config
 from services.posts.demo_data import seed
-from services.posts.models import Author, Category, Comment, Post, PostTag, database
-from services.posts.search import index
+from services.posts.models import Author, Comment, Post, PostTag, database
 from shared.database import connection as db
 from shared.ids import new_id
 from shared.settings import SettingsError
 from tests.helpers import assert_models_match_migrations
-from tests.posts.conftest import AsUser, Client, Headers, Write, on_postgres
+from tests.posts.conftest import Client, Write, on_postgres
 
 TABLES = (
     models.Fact,
@@ -45,46 +44,6 @@ def test_migrations_can_be_undone_and_done_again(empty_database_url: str) -> Non
         assert runner.up() == runner.down(runner.migrations()[0].name)[::-1]
         assert connection.get_tables() == ["schema_migration"]
         assert runner.up()
-
-
-def test_what_an_earlier_version_has_folded_is_folded_anew(
-    client: Client, moderator: Headers, as_user: AsUser, write: Write
-) -> None:
-    categories = [
-        client.post("/api/categories", json={"name": name}, headers=moderator).json["data"]
-        for name in ("İzmir", "Izmir", "Ünye")
-    ]
-    author = as_user("José")
-    titles = ["„Alpha“ in C++", "École ⭐", "Zebra"]
-    posts = [write(author, title=title, tags=["Tag"], category="ünye") for title in titles]
-    write(author, title="A draft", status="draft")
-    # As they were.
-    Category.update(slug="u\u0308nye").where(Category.id == categories[2]["id"]).execute()
-    Category.update(slug="i\u0307zmir").where(Category.id == categories[0]["id"]).execute()
-    Post.update(title_key=peewee.fn.lower(Post.title)).execute()
-    Author.update(folded="josé").execute()
-    for publication in (1, 2):
-        index.remove(publication)
-    index.put(1, ["w0xalpha", "w0xc"])
-
-    runner = Runner(database.obj, str(MIGRATIONS))
-    try:
-        runner.down("0010_folding")
-        assert runner.up() == ["0010_folding"]
-    finally:
-        database.obj.close()
-
-    def found(**query: str) -> list[str]:
-        return [post["title"] for post in client.get("/api/posts", query_string=query).json["data"]]
-
-    assert found(sort="title") == titles
-    assert found(author="jose") == titles[::-1]
-    assert found(q="c++", author="jose", tag="tag", category="ÜNYE") == titles[:1]
-    assert found(q="⭐") == titles[1:2]
-    assert found(q="zebra") == titles[2:]
-    assert posts[0]["category"]["slug"] == "ünye"
-    slugs = {category["name"]: category["slug"] for category in client.get("/api/categories").json["data"]}
-    assert (slugs["Izmir"][:5], slugs["İzmir"][:5], slugs["Ünye"]) == ("izmir", "izmir", "ünye")
 
 
 @pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
@@ -142,7 +101,7 @@ def test_writing_goes_on_after_seeding(settings: dict[str, str], client: Client,
 
 
 def test_the_migrations_are_where_the_service_looks() -> None:
-    assert (Path(MIGRATIONS) / "0001_initial.py").exists()
+    assert (Path(MIGRATIONS) / "0001_schema.py").exists()
 
 
 @on_postgres

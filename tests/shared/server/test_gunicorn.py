@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.network.sockets import PortError, listen
+from shared.network.sockets import listen
+from shared.start_error import StartError
 from tests.shared.server.served import Served, assert_refused, head, read_answer, read_to_end
 
 CHUNKED = ("POST / HTTP/1.1", "Host: x", "Transfer-Encoding: chunked")
@@ -176,10 +177,10 @@ def test_tls_works_in_a_worker(server: Served, tls_server: tuple[int, Path]) -> 
 def test_a_taken_port_is_told_plainly(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-        with pytest.raises(PortError, match=f"Port {port} is already in use .* or set TOY_PORT"):
+        with pytest.raises(StartError, match=f"Port {port} is already in use .* or set TOY_PORT"):
             listen("127.0.0.1", port, "TOY_PORT")
 
 
 def test_an_address_of_another_machine_is_told_plainly() -> None:
-    with pytest.raises(PortError, match=r"203\.0\.113\.1 is no address of this machine: correct HOST"):
+    with pytest.raises(StartError, match=r"203\.0\.113\.1 is no address of this machine: correct HOST"):
         listen("203.0.113.1", 0, "TOY_PORT")

@@ -7,7 +7,8 @@ from shared.database.connection import Database
 from shared.database.fields import IdField, TimestampField, id_field
 from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.database.pagination import Order
-from shared.feed.outbox import FactColumns, Feed, PositionColumns
+from shared.database.tables import own_table
+from shared.feed.outbox import FactColumns, Feed, FeedPositionColumns
 
 database = Database()
 
@@ -28,26 +29,10 @@ class Toy(peewee.Model):
         indexes = ((("created_at", "id"), False), (("price", "id"), False))
 
 
-class Fact(FactColumns):
-    class Meta:
-        database = database
-        table_name = "fact"
-
-
-class FeedPosition(PositionColumns):
-    class Meta:
-        database = database
-        table_name = "feed_position"
-
-
-class IdempotencyKey(IdempotencyKeyColumns):
-    class Meta:
-        database = database
-        table_name = "idempotency_key"
-        primary_key = peewee.CompositeKey("user_id", "key")
-
-
-MODELS = [Toy, Fact, FeedPosition, IdempotencyKey]
+Fact = own_table(FactColumns, database)
+FeedPosition = own_table(FeedPositionColumns, database)
+IdempotencyKey = own_table(IdempotencyKeyColumns, database)
+MODELS: list[type[peewee.Model]] = [Toy, Fact, FeedPosition, IdempotencyKey]
 NEWEST = Order("newest", (Toy.created_at, Toy.id))
 BY_NAME = Order("name", (Toy.name,), descending=False)
 BY_PRICE = Order("price", (Toy.price, Toy.id), descending=False)

@@ -1,4 +1,4 @@
-"""What keeps the services from starting."""
+"""What keeps a service from starting."""
 
 
 class StartError(Exception):

@@ -4,42 +4,20 @@ import peewee
 from playhouse.migrate import SchemaMigrator
 
 from shared.database.fields import IdField, TimestampField
+from shared.database.idempotency import IdempotencyKeyColumns
+from shared.database.tables import own_table
+from shared.feed.outbox import FactColumns, FeedPositionColumns
+
+REPLACES = ("0001_initial", "0002_usage", "0003_resumable", "0004_gone")
 
 
 def models(db: peewee.Database) -> list[type[peewee.Model]]:
-    """Return the tables as they were at this point."""
+    """Return the tables as they are at this point."""
 
     class Model(peewee.Model):
         class Meta:
             database = db
             legacy_table_names = False
-
-    class Fact(Model):
-        id = peewee.BigAutoField()
-        transaction = peewee.BigIntegerField()
-        type = peewee.CharField(max_length=64)
-        subject = peewee.CharField(max_length=64)
-        data = peewee.TextField()
-        created_at = TimestampField(index=True)
-
-        class Meta:
-            indexes = ((("transaction", "id"), False),)
-
-    class FeedPosition(Model):
-        source = peewee.CharField(max_length=64, primary_key=True)
-        event_id = peewee.CharField(max_length=64)
-
-    class IdempotencyKey(Model):
-        user_id = IdField()
-        key = peewee.CharField(max_length=255)
-        fingerprint = peewee.CharField(max_length=64)
-        status = peewee.SmallIntegerField()
-        headers = peewee.TextField()
-        body = peewee.BlobField()
-        created_at = TimestampField(index=True)
-
-        class Meta:
-            primary_key = peewee.CompositeKey("user_id", "key")
 
     class Upload(Model):
         id = IdField(primary_key=True)
@@ -60,7 +38,21 @@ def models(db: peewee.Database) -> list[type[peewee.Model]]:
         class Meta:
             indexes = ((("user_id", "name"), True), (("user_id", "created_at", "id"), False))
 
-    return [Fact, FeedPosition, IdempotencyKey, Upload]
+    class Usage(Model):
+        user_id = IdField(primary_key=True)
+        bytes = peewee.BigIntegerField()
+        gone_at = TimestampField(null=True)
+
+    class Resumable(Model):
+        id = IdField(primary_key=True)
+        user_id = IdField(index=True)
+        length = peewee.BigIntegerField()
+        metadata = peewee.TextField()
+        done = peewee.BooleanField()
+        expires_at = TimestampField(index=True)
+
+    common = [own_table(columns, db) for columns in (FactColumns, FeedPositionColumns, IdempotencyKeyColumns)]
+    return [*common, Upload, Usage, Resumable]
 
 
 def up(migrator: SchemaMigrator, db: peewee.Database) -> None:

@@ -1,0 +1,60 @@
+CREATE TABLE contact_message ( id character varying(36) NOT NULL, name character varying(100) NOT NULL, email character varying(254) NOT NULL, subject character varying(150) NOT NULL, message text NOT NULL, source character varying(100), user_agent character varying(200) NOT NULL, status character varying(8) NOT NULL, version integer NOT NULL, created_at timestamp with time zone NOT NULL );
+CREATE TABLE event ( id bigint NOT NULL, topic character varying(32) NOT NULL, subject character varying(36) NOT NULL, post_id character varying(36), user_id character varying(36), data text NOT NULL, created_at timestamp with time zone NOT NULL );
+CREATE TABLE event_head ( id integer NOT NULL, last bigint NOT NULL );
+CREATE SEQUENCE event_head_id_seq AS integer START WITH 1 INCREMENT BY 1 NO MINVALUE NO MAXVALUE CACHE 1;
+ALTER SEQUENCE event_head_id_seq OWNED BY event_head.id;
+CREATE TABLE event_ticket ( digest character varying(64) NOT NULL, user_id character varying(36) NOT NULL, session_id character varying(36) NOT NULL, issued_at double precision NOT NULL, token_expires_at bigint NOT NULL, expires_at timestamp with time zone NOT NULL );
+CREATE TABLE feed_position ( source character varying(64) NOT NULL, event_id character varying(64) NOT NULL );
+CREATE TABLE idempotency_key ( user_id character varying(36) NOT NULL, key character varying(255) NOT NULL, fingerprint character varying(64) NOT NULL, status smallint NOT NULL, headers text NOT NULL, body bytea NOT NULL, created_at timestamp with time zone NOT NULL );
+CREATE TABLE liker ( post_id character varying(36) NOT NULL, user_id character varying(36) NOT NULL, likes boolean NOT NULL, liked_at timestamp with time zone NOT NULL );
+CREATE TABLE mail ( id character varying(36) NOT NULL, kind character varying(32) NOT NULL, recipient character varying(254) NOT NULL, subject character varying(200) NOT NULL, body text NOT NULL, created_at timestamp with time zone NOT NULL, expires_at timestamp with time zone NOT NULL, attempts smallint NOT NULL, next_attempt_at timestamp with time zone, sent_at timestamp with time zone, error character varying(200), reply_to character varying(254) );
+CREATE TABLE notification ( id character varying(36) NOT NULL, user_id character varying(36) NOT NULL, key character varying(64) NOT NULL, type character varying(8) NOT NULL, actor_id character varying(36), post_id character varying(36), post_title character varying(200), comment_id character varying(36), role character varying(9), likes integer, read boolean NOT NULL, version integer NOT NULL, created_at timestamp with time zone NOT NULL );
+CREATE TABLE person ( id character varying(36) NOT NULL, name character varying(200), avatar text, deleted boolean NOT NULL, told_at timestamp with time zone );
+CREATE TABLE schema_migration ( id integer NOT NULL, name character varying(255) NOT NULL, applied timestamp without time zone NOT NULL );
+CREATE SEQUENCE schema_migration_id_seq AS integer START WITH 1 INCREMENT BY 1 NO MINVALUE NO MAXVALUE CACHE 1;
+ALTER SEQUENCE schema_migration_id_seq OWNED BY schema_migration.id;
+ALTER TABLE ONLY event_head ALTER COLUMN id SET DEFAULT nextval('event_head_id_seq'::regclass);
+ALTER TABLE ONLY schema_migration ALTER COLUMN id SET DEFAULT nextval('schema_migration_id_seq'::regclass);
+INSERT INTO contact_message (id, name, email, subject, message, source, user_agent, status, version, created_at) VALUES ('01a23266-fd1c-74cc-864c-cf7d73252db8', 'Ann', 'ann@example.org', 'A subject', 'What I wanted to say is this.', NULL, 'Werkzeug/3.1.9', 'new', 1, '2026-12-01 16:18:59.996233+00');
+INSERT INTO event_head (id, last) VALUES (1, 0);
+INSERT INTO mail (id, kind, recipient, subject, body, created_at, expires_at, attempts, next_attempt_at, sent_at, error, reply_to) VALUES ('01a23266-fd1d-7693-8c52-b68e2a258cab', 'contact', 'owner@localhost', 'Contact: A subject', 'Ann <ann@example.org> wrote:
+What I wanted to say is this.
+Source: not said
+Browser: Werkzeug/3.1.9
+Message: 01a23266-fd1c-74cc-864c-cf7d73252db8
+', '2026-12-01 16:18:59.997355+00', '2026-12-04 16:18:59.997323+00', 0, '2026-12-01 16:18:59.997356+00', NULL, NULL, 'ann@example.org');
+INSERT INTO schema_migration (id, name, applied) VALUES (1, '0001_initial', '2026-12-01 16:18:59.960326');
+INSERT INTO schema_migration (id, name, applied) VALUES (2, '0002_notifications', '2026-12-01 16:18:59.974401');
+INSERT INTO schema_migration (id, name, applied) VALUES (3, '0003_events', '2026-12-01 16:18:59.985437');
+INSERT INTO schema_migration (id, name, applied) VALUES (4, '0004_reply_to', '2026-12-01 16:18:59.986948');
+SELECT pg_catalog.setval('event_head_id_seq', 1, true);
+SELECT pg_catalog.setval('schema_migration_id_seq', 4, true);
+ALTER TABLE ONLY contact_message ADD CONSTRAINT contact_message_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY event_head ADD CONSTRAINT event_head_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY event ADD CONSTRAINT event_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY event_ticket ADD CONSTRAINT event_ticket_pkey PRIMARY KEY (digest);
+ALTER TABLE ONLY feed_position ADD CONSTRAINT feed_position_pkey PRIMARY KEY (source);
+ALTER TABLE ONLY idempotency_key ADD CONSTRAINT idempotency_key_pkey PRIMARY KEY (user_id, key);
+ALTER TABLE ONLY liker ADD CONSTRAINT liker_pkey PRIMARY KEY (post_id, user_id);
+ALTER TABLE ONLY mail ADD CONSTRAINT mail_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY notification ADD CONSTRAINT notification_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY person ADD CONSTRAINT person_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY schema_migration ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (id);
+CREATE INDEX contact_message_created_at_id ON contact_message USING btree (created_at, id);
+CREATE INDEX contact_message_status_created_at_id ON contact_message USING btree (status, created_at, id);
+CREATE INDEX event_created_at ON event USING btree (created_at);
+CREATE INDEX event_post_id ON event USING btree (post_id);
+CREATE INDEX event_subject ON event USING btree (subject);
+CREATE INDEX event_ticket_expires_at ON event_ticket USING btree (expires_at);
+CREATE INDEX event_user_id ON event USING btree (user_id);
+CREATE INDEX idempotency_key_created_at ON idempotency_key USING btree (created_at);
+CREATE INDEX liker_post_id_liked_at ON liker USING btree (post_id, liked_at);
+CREATE INDEX liker_user_id ON liker USING btree (user_id);
+CREATE INDEX mail_next_attempt_at ON mail USING btree (next_attempt_at);
+CREATE INDEX notification_actor_id ON notification USING btree (actor_id);
+CREATE INDEX notification_comment_id ON notification USING btree (comment_id);
+CREATE INDEX notification_post_id ON notification USING btree (post_id);
+CREATE INDEX notification_user_id_created_at_id ON notification USING btree (user_id, created_at, id);
+CREATE UNIQUE INDEX notification_user_id_key ON notification USING btree (user_id, key);
+CREATE INDEX notification_user_id_read_likes ON notification USING btree (user_id, read, likes);
+CREATE UNIQUE INDEX schema_migration_name ON schema_migration USING btree (name);

@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.start_error import StartError
+from shared.start_error import EXIT_CODE, StartError
 
 if TYPE_CHECKING:
     from services.launcher.programs import Program
 
-WRONG = 2  # exit code when the fault is in the settings or the command
 ON_EVENT_LOOP = ("gateway",)
 COMMANDS = {
     "admin": "services.auth.commands:admin",
@@ -46,7 +45,7 @@ def main(arguments: list[str], package: str = "services") -> int:
 
 def _say(error: Exception, *more: str) -> int:
     sys.stderr.write("\n".join((str(error), *more, "")))
-    return WRONG
+    return EXIT_CODE
 
 
 def _load_dotenv(path: Path) -> None:

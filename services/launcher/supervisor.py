@@ -10,6 +10,7 @@ from typing import Any
 
 from services.launcher.programs import Program
 from services.launcher.readiness import EDGE, Readiness
+from shared.start_error import EXIT_CODE
 
 STABLE = 3.0  # seconds after which an end is no failed start
 LONGEST_PAUSE = 8.0  # seconds between two starts of a program that fails again and again
@@ -48,12 +49,13 @@ class ProgramState:
 
 
 class Supervisor:
-    """Start programs, start again what ends, and stop all on SIGTERM, SIGINT or SIGHUP."""
+    """Start programs, start again what ends, and stop all on SIGTERM, SIGINT or SIGHUP, or when one cannot start."""
 
     def __init__(self, programs: Sequence[Program]) -> None:
         self.lives = [ProgramState(program) for program in programs]
         self.began = time.monotonic()
         self.stops = 0
+        self.code = 0
         self._wake, waker = os.pipe()
         for descriptor in (self._wake, waker):
             os.set_blocking(descriptor, False)
@@ -78,7 +80,7 @@ class Supervisor:
                 self._sleep(self._pause())
         readiness.give_up()
         self._stop()
-        return 0
+        return self.code
 
     def _pause(self) -> float | None:
         """Return the seconds until something has to be started, None when all runs."""
@@ -101,8 +103,12 @@ class Supervisor:
                 return
             for life in self.lives:
                 if life.program.pid == pid:
-                    news = life.end(os.waitstatus_to_exitcode(status))
-                    if not self.stops:
+                    code = os.waitstatus_to_exitcode(status)
+                    news = life.end(code)
+                    if not self.stops and code == EXIT_CODE:  # it has said why
+                        self.code, self.stops = code, 1
+                        tell(f"{life.program.name} cannot start, so everything is stopped.")
+                    elif not self.stops:
                         tell(news)
 
     def _tell_progress(self, readiness: Readiness) -> None:

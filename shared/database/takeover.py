@@ -46,10 +46,14 @@ def take_over(database: peewee.Database, runner: Runner) -> None:
     if not replaced:
         return
     if applied != replaced:
-        raise StartError(f"The database has the old migrations up to {max(applied)}, not all: {ADVICE}.")
+        raise StartError(
+            f"The database {database.database} has the old migrations up to {max(applied)}, not all: {ADVICE}."
+        )
     if differing := _schema(database) ^ _made_by(first.load(), database):
         kind, table, *_ = min(differing)
-        raise StartError(f"The schema is not what this version makes ({kind} of {table}): {ADVICE}.")
+        raise StartError(
+            f"The schema of {database.database} is not what this version makes ({kind} of {table}): {ADVICE}."
+        )
     with database.atomic():
         runner.History.delete().execute()
         runner.History.create(name=first.name)

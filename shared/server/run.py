@@ -22,6 +22,7 @@ from shared.server.lifecycle import lifecycle_of
 from shared.server.os_tuning import end_with_parent, share_freed_memory
 from shared.server.request_reader import ReadTimeouts
 from shared.settings import BaseConfig
+from shared.start_error import StartError
 from shared.telemetry import json_log as kit_logging
 from shared.telemetry import metrics
 
@@ -129,6 +130,8 @@ def serve(
         settings["bind"] = f"fd://{listen(config.host, port, f'{name.upper()}_PORT').detach()}"
     try:
         Application(load, settings, patience or ReadTimeouts(), drain).run()
+    except StartError:
+        raise
     except Exception:
         _logger.critical("%s cannot start", name, exc_info=True)
         sys.exit(1)

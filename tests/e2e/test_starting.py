@@ -1,7 +1,9 @@
 """What is read before anything starts: the settings file, the Procfile, and the settings of all services."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,10 @@ import pytest
 from services.launcher.discovery import known_services
 from services.launcher.dotenv import read_dotenv
 from services.launcher.programs import read_procfile
+from shared.database.takeover import ADVICE
 from shared.start_error import StartError
 from tests.e2e.stack import ROOT
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(
@@ -88,3 +92,21 @@ def test_a_database_that_cannot_be_used_is_told_plainly(tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert ran.stderr.startswith("The database of auth cannot be used (")
     assert ran.stderr.endswith("): check AUTH_DATABASE_URL.\n")
+
+
+def test_a_database_that_cannot_be_taken_over_stops_the_start(tmp_path: Path) -> None:
+    """The others are stopped too, and the reason is one sentence: to start again would not help."""
+    dump = (ROOT / "tests/shared/takeover/posts.sqlite.sql").read_text()
+    (tmp_path / "var").mkdir()
+    with closing(sqlite3.connect(tmp_path / "var/posts.db")) as database:
+        database.executescript(f"{dump}; DELETE FROM schema_migration WHERE name > '0007_z'")
+    (tmp_path / "Procfile").write_text("uploads: python -m services uploads\nposts: python -m services posts\n")
+    settings = {"DATA_DIR": str(tmp_path / "var"), "PYTHONPATH": str(ROOT)}
+    ports = {f"{name}_PORT": str(free_port()) for name in ("POSTS", "UPLOADS")}
+    command = [sys.executable, "-m", "services"]
+    ran = subprocess.run(command, cwd=tmp_path, env=settings | ports, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 2
+    assert [line for line in ran.stderr.splitlines() if not line.startswith("{")] == [
+        f"The database {tmp_path}/var/posts.db has the old migrations up to 0007_wide_tag_ids, not all: {ADVICE}."
+    ]
+    assert "posts cannot start, so everything is stopped.\n" in ran.stdout

@@ -183,6 +183,11 @@ def service_url(service: str, number: int, parse: Callable[[str], str] = url("ht
     )
 
 
+def ratelimit_enabled() -> Any:
+    """Declare whether a service that has limits counts at all: the field is to have this name."""
+    return setting("RATELIMIT_ENABLED", boolean, "true", "Whether requests are counted; always in production")
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaseConfig:
     """The settings that every service has."""
@@ -245,6 +250,8 @@ class BaseConfig:
     @classmethod
     def contradictions(cls, known: Mapping[str, Any]) -> list[str]:
         """Say which settings, each fine alone, do not go together; `known` lacks those that are wrong."""
+        if known.get("app_env") == "production" and known.get("ratelimit_enabled") is False:
+            return ["RATELIMIT_ENABLED cannot be false in production"]
         return []
 
     def value_of(self, variable: str, otherwise: Any = None) -> Any:

@@ -1,11 +1,18 @@
 """The settings of the auth service."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from shared.mail.settings import MailConfig
-from shared.settings import boolean, choice, database_url, optional, service_threads, service_workers, setting, url
+from shared.settings import (
+    choice,
+    database_url,
+    optional,
+    ratelimit_enabled,
+    service_threads,
+    service_workers,
+    setting,
+    url,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +31,7 @@ class Config(MailConfig):
         lambda known: "required" if known.get("app_env") == "production" else "optional",
         "Whether an address has to be verified before its owner can sign in; required by default in production",
     )
-    ratelimit_enabled: bool = setting(
-        "RATELIMIT_ENABLED", boolean, "true", "Whether failed logins and mails are counted; always in production"
-    )
-
-    @classmethod
-    def contradictions(cls, known: Mapping[str, Any]) -> list[str]:
-        mistakes = super().contradictions(known)
-        if known.get("app_env") == "production" and known.get("ratelimit_enabled") is False:
-            mistakes.append("RATELIMIT_ENABLED cannot be false in production")
-        return mistakes
+    ratelimit_enabled: bool = ratelimit_enabled()
 
     @property
     def needs_verification(self) -> bool:

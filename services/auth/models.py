@@ -16,7 +16,7 @@ from shared.database.idempotency import Idempotency, IdempotencyKeyColumns
 from shared.database.locking import locking
 from shared.database.tables import own_table
 from shared.feed.outbox import FactColumns, Feed
-from shared.mail.addresses import fold_email, plain_email
+from shared.mail.addresses import MAX_EMAIL, fold_email, plain_email
 from shared.mail.outbox import MailColumns, Outbox
 
 ACTIVE, SUSPENDED, PENDING = "active", "suspended", "pending"
@@ -48,8 +48,8 @@ class User(Model):
     id = id_field()
     name = peewee.CharField(max_length=50)
     name_folded = peewee.CharField(max_length=200, constraints=[peewee.SQL("DEFAULT ''")])
-    email = peewee.CharField(max_length=254)
-    email_folded = peewee.CharField(max_length=254, unique=True)
+    email = peewee.CharField(max_length=MAX_EMAIL)
+    email_folded = peewee.CharField(max_length=MAX_EMAIL, unique=True)
     password_hash = peewee.CharField(max_length=200)
     role = peewee.CharField(max_length=9, default="user")
     status = peewee.CharField(max_length=9, default="active")
@@ -195,7 +195,7 @@ class MailToken(Model):
     user = peewee.ForeignKeyField(User, on_delete="CASCADE")
     user_id: str
     purpose = peewee.CharField(max_length=16)
-    email_folded = peewee.CharField(max_length=254)
+    email_folded = peewee.CharField(max_length=MAX_EMAIL)
     expires_at = TimestampField(index=True)
 
     @classmethod
@@ -223,7 +223,7 @@ class MailToken(Model):
 class LinkRequest(Model):
     """Somebody asked to have a link mailed to an address, which may be nobody's: once a minute for each purpose."""
 
-    email_folded = peewee.CharField(max_length=254)
+    email_folded = peewee.CharField(max_length=MAX_EMAIL)
     purpose = peewee.CharField(max_length=16)
     requested_at = TimestampField(index=True)
     pending = peewee.BooleanField()

@@ -5,13 +5,13 @@ from typing import Any
 import marshmallow as ma
 import orjson
 
-from services.auth.models import ACTIVE, PENDING, SUSPENDED, User
+from services.auth.models import ACTIVE, PENDING, SUSPENDED, AuditEvent, Profile, User
 from services.auth.passwords import normal
 from shared.database.pagination import PageQuerySchema
 from shared.identity.password_policy import PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH
 from shared.identity.roles import ROLES
 from shared.ids import is_id
-from shared.mail.addresses import Email
+from shared.mail.addresses import MAX_EMAIL, Email
 from shared.web.schema import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp
 
 
@@ -31,10 +31,17 @@ class NewPassword(Text):
         return normal(super()._deserialize(value, attr, data, **kwargs))
 
 
+class GivenPassword(Text):
+    """A password to be compared, whatever it is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(high=1000, verbatim=True, lines=True, **options)
+
+
 class RegisterSchema(Schema):
     """What makes an account."""
 
-    name = Text(low=2, high=50, required=True)
+    name = Text(low=2, high=User.name.max_length, required=True)
     email = Email(required=True)
     password = NewPassword(required=True)
 
@@ -43,7 +50,7 @@ class LoginSchema(Schema):
     """An address and a password, whatever they are: whether they are right is said in one way only."""
 
     email = Text(low=1, high=1000, required=True)
-    password = Text(high=1000, verbatim=True, lines=True, required=True)
+    password = GivenPassword(required=True)
     remember_me = Boolean(load_default=False)
     cookie_only = Boolean(load_default=False)
 
@@ -69,7 +76,7 @@ class ResetSchema(TokenSchema):
 class UserReplaceSchema(Schema):
     """All that admins write of an account; a role that is left out is `user`, a password stays as it is."""
 
-    name = Text(low=2, high=50, required=True)
+    name = Text(low=2, high=User.name.max_length, required=True)
     email = Email(required=True)
     password = NewPassword()
     role = ma.fields.String(validate=ma.validate.OneOf(ROLES), load_default="user")
@@ -94,7 +101,7 @@ class StandingSchema(Schema):
 class UserQuerySchema(PageQuerySchema):
     """The query of the list of accounts; `search` is part of a name or an address."""
 
-    search = Text(high=254)
+    search = Text(high=MAX_EMAIL)
     status = ma.fields.String(validate=ma.validate.OneOf((ACTIVE, SUSPENDED, PENDING)))
     role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
     sort = ma.fields.String(
@@ -105,7 +112,7 @@ class UserQuerySchema(PageQuerySchema):
 class AuditQuerySchema(PageQuerySchema):
     """The query of the list of security events; `user` is the id of whose account it was."""
 
-    kind = Text(high=40)
+    kind = Text(high=AuditEvent.kind.max_length)
     user = Text(high=36)
 
 
@@ -120,21 +127,21 @@ class RefreshSchema(Schema):
 class MeUpdateSchema(Schema):
     """What a user changes of their own account; what is not named stays."""
 
-    name = Text(low=2, high=50)
-    bio = Text(high=500, lines=True, allow_none=True)
+    name = Text(low=2, high=User.name.max_length)
+    bio = Text(high=Profile.bio.max_length, lines=True, allow_none=True)
     avatar = Text(high=36, allow_none=True, validate=[_is_upload_id])
 
 
 class PasswordSchema(Schema):
     """The password, shown again before something that cannot be undone."""
 
-    password = Text(high=1000, verbatim=True, lines=True, required=True)
+    password = GivenPassword(required=True)
 
 
 class PasswordChangeSchema(Schema):
     """The password that one has, and the one to have."""
 
-    old_password = Text(high=1000, verbatim=True, lines=True, required=True)
+    old_password = GivenPassword(required=True)
     new_password = NewPassword(required=True)
 
 

@@ -9,7 +9,17 @@ from urllib.parse import urlsplit
 
 from services.gateway.http.forwarded import Network
 from services.gateway.routes import SERVICES
-from shared.settings import BaseConfig, boolean, integer, items, service_port, service_url, setting, url
+from shared.settings import (
+    BaseConfig,
+    boolean,
+    integer,
+    items,
+    ratelimit_enabled,
+    service_port,
+    service_url,
+    setting,
+    url,
+)
 
 Settings = TypeVar("Settings", bound=BaseConfig)
 
@@ -58,9 +68,7 @@ class Config(BaseConfig):
     trusted_proxies: tuple[Network, ...] = setting(
         "TRUSTED_PROXIES", items(_network), "", "Networks of the proxies in front, whose X-Forwarded-* count"
     )
-    ratelimit_enabled: bool = setting(
-        "RATELIMIT_ENABLED", boolean, "true", "Whether requests are counted; always in production"
-    )
+    ratelimit_enabled: bool = ratelimit_enabled()
     ratelimit_observe: bool = setting(
         "RATELIMIT_OBSERVE", boolean, "false", "Whether those beyond a limit are counted and let pass"
     )
@@ -79,8 +87,6 @@ class Config(BaseConfig):
         mistakes = super().contradictions(known)
         if known.get("workers", 1) > 1 and "redis_url" in known and not known["redis_url"]:
             mistakes.append("GATEWAY_WORKERS above 1 needs REDIS_URL: limits would be counted per process")
-        if known.get("app_env") == "production" and known.get("ratelimit_enabled") is False:
-            mistakes.append("RATELIMIT_ENABLED cannot be false in production")
         return mistakes
 
     @property

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import marshmallow as ma
 
 from services.messages.live_events.public_events import NOTIFICATION, TOPICS
-from services.messages.models import STATUSES, TYPES
+from services.messages.models import STATUSES, TYPES, ContactMessage
 from shared.clock import rfc3339
 from shared.database.pagination import PageQuerySchema
 from shared.mail.addresses import Email
@@ -24,9 +24,9 @@ def _fits_a_head(text: str) -> None:
 class ContactSchema(Schema):
     """A message to the owner; `website` is left empty by people, who do not see it, and filled in by robots."""
 
-    name = Text(low=2, high=100, required=True, validate=[_fits_a_head])
+    name = Text(low=2, high=ContactMessage.name.max_length, required=True, validate=[_fits_a_head])
     email = Email(required=True)
-    subject = Text(low=5, high=150, required=True, validate=[_fits_a_head])
+    subject = Text(low=5, high=ContactMessage.subject.max_length, required=True, validate=[_fits_a_head])
     message = Text(low=10, high=5000, lines=True, required=True)
     website = ma.fields.Raw(load_default=None, metadata={"description": "Leave it out."})
 
@@ -34,7 +34,7 @@ class ContactSchema(Schema):
 class ContactQuerySchema(Schema):
     """Where the form stands, such as the name of a page."""
 
-    source = Text(high=100)
+    source = Text(high=ContactMessage.source.max_length)
 
 
 class ReceiptSchema(AnswerSchema):

@@ -1,18 +1,15 @@
 """The settings of the posts service."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from shared import settings
 from shared.settings import (
     BaseConfig,
     database_url,
+    ratelimit_enabled,
     service_port,
     service_threads,
     service_url,
     service_workers,
-    setting,
 )
 
 
@@ -23,16 +20,7 @@ class Config(BaseConfig):
     posts_port: int = service_port("posts", 8002)
     workers: int = service_workers("posts")
     threads: int = service_threads("posts")
-    ratelimit_enabled: bool = setting(
-        "RATELIMIT_ENABLED", settings.boolean, "true", "Whether requests are counted; always in production"
-    )
+    ratelimit_enabled: bool = ratelimit_enabled()
     database_url: str = database_url("POSTS_DATABASE_URL", "posts")
     uploads_port: int = service_port("uploads", 8003)
     uploads_url: str = service_url("uploads", 8003)
-
-    @classmethod
-    def contradictions(cls, known: Mapping[str, Any]) -> list[str]:
-        mistakes = super().contradictions(known)
-        if known.get("app_env") == "production" and known.get("ratelimit_enabled") is False:
-            mistakes.append("RATELIMIT_ENABLED cannot be false in production")
-        return mistakes

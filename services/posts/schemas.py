@@ -5,14 +5,15 @@ from typing import Any
 import marshmallow as ma
 
 from services.posts import text
-from services.posts.models import DELETED, DRAFT, HIDDEN, PUBLISHED, STATUSES, VISIBLE
+from services.posts.models import DELETED, DRAFT, HIDDEN, PUBLISHED, STATUSES, VISIBLE, Category, Post, Tag
+from services.posts.slugs import MAX_LENGTH as MAX_SLUG
 from shared.database.pagination import PageQuerySchema
 from shared.ids import is_id
 from shared.web.request_parser import Wire
 from shared.web.schema import SOMETIMES, AnswerSchema, Boolean, List, Schema, Text, Timestamp
 
 MAX_TAGS = 20
-MAX_TAG = 50
+MAX_COMMENT = 5000  # characters
 RELEVANCE, NEWEST = "relevance", "newest"
 SORTS = (NEWEST, "oldest", "title", "views", "likes", RELEVANCE)
 
@@ -49,11 +50,11 @@ class Flag(Boolean):
 class _PostInputSchema(Schema):
     """What may be written; without a key of its own, so that each use says what it needs."""
 
-    title = Text(low=3, high=200, required=True)
+    title = Text(low=3, high=Post.title.max_length, required=True)
     content = Content(low=10, high=100_000, required=True)
-    excerpt = Text(high=300, lines=True, allow_none=True, load_default=None)
-    tags = List(Text(low=1, high=MAX_TAG), high=MAX_TAGS, load_default=list)
-    category = Text(high=120, allow_none=True, load_default=None, metadata={"description": "A slug."})
+    excerpt = Text(high=Post.excerpt.max_length, lines=True, allow_none=True, load_default=None)
+    tags = List(Text(low=1, high=Tag.name.max_length), high=MAX_TAGS, load_default=list)
+    category = Text(high=MAX_SLUG, allow_none=True, load_default=None, metadata={"description": "A slug."})
     cover_image = Id(allow_none=True, load_default=None)
 
     @ma.post_load
@@ -92,8 +93,8 @@ class PostQuerySchema(PageQuerySchema):
 
     status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), load_default=PUBLISHED)
     author = Text(high=50)
-    tag = List(Text(low=1, high=MAX_TAG), high=MAX_TAGS, load_default=list)
-    category = Text(high=120)
+    tag = List(Text(low=1, high=Tag.name.max_length), high=MAX_TAGS, load_default=list)
+    category = Text(high=MAX_SLUG)
     q = Text(high=200)
     sort = ma.fields.String(validate=ma.validate.OneOf(SORTS))
     highlight = Flag(load_default=False)
@@ -110,14 +111,14 @@ class PostQuerySchema(PageQuerySchema):
 class CommentCreateSchema(Schema):
     """The body of a comment."""
 
-    content = Content(low=1, high=5000, required=True)
+    content = Content(low=1, high=MAX_COMMENT, required=True)
     parent_id = Id(allow_none=True, load_default=None)
 
 
 class CommentChangeSchema(Schema):
     """The body of PATCH; moderators change the status."""
 
-    content = Content(low=1, high=5000)
+    content = Content(low=1, high=MAX_COMMENT)
     status = ma.fields.String(validate=ma.validate.OneOf((VISIBLE, HIDDEN)))
 
 
@@ -158,7 +159,7 @@ class CategoryItemSchema(CategorySchema):
 class CategoryCreateSchema(Schema):
     """The body of a new category."""
 
-    name = Text(low=1, high=50, required=True)
+    name = Text(low=1, high=Category.name.max_length, required=True)
 
 
 class CategoryChangeSchema(CategoryCreateSchema):

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import peewee
 from peewee import fn
 
+from services.uploads.file_paths import MAX_NAME
 from services.uploads.file_types.registry import KINDS, FileType
 from shared import clock
 from shared.database.connection import Database, execute
@@ -55,7 +56,7 @@ class Upload(Model):
 
     id = id_field()
     user_id = IdField()
-    name = peewee.CharField(max_length=512)
+    name = peewee.CharField(max_length=MAX_NAME)
     key = peewee.CharField(max_length=80, unique=True)
     filename = peewee.CharField(max_length=255)
     mime_type = peewee.CharField(max_length=64)

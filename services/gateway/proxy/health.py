@@ -2,7 +2,9 @@
 
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,7 +16,7 @@ from services.gateway.routes import SERVICES
 from shared import clock
 from shared.problems import Problem
 
-VERSION = "0.1.0"
+VERSION: str = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["version"]
 ESSENTIAL = {name for name, service in SERVICES.items() if service.essential}
 KEEP = 2.0
 TIMEOUT = 2.0

@@ -19,9 +19,9 @@ RATE_LIMIT = 10
 RATE_WINDOW = timedelta(minutes=1)
 
 
-def create(claims: Claims, post: Row, data: dict[str, Any], *, limited: bool) -> str:
-    """Write a comment and return its id; raise NOT_FOUND when the post has just been deleted."""
-    now = clock.now()
+def create(claims: Claims, post: Row | Post, data: dict[str, Any], *, limited: bool, at: datetime | None = None) -> str:
+    """Write a comment as of a moment, or now, and return its id; raise NOT_FOUND for a post that is deleted by now."""
+    now = at or clock.now()
     with database.atomic():
         Author.lock_or_add(claims.user_id, claims.name)
         if limited:

@@ -34,9 +34,9 @@ _SEARCHED = {"title", "content", "tags", "category", "status"}  # what the index
 _NO_SLUG = "No free address was found for this title; try again."
 
 
-def create_post(claims: Claims, data: dict[str, Any]) -> str:
-    """Write a post, inside a transaction, and return its id."""
-    now = clock.now()
+def create_post(claims: Claims, data: dict[str, Any], at: datetime | None = None) -> str:
+    """Write a post as of a moment, or now, inside a transaction, and return its id."""
+    now = at or clock.now()
     Author.lock_or_add(claims.user_id, claims.name)
     post = Post(
         author=claims.user_id,

@@ -1,6 +1,5 @@
 """Fill the storage with demo images: generated patterns, kept as an upload keeps them."""
 
-import hashlib
 from collections.abc import Callable
 from io import BytesIO
 
@@ -8,8 +7,7 @@ from PIL import Image
 
 from services.uploads.app import MIGRATIONS, open_keeper
 from services.uploads.config import Config
-from services.uploads.file_types.registry import PNG
-from services.uploads.http.incoming_file import Received
+from services.uploads.http.incoming_file import Incoming
 from services.uploads.models import Upload, database
 from services.uploads.upload_service import UploadService, prepare
 from shared.database import connection
@@ -45,10 +43,9 @@ def _ensure(keeper: UploadService, owner: str, number: int) -> str:
 
 def _add(keeper: UploadService, owner: str, name: str, data: bytes) -> Upload:
     with keeper.storage.draft() as draft:
-        draft.write(data)
-        filename, digest = name.split("/")[-1], hashlib.sha256(data).hexdigest()
-        received = Received(PNG, len(data), digest, filename, private=False, draft=draft)
-        upload = prepare(owner, received)
+        incoming = Incoming(draft, "file")
+        incoming.write(data)
+        upload = prepare(owner, incoming.end(name.split("/")[-1], private=False))
         upload.name = name
         with keeper.stored(draft, upload):
             keeper.record(upload)

@@ -63,15 +63,18 @@ def test_bad_settings_are_told_at_once() -> None:
     ]
 
 
-def test_seeding_adds_what_is_missing_and_no_more(settings: dict[str, str], client: Client) -> None:
+def test_seeding_adds_what_is_missing_and_no_more(
+    settings: dict[str, str], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.posts.demo_data.BATCH", 20)
     config, people = Config.load(settings), [(new_id(), f"Writer {number}") for number in range(5)]
     steps: list[tuple[int, int]] = []
     seed(config, people, 30, 20, lambda *step: steps.append(step))
-    assert steps == [(30, 50), (50, 50)]
+    assert steps == [(20, 50), (30, 50), (50, 50)]
     seed(config, people, 40, 20, lambda *step: steps.append(step))
-    assert steps[2:] == [(10, 10)]
+    assert steps[3:] == [(10, 10)]
     seed(config, people, 40, 20, lambda *step: steps.append(step))
-    assert (Post.select().count(), Comment.select().count(), Author.select().count(), len(steps)) == (40, 20, 5, 3)
+    assert (Post.select().count(), Comment.select().count(), Author.select().count(), len(steps)) == (40, 20, 5, 4)
 
 
 def test_seeded_posts_are_like_written_ones(settings: dict[str, str], client: Client) -> None:

@@ -75,26 +75,24 @@ def lexemes(
     return plain + [f"{kind}{part}x{_plain(label)}" for kind, label in labels]
 
 
-def columns() -> tuple[str, str]:
-    """Return the columns of the index: the number and what `stored` makes of the lexemes."""
-    return ("publication" if is_postgres(database) else "rowid", "lexemes")
-
-
-def stored(found_by: list[str]) -> str:
-    """Return lexemes, which have neither spaces nor quotes, as the database takes them."""
-    written = " ".join(f"'{lexeme}'" for lexeme in found_by) if is_postgres(database) else " ".join(found_by)
-    return written.translate(_SIGNS) if "+" in written or "#" in written else written
-
-
 def put(publication: int, found_by: list[str]) -> None:
-    """Add a post to the index, in the transaction that lists it. To change a post, call `remove` first."""
-    insert = f"INSERT INTO post_search ({', '.join(columns())}) VALUES (?, ?)"  # noqa: S608 (own names)
-    execute(database, insert, (publication, stored(found_by)))
+    """Add a post to the index, in the transaction that lists it. To change a post, call `remove` first.
+
+    Lexemes have neither spaces nor quotes.
+    """
+    written = " ".join(f"'{lexeme}'" for lexeme in found_by) if is_postgres(database) else " ".join(found_by)
+    stored = written.translate(_SIGNS) if "+" in written or "#" in written else written
+    execute(database, f"INSERT INTO post_search ({_key()}, lexemes) VALUES (?, ?)", (publication, stored))  # noqa: S608 (own names)
 
 
 def remove(publication: int) -> None:
     """Remove a post from the index."""
-    execute(database, f"DELETE FROM post_search WHERE {columns()[0]} = ?", (publication,))  # noqa: S608 (own names)
+    execute(database, f"DELETE FROM post_search WHERE {_key()} = ?", (publication,))  # noqa: S608 (own names)
+
+
+def _key() -> str:
+    """Return the column that holds the publication."""
+    return "publication" if is_postgres(database) else "rowid"
 
 
 def next_publication() -> int:

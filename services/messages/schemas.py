@@ -148,6 +148,12 @@ class EventsQuerySchema(Schema):
     topics = Topics(metadata={"description": "Some of the topics, separated by commas; all without it."})
     last_event_id = ma.fields.String(data_key="lastEventId")
     ticket = ma.fields.String()
+    names = ma.fields.String(
+        validate=ma.validate.OneOf(["none"]),
+        metadata={
+            "description": "`none`: no `event:` lines, so that `onmessage` hears every event; `data` has its topic."
+        },
+    )
 
 
 class TicketSchema(AnswerSchema):

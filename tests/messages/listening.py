@@ -56,7 +56,7 @@ class Listener:
             elif text:
                 name, _, fields[name] = text.partition(": ")
             elif fields:
-                return Told(fields["id"], fields["event"], orjson.loads(fields["data"]))
+                return Told(fields["id"], fields.get("event", "message"), orjson.loads(fields["data"]))
         return None
 
     def take(self, count: int) -> list[Told]:

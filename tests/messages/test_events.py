@@ -138,8 +138,27 @@ def test_topics_are_chosen(listen: Listen) -> None:
     assert about(again.take(1)) == deleted[1:]
 
 
+def test_without_names_every_event_is_a_message_that_says_what_it_is(listen: Listen, as_user: AsUser) -> None:
+    user = new_id()
+    stream = listen("?names=none&lastEventId=99", greeting=False, **as_user(user))
+    named = listen(**as_user(user))
+    (public,), (own,) = append(1), append(1, "notification", user)
+    (later,) = append(1)
+    told = [(event.topic, event.data["topic"], event.data["type"], event.data.get("id")) for event in stream.take(5)]
+    assert told == [
+        ("message", "connected", "connected", None),
+        ("message", "resync", "resync", None),
+        ("message", "post.published", "post.published", public),
+        ("message", "notification", "notification", own),
+        ("message", "post.published", "post.published", later),
+    ]
+    assert all("topic" not in event.data for event in named.take(3))
+    again = listen("?names=none&lastEventId=0", greeting=False, **as_user(user))
+    assert [event.data["topic"] for event in again.take(4)][1:] == ["post.published", "notification", "post.published"]
+
+
 @pytest.mark.parametrize(
-    "query", ["topics=post.liked", "topics=,", "topics=post.published,", "topics=a&topics=b", "x=1"]
+    "query", ["topics=post.liked", "topics=,", "topics=post.published,", "topics=a&topics=b", "x=1", "names=all"]
 )
 def test_an_unknown_topic_or_key_is_refused(client: Client, query: str) -> None:
     assert_problem(client.get(f"/api/events?{query}"), 400, "VALIDATION_ERROR")

@@ -12,9 +12,10 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, partial
 
 from services.messages.live_events import event_log
 from services.messages.models import Event, database
@@ -43,12 +44,16 @@ _logger = logging.getLogger("postern.streams")
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One client: what it wants to hear, who it is, how far it has been told, and what it has not taken yet."""
+    """One client: what it wants to hear, who it is, how far it has been told, and what it has not taken yet.
+
+    With `named` its events have `event:` lines, without it their data says the topic.
+    """
 
     key: str
     topics: Collection[str]
     claims: Claims | None
     position: int
+    named: bool = True
     unsent: bytes = b""
     sock: socket.socket = None  # type: ignore[assignment]  # known when it is handed over
     heard: int = 0
@@ -62,9 +67,11 @@ class Stream:
         return event.user_id in (None, self.user_id) and event.topic in self.topics
 
 
-def text_of(event_id: int, topic: str, data: str) -> bytes:
-    """Return an event as it is sent."""
-    return f"id: {event_id}\nevent: {topic}\ndata: {data}\n\n".encode()
+def text_of(event_id: int, topic: str, data: str, named: bool) -> bytes:
+    """Return an event as it is sent; `data` is a JSON object that is not empty."""
+    if named:
+        return f"id: {event_id}\nevent: {topic}\ndata: {data}\n\n".encode()
+    return f'id: {event_id}\ndata: {{"topic":"{topic}",{data[1:]}\n\n'.encode()
 
 
 class SseServer:
@@ -197,12 +204,13 @@ class SseServer:
         while self._told < newest:
             events = event_log.page(self._told, newest, PAGE)
             self._told = events[-1].id if len(events) == PAGE else newest
-            texts = [(event, text_of(event.id, event.topic, event.data)) for event in events]
+            texts = cache(partial(_texts, events))
             for stream in self._streams - self._behind:
                 if stream.unsent:
                     self._behind.add(stream)
                 else:
-                    self._send(stream, b"".join(text for event, text in texts if stream.wants(event)))
+                    told = zip(events, texts(stream.named), strict=True)
+                    self._send(stream, b"".join(text for event, text in told if stream.wants(event)))
                     stream.position = self._told
 
     def _tell_more(self, stream: Stream) -> None:
@@ -213,7 +221,7 @@ class SseServer:
         else:
             stream.position = self._told
             self._behind.discard(stream)
-        self._send(stream, b"".join(text_of(event.id, event.topic, event.data) for event in events))
+        self._send(stream, b"".join(_texts(events, stream.named)))
 
     def _send(self, stream: Stream, data: bytes) -> None:
         """Send what the client takes; the rest waits until it reads on."""
@@ -269,7 +277,11 @@ class SseServer:
                 del self._counts[key]
 
 
-def greeting(position: int, resync: bool) -> bytes:
+def _texts(events: Iterable[Event], named: bool) -> list[bytes]:
+    return [text_of(event.id, event.topic, event.data, named) for event in events]
+
+
+def greeting(position: int, resync: bool, named: bool) -> bytes:
     """Return what every stream begins with: how soon to come back, and from where it goes on."""
-    start = b"retry: %d\n" % RETRY + text_of(position, "connected", '{"type":"connected"}')
-    return start + text_of(position, "resync", '{"type":"resync"}') if resync else start
+    start = b"retry: %d\n" % RETRY + text_of(position, "connected", '{"type":"connected"}', named)
+    return start + text_of(position, "resync", '{"type":"resync"}', named) if resync else start

@@ -45,7 +45,10 @@ def listen(args: dict[str, Any]) -> Response:
     key = claims.user_id if claims else limiter_key(client_address(request.environ))
     streams: SseServer = current_service().get(SseServer)
     streams.admit(key, PER_USER if claims else PER_ADDRESS)
-    request.environ[KEY] = Stream(key, frozenset(topics), claims, position, greeting(position, missed))
+    named = args.get("names") != "none"
+    request.environ[KEY] = Stream(
+        key, frozenset(topics), claims, position, named, unsent=greeting(position, missed, named)
+    )
     return response
 
 

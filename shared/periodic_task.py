@@ -4,12 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from shared.database.connection import Database, drop_broken
-from shared.database.errors import log_failure
-from shared.feed.consumer import REMIND
-
-AFTER_FAILURE = 5.0  # seconds
 FAREWELL = 3.0  # seconds that work under way has at a stop
+REMIND = 30  # failures in a row from one line in the log to the next
 
 _logger = logging.getLogger("postern.background")
 
@@ -20,12 +16,13 @@ class PeriodicTask:
     Of failures in a row the first is logged, and every thirtieth after it.
     """
 
-    def __init__(self, name: str, pause: float, work: Callable[[], object], database: Database) -> None:
+    after_failure = 5.0  # seconds
+
+    def __init__(self, name: str, pause: float, work: Callable[[], object]) -> None:
         self.stopping = threading.Event()
         self._name = name
         self._pause = pause
         self._work = work
-        self._database = database
         self._thread: threading.Thread | None = None
         self._failures = 0  # in a row
 
@@ -39,21 +36,19 @@ class PeriodicTask:
             self._thread.join(FAREWELL)
 
     def _run(self) -> None:
-        try:
-            while not self.stopping.is_set():
-                self.stopping.wait(self._pause if self._works() else AFTER_FAILURE)
-        finally:
-            self._database.close()
+        while not self.stopping.is_set():
+            self.stopping.wait(self._pause if self._works() else self.after_failure)
 
     def _works(self) -> bool:
         try:
             self._work()
         except Exception as error:  # noqa: BLE001 (the thread never dies)
             if self._failures % REMIND == 0:
-                log_failure(_logger, f"{self._name} failed and is tried again", error)
+                self._log(f"{self._name} failed and is tried again", error)
             self._failures += 1
             return False
-        finally:
-            drop_broken(self._database)
         self._failures = 0
         return True
+
+    def _log(self, what: str, error: Exception) -> None:
+        _logger.warning("%s: %s", what, error)

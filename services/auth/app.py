@@ -13,10 +13,10 @@ from services.auth.resources import sessions as own_sessions
 from services.auth.retention import prune
 from shared.app import check_database, create_service, run_in_background
 from shared.database import connection
+from shared.database.database_task import DatabaseTask
 from shared.identity.access_tokens import Verifier
 from shared.mail.outbox import MailWorker
 from shared.mail.smtp import transport_of
-from shared.periodic_task import PeriodicTask
 from shared.server.admission import Admission
 from shared.service import service_of
 from shared.web.internal import table_blueprint
@@ -46,7 +46,7 @@ def create_app(config: Config | None = None) -> Flask:
     with database.connection_context():
         sessions.restore_revocations(service_of(app).get(Verifier).revocations)
     mails = service_of(app).add(AccountMailer(config.app_url or config.public_url))
-    run_in_background(app, PeriodicTask("links", LINKS_PAUSE, mails.answer_requests, database))
+    run_in_background(app, DatabaseTask("links", LINKS_PAUSE, mails.answer_requests, database))
     run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
-    run_in_background(app, PeriodicTask("pruner", PRUNING_PAUSE, prune, database))
+    run_in_background(app, DatabaseTask("pruner", PRUNING_PAUSE, prune, database))
     return app

@@ -14,11 +14,11 @@ from services.messages.models import database, outbox
 from services.messages.resources import contact, events, notifications
 from shared.app import check_database, create_service, run_in_background
 from shared.database import connection
+from shared.database.database_task import DatabaseTask
 from shared.identity.access_tokens import Verifier
 from shared.identity.jwks import Jwks
 from shared.mail.outbox import MailWorker
 from shared.mail.smtp import transport_of
-from shared.periodic_task import PeriodicTask
 from shared.service import service_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -39,7 +39,7 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
     for reader in readers(config):
         run_in_background(app, reader)
-    run_in_background(app, PeriodicTask("events", PRUNING_PAUSE, event_log.prune, database))
+    run_in_background(app, DatabaseTask("events", PRUNING_PAUSE, event_log.prune, database))
     streams = SseServer(service_of(app).get(Verifier).revocations)
     event_log.on_commit = streams.wake
     service_of(app).add(streams)

@@ -9,9 +9,9 @@ from services.posts import slugs, text
 from services.posts.models import Category, Post, database, feed
 from services.posts.posts import lock_posts
 from shared import clock
+from shared.database.database_task import DatabaseTask
 from shared.database.locking import locking
 from shared.ids import is_id
-from shared.periodic_task import PeriodicTask
 from shared.problems import Problem
 
 BATCH_SIZE = 500  # posts of a transaction
@@ -74,9 +74,9 @@ def _take_from_some(category: Category) -> bool:
         return bool(Post.update(category=None).where(theirs).execute())
 
 
-def cleanup_task() -> PeriodicTask:
+def cleanup_task() -> DatabaseTask:
     """Return the periodic task that purges deleted categories."""
-    return PeriodicTask("forgetting of categories", CLEANUP_INTERVAL, purge_deleted, database)
+    return DatabaseTask("forgetting of categories", CLEANUP_INTERVAL, purge_deleted, database)
 
 
 def _saved(category: Category, **how: Any) -> bool:

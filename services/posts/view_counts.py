@@ -11,9 +11,9 @@ from typing import Any
 from services.posts import slugs
 from services.posts.models import Post, PostView, database
 from shared import clock
+from shared.database.database_task import DatabaseTask
 from shared.database.locking import delete_unlocked
 from shared.ids import is_id
-from shared.periodic_task import PeriodicTask
 
 VIEW_WINDOW = timedelta(hours=1)
 WRITE_INTERVAL = 1.0  # seconds between two batches
@@ -21,7 +21,7 @@ MAX_PENDING = 20_000  # views of a pause; what comes above is not counted
 _BATCH = 500  # rows of a statement
 
 
-class ViewCounter(PeriodicTask):
+class ViewCounter(DatabaseTask):
     """The views of this process that are not written yet, and the thread that writes them."""
 
     def __init__(self, secret: str) -> None:

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 from shared import clock
 from shared.feed.service_client import BATCH, GoneError, InternalClient
+from shared.periodic_task import REMIND
 
 PAUSE = 0.4  # seconds between two questions of a reader
 WOKEN_PAUSE = 1.4  # seconds for one that is woken: what ends early ends within 2 seconds, even if a hint is lost
 FOLLOWER_PAUSE = 5.0  # seconds for a reader that another one wakes
 RETRY = 2.0  # seconds after a question that failed
-REMIND = 30  # failures from one line in the log to the next
 
 Handler = Callable[[dict[str, Any]], None]
 _logger = logging.getLogger("postern.feed")

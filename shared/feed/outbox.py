@@ -16,9 +16,9 @@ from flask import Blueprint, Response, request
 
 from shared import clock
 from shared.database.connection import Database, execute, is_postgres
+from shared.database.database_task import DatabaseTask
 from shared.database.fields import TimestampField
 from shared.feed.service_client import BATCH
-from shared.periodic_task import PeriodicTask
 from shared.problems import Problem
 from shared.web.internal import require_internal
 
@@ -154,9 +154,9 @@ class Feed:
                 fact.update(type=PRUNED, data="{}").where(fact.id == mark.id).execute()
         return bool(gone)
 
-    def pruning(self) -> PeriodicTask:
+    def pruning(self) -> DatabaseTask:
         """Return the task that prunes every hour."""
-        return PeriodicTask("pruning of the feed", PRUNING_PAUSE, self.prune, self._database)
+        return DatabaseTask("pruning of the feed", PRUNING_PAUSE, self.prune, self._database)
 
     def _event(self, row: FactColumns) -> dict[str, Any]:
         return {

@@ -14,10 +14,10 @@ import peewee
 
 from shared import clock
 from shared.database.connection import Database
+from shared.database.database_task import DatabaseTask
 from shared.database.fields import TimestampField, id_field
 from shared.database.locking import delete_unlocked
 from shared.mail.smtp import RefusedError, Transport, answer_to, body_text, compose, header_text, mail_address
-from shared.periodic_task import PeriodicTask
 
 PAUSE = 1.0  # seconds between two looks at the table
 LEASE = timedelta(minutes=10)  # longer than a try takes whose every step runs into its time limit
@@ -87,7 +87,7 @@ class Outbox:
         )
 
 
-class MailWorker(PeriodicTask):
+class MailWorker(DatabaseTask):
     """Deliver what the outbox holds; several processes may do so at the same time."""
 
     def __init__(self, outbox: Outbox, transport: Transport, sender: Address) -> None:

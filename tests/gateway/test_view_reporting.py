@@ -171,14 +171,14 @@ def test_views_wait_while_the_service_fails(
     service.status = "503 Busy"
     views.note("one", "a")
     for _ in range(5):
-        views._try_to_send()
+        views._works()
     views.note("one", "a")
     views.note("two", "a")
     service.status = "204 No Content"
-    views._try_to_send()
-    views._try_to_send()
+    views._works()
+    views._works()
     assert service.views == [("one", "a"), ("two", "a")]
-    assert [record.levelno for record in caplog.records if record.name == "postern.views"] == [logging.WARNING]
+    assert [record.levelno for record in caplog.records if record.name == "postern.background"] == [logging.WARNING]
 
 
 def test_many_views_go_in_batches_and_take_no_endless_memory(
@@ -200,7 +200,7 @@ def test_a_failed_batch_does_not_push_out_newer_views(
     for number in range(3):
         views.note("one", str(number))
     for _ in range(3):
-        views._try_to_send()
+        views._works()
     views.note("one", "more")
     assert len(views._noted) == 3
 

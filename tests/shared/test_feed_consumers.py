@@ -19,6 +19,7 @@ from shared.feed import consumer, outbox
 from shared.feed.consumer import HandlerError, MemoryConsumer
 from shared.feed.database_consumer import DatabaseConsumer
 from shared.ids import new_id
+from shared.periodic_task import REMIND
 from tests.conftest import FrozenClock
 from tests.databases import end_connections
 from tests.ports import free_port
@@ -164,7 +165,7 @@ def test_a_reader_never_dies_and_says_what_stands_still(
     publish(1)
     running.append(make_reader(fail))
     running[0].start()
-    wait_until(lambda: len(tries) >= consumer.REMIND + 2)
+    wait_until(lambda: len(tries) >= REMIND + 2)
     running[0].stop()
     assert len(set(tries)) == 1
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]

@@ -3,9 +3,8 @@
 import peewee
 import pytest
 
-from shared import periodic_task
-from shared.feed.consumer import REMIND
-from shared.periodic_task import PeriodicTask
+from shared.database.database_task import DatabaseTask
+from shared.periodic_task import REMIND
 from tests.waiting import wait_until
 
 
@@ -22,14 +21,14 @@ class Work:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(periodic_task, "AFTER_FAILURE", 0.001)
+    monkeypatch.setattr(DatabaseTask, "after_failure", 0.001)
 
 
 def run(work: Work) -> None:
     """Repeat the work until it has nothing left to raise."""
     database = peewee.DatabaseProxy()
     database.initialize(peewee.SqliteDatabase(":memory:"))
-    repeated = PeriodicTask("work", 0.001, work, database)
+    repeated = DatabaseTask("work", 0.001, work, database)
     repeated.start()
     wait_until(lambda: not work.errors)
     repeated.stop()

@@ -1,20 +1,18 @@
 """Tell the service that counts views who got an answer from the cache."""
 
-import logging
 import threading
 
 from services.gateway.config import Config
 from services.gateway.routes import SERVICES
 from shared.feed.service_client import InternalClient
+from shared.periodic_task import PeriodicTask
 
 PAUSE = 1.0  # seconds between two batches
 BATCH = 1000
 MAX_NOTED = 20_000  # views that wait; what comes above while posts is away is not counted
-REMIND = 60  # failures from one line in the log to the next
-_logger = logging.getLogger("postern.views")
 
 
-class ViewReporter:
+class ViewReporter(PeriodicTask):
     """The views that this process has not handed over yet, and the thread that does.
 
     A viewer is named as posts itself names one for a read that reaches it, and posts counts each once an hour: so a
@@ -22,13 +20,11 @@ class ViewReporter:
     """
 
     def __init__(self, config: Config) -> None:
+        super().__init__("handing over of views", PAUSE, self.send)
         (service,) = (name for name, upstream in SERVICES.items() if upstream.counts_views)
         self._client = InternalClient(config.upstreams[service], config.internal_token)
         self._noted: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._failures = 0
 
     def note(self, post: str, viewer: str) -> None:
         """Remember that somebody looked at a post; it never waits or fails."""
@@ -36,29 +32,10 @@ class ViewReporter:
             if viewer and len(self._noted) < MAX_NOTED:
                 self._noted.add((post, viewer))
 
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="views", daemon=True)
-        self._thread.start()
-
     def stop(self) -> None:
-        """End the thread, which hands over what is left."""
-        self._stopping.set()
-        if self._thread:
-            self._thread.join(timeout=3)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(PAUSE):
-            self._try_to_send()
-        self._try_to_send()
-
-    def _try_to_send(self) -> None:
-        try:
-            self.send()
-            self._failures = 0
-        except Exception as error:  # noqa: BLE001 (the thread never dies)
-            if self._failures % REMIND == 0:
-                _logger.warning("views of cached posts wait: %s", error)
-            self._failures += 1
+        """End the thread, and hand over what is left."""
+        super().stop()
+        self._works()
 
     def send(self) -> None:
         """Hand over what is noted; what fails stays noted."""

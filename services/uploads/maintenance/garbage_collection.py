@@ -1,7 +1,6 @@
 """Remove bytes that have no row: what uploads and deletions leave that were interrupted by a crash."""
 
 import logging
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -12,7 +11,7 @@ from services.uploads.storage.base import Storage
 from services.uploads.storage.variant_cache import VariantCache
 from services.uploads.upload_service import UploadService
 from shared import clock
-from shared.database.errors import log_failure
+from shared.database.database_task import DatabaseTask
 from shared.database.locking import delete_unlocked
 
 AFTERLIFE = timedelta(days=1)  # no upload of a deleted user is under way for longer
@@ -62,32 +61,26 @@ def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
         yield batch
 
 
-class GarbageCollector:
+class GarbageCollector(DatabaseTask):
     """Check the storage at the start, then sweep it, and every hour again, in a thread of its own."""
 
+    after_failure = PAUSE
+
     def __init__(self, keeper: UploadService) -> None:
+        super().__init__("sweeping of the storage", PAUSE, self._sweep, database)
         self._keeper = keeper
-        self._stopping = threading.Event()
-
-    def start(self) -> None:
-        threading.Thread(target=self._run, name="sweeper", daemon=True).start()
-
-    def stop(self) -> None:
-        self._stopping.set()
 
     def _run(self) -> None:
         try:
             self._keeper.storage.check()
         except OSError as error:
             _logger.error("the storage does not work: %s", error)
-        while not self._stopping.is_set():
-            try:
-                with database.connection_context():
-                    Usage.forget(clock.now() - AFTERLIFE)
-                    sweep_partials(self._keeper, clock.now())
-                    sweep_variants(self._keeper.variants)
-                    if removed := sweep(self._keeper.storage, clock.now() - GRACE):
-                        _logger.info("removed %d files that no upload knows", removed)
-            except Exception as error:  # noqa: BLE001 (the thread never dies)
-                log_failure(_logger, "the storage cannot be swept", error)
-            self._stopping.wait(PAUSE)
+        super()._run()
+
+    def _sweep(self) -> None:
+        with database.connection_context():
+            Usage.forget(clock.now() - AFTERLIFE)
+            sweep_partials(self._keeper, clock.now())
+            sweep_variants(self._keeper.variants)
+            if removed := sweep(self._keeper.storage, clock.now() - GRACE):
+                _logger.info("removed %d files that no upload knows", removed)

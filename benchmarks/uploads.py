@@ -166,7 +166,7 @@ def serve_any_size(name: str) -> None:
 
 
 def _load(name: str) -> Any:
-    app = import_module(f"services.{name}.wsgi").app
+    app = import_module(f"services.{name}.app").create_app()
     if name == "gateway":
         for route in import_module("services.gateway.routes").ROUTES:
             object.__setattr__(route, "max_body", 2**40)

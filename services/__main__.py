@@ -137,7 +137,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
 
     serve(
         name,
-        lambda: import_module(f"{package}.{name}.wsgi").app,
+        lambda: import_module(f"{package}.{name}.app").create_app(),
         config,
         port=config.port_of(name),
         events=name in ON_EVENT_LOOP,

@@ -27,7 +27,7 @@ class Bulkhead:
 
     `places` limits all clients together, `per_client` each of them; None is no limit. A free place goes to the
     clients in turn, so a client with 100 waiting requests delays another client by one of them, not by 100.
-    Waiting ends after `patience` seconds, or at once when `max_waiting` requests wait already, with `code`.
+    Waiting ends after `patience` seconds with `code`.
     """
 
     def __init__(
@@ -37,14 +37,12 @@ class Bulkhead:
         patience: float,
         detail: str,
         per_client: int | None = None,
-        max_waiting: int | None = None,
         code: str = "SERVICE_UNAVAILABLE",
     ) -> None:
         self._places = places
         self.patience = patience
         self._detail = detail
         self._per_client = per_client
-        self._max_waiting = max_waiting
         self._code = code
         self._lock = Lock()
         self._held: Counter[str] = Counter()  # places by client
@@ -102,7 +100,7 @@ class Bulkhead:
         with self._lock:
             if self._take(client):
                 return True
-            if self.patience <= 0 or (self._max_waiting is not None and self._waiting >= self._max_waiting):
+            if self.patience <= 0:
                 raise self._refusal()
             self._queues.setdefault(client, deque()).append(granted)
             self._waiting += 1

@@ -96,7 +96,7 @@ def test_that_waiting_ends_with_the_code_and_a_time_to_come_back():
 
 
 def test_that_the_time_to_come_back_grows_with_the_queue_and_is_spread():
-    head = bulkhead(max_waiting=4)
+    head = bulkhead()
     head.acquire()
     head.release(held=100.0)  # the average becomes 20 s
     order: list[int] = []
@@ -105,7 +105,7 @@ def test_that_the_time_to_come_back_grows_with_the_queue_and_is_spread():
         threads = [queue_up(head, "", order, n) for n in range(4)]
         for _ in range(50):
             with pytest.raises(Problem) as refusal:
-                head.acquire()
+                head.acquire(patience=0)
             told.add(refusal.value.members["retryAfter"])
     for thread in threads:
         thread.join()
@@ -115,12 +115,11 @@ def test_that_the_time_to_come_back_grows_with_the_queue_and_is_spread():
     assert len(told) > 5
 
 
-def test_that_nobody_waits_without_patience_or_beyond_the_length_of_the_queue():
-    for head in (bulkhead(patience=0), bulkhead(max_waiting=0)):
-        begin = time.monotonic()
-        with head.place(), pytest.raises(Problem):
-            head.acquire()
-        assert time.monotonic() - begin < 4
+def test_that_nobody_waits_without_patience():
+    head, begin = bulkhead(patience=0), time.monotonic()
+    with head.place(), pytest.raises(Problem):
+        head.acquire()
+    assert time.monotonic() - begin < 4
 
 
 def test_that_a_place_comes_back_when_the_block_fails():

@@ -166,6 +166,6 @@ def test_the_memory_of_a_large_image_is_given_back(send: Send) -> None:
 
 
 def test_the_service_itself_loads_no_decoder(tmp_path: Path) -> None:
-    program = "import sys, services.uploads.wsgi; sys.exit('PIL' in sys.modules)"
+    program = "import sys, services.uploads.app as uploads; uploads.create_app(); sys.exit('PIL' in sys.modules)"
     environment = {"PATH": os.environ["PATH"], "APP_ENV": "test", "DATA_DIR": str(tmp_path)}
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=False).returncode == 0

@@ -1,5 +1,0 @@
-"""What gunicorn loads."""
-
-from services.auth.app import create_app
-
-app = create_app()

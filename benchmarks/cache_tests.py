@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from services.gateway import middleware
-from services.gateway.cache.middleware import reuse_answers
+from services.gateway.cache.middleware import response_cache
 from services.gateway.cache.policy import Rules
 from services.gateway.cache.store import Store
 from services.gateway.http import headers
@@ -82,7 +82,7 @@ def gateway(origin: str) -> WsgiApp:
     pools: Mapping[str, ConnectionPool] = defaultdict(lambda: pool)
     breakers: Mapping[str, CircuitBreaker] = defaultdict(lambda: CircuitBreaker("origin"))
     app = middleware.pass_on(lambda *_: (), pools, breakers, proxies(()), Path(tempfile.gettempdir()))
-    app = reuse_answers(app, Store(64 * 1024 * 1024), lambda *_: None, AS_THEY_COME)
+    app = response_cache(app, Store(64 * 1024 * 1024), lambda *_: None, AS_THEY_COME)
     app = middleware.find_route(app, Anything())
     return with_request_id(open_visit(app))
 

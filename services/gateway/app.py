@@ -7,7 +7,7 @@ from flask import Flask
 
 from services.gateway import middleware
 from services.gateway.cache.feed_invalidation import InvalidationConsumer
-from services.gateway.cache.middleware import reuse_answers
+from services.gateway.cache.middleware import response_cache
 from services.gateway.cache.store import Store
 from services.gateway.cache.view_reporting import ViewReporter
 from services.gateway.config import Config
@@ -105,7 +105,7 @@ def chain(
     table, cors, is_proxy = RouteTable(), Cors(config.cors_origins), proxies(config.trusted_proxies)
 
     app = middleware.pass_on(own_pages, pools, breakers, is_proxy, config.data_dir)
-    app = reuse_answers(app, store, views.note)
+    app = response_cache(app, store, views.note)
     app = middleware.check_rights(app)
     app = middleware.count(app, window if config.ratelimit_enabled else None, observe=config.ratelimit_observe)
     app = middleware.identify(app, verifier.verify, csrf)

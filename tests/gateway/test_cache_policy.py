@@ -7,14 +7,14 @@ from services.gateway.cache.policy import (
     OURS,
     CacheLifetimes,
     Rules,
-    confirms,
+    etag_matches,
     for_clients,
-    has_already,
-    matches,
+    is_not_modified,
+    lifetimes,
     outward,
     parse_directives,
     tags,
-    terms,
+    validates,
 )
 from services.gateway.http.headers import Headers
 
@@ -24,7 +24,7 @@ SHARED = ("Cache-Control", "public, s-maxage=60")
 
 
 def about(*headers: tuple[str, str], status: str = "200 OK", rules: Rules = OURS) -> CacheLifetimes | None:
-    return terms(status, [*headers], rules)
+    return lifetimes(status, [*headers], rules)
 
 
 def test_what_says_public_and_s_maxage_is_shared() -> None:
@@ -141,7 +141,7 @@ def test_the_time_that_it_has_spent_elsewhere_counts() -> None:
 def test_how_long_it_may_be_used_when_stale(more: str, grace: int, if_error: int) -> None:
     known = about(("Cache-Control", "public, s-maxage=60" + more))
     assert known is not None
-    assert (known.while_revalidating, known.if_error) == (grace, if_error)
+    assert (known.stale_while_revalidate, known.stale_if_error) == (grace, if_error)
 
 
 def test_a_list_of_directives_without_end_is_read_quickly() -> None:
@@ -200,8 +200,8 @@ def test_what_one_line_allows_another_forbids() -> None:
     ],
 )
 def test_a_client_has_an_answer_already_or_not(condition: str, since: str, has: bool) -> None:
-    assert has_already(condition, since, [("ETag", '"a"'), ("Last-Modified", DATE)]) is has
-    assert not has_already("", since, [("ETag", '"a"')])
+    assert is_not_modified(condition, since, [("ETag", '"a"'), ("Last-Modified", DATE)]) is has
+    assert not is_not_modified("", since, [("ETag", '"a"')])
 
 
 TAG, OTHER_TAG = ("ETag", '"a"'), ("ETag", '"b"')
@@ -223,7 +223,7 @@ MODIFIED, MODIFIED_LATER = ("Last-Modified", DATE), ("Last-Modified", LATER)
     ],
 )
 def test_a_304_speaks_of_the_stored_answer_or_not(said: Headers, stored: Headers, same: bool) -> None:
-    assert confirms(said, stored) is same
+    assert validates(said, stored) is same
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_304_speaks_of_the_stored_answer_or_not(said: Headers, stored: Headers
     ],
 )
 def test_a_condition_names_a_tag_or_not(condition: str, etag: str, same: bool) -> None:
-    assert matches(condition, etag) is same
+    assert etag_matches(condition, etag) is same
 
 
 def test_the_public_tests_for_caches_still_have_a_gateway_to_test() -> None:

@@ -55,7 +55,7 @@ def empty_redis(redis_url: str) -> redis.Redis:
 def stores(redis_url: str, empty_redis: redis.Redis) -> Iterator[tuple[RedisInvalidatedStore, RedisInvalidatedStore]]:
     one, two = (RedisInvalidatedStore(100_000, redis_url) for _ in range(2))
     for store in (one, two):
-        store.catch_up()
+        store.apply_invalidations()
     yield one, two
     for store in (one, two):
         store.close()
@@ -96,7 +96,7 @@ def test_an_answer_on_its_way_is_refused_when_its_tag_is_purged_elsewhere(
 def test_what_the_feed_tells_is_told_to_nobody(stores: tuple[RedisInvalidatedStore, RedisInvalidatedStore]) -> None:
     one, two = stores
     keep(two, "/a", "one")
-    one.forget(["one"])
+    one.purge_local(["one"])
     assert two.find("/a", {}) is not None
 
 
@@ -122,7 +122,7 @@ def test_a_number_that_goes_back_makes_everything_forgotten(
 ) -> None:
     one, two = stores
     one.purge(["other"])
-    two.catch_up()
+    two.apply_invalidations()
     keep(two, "/a", "one")
     empty_redis.decr(NUMBER)
     assert two.find("/a", {}) is None
@@ -133,12 +133,12 @@ def test_who_has_missed_more_than_the_log_holds_forgets_all(
 ) -> None:
     one, two = stores
     keep(two, "/a", "one")
-    for number in range(redis_invalidation.KEPT):
+    for number in range(redis_invalidation.MAX_LOG):
         one.purge([f"t{number}"])
     assert two.find("/a", {}) is not None
-    for number in range(redis_invalidation.KEPT + 1):
+    for number in range(redis_invalidation.MAX_LOG + 1):
         one.purge([f"t{number}"])
-    assert empty_redis.zcard(LOG) == redis_invalidation.KEPT
+    assert empty_redis.zcard(LOG) == redis_invalidation.MAX_LOG
     assert two.find("/a", {}) is None
 
 
@@ -167,11 +167,11 @@ def test_a_purge_that_redis_did_not_take_is_told_later(server: RedisServer, capl
             one.find("/a", {})
     server.start()
     keep(two, "/b", "one")
-    two.catch_up()
+    two.apply_invalidations()
     keep(two, "/c", "one")
     now += redis_invalidation.PAUSE
-    one.catch_up()
-    assert (one._untold, two.find("/c", {})) == ({}, None)
+    one.apply_invalidations()
+    assert (one._unpublished, two.find("/c", {})) == ({}, None)
     assert [record.levelno for record in caplog.records if record.name == "postern.cache"] == [logging.WARNING]
 
 
@@ -184,7 +184,7 @@ def test_what_a_write_has_perhaps_touched_is_outdated_everywhere(
             kept = entry(target, tag)
             kept.fresh_until = 60
             store.put(kept, store.epoch)
-    one.doubt(["one"])
+    one.soft_purge(["one"])
     one.purge(["two"])
     for store in stores:
         found = [store.find(target, {}) for target in ("/a", "/b", "/c")]
@@ -195,7 +195,7 @@ def test_a_redis_that_answers_reads_but_refuses_writes_is_not_trusted(server: Re
     now = 0.0
     one, two = (RedisInvalidatedStore(100_000, server.url, lambda: now) for _ in range(2))
     for store in (one, two):
-        store.catch_up()
+        store.apply_invalidations()
         keep(store, "/a", "one")
     with redis.Redis.from_url(server.url) as administrator:
         administrator.config_set("min-replicas-to-write", 1)
@@ -208,19 +208,19 @@ def test_a_redis_that_answers_reads_but_refuses_writes_is_not_trusted(server: Re
     now += redis_invalidation.PAUSE
     assert two.find("/a", {}) is None
     keep(two, "/b", "one")
-    one.catch_up()
+    one.apply_invalidations()
     assert two.find("/b", {}) is None
 
 
 def test_many_purges_that_were_not_told_purge_everything(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_invalidation, "MAX_UNTOLD", 3)
+    monkeypatch.setattr(redis_invalidation, "MAX_UNPUBLISHED", 3)
     one, two = (RedisInvalidatedStore(100_000, server.url, lambda: 0) for _ in range(2))
     server.stop()
     for number in range(10):
         one.purge([f"t{number}"])
-    assert len(one._untold) <= 3
+    assert len(one._unpublished) <= 3
     server.start()
-    two.catch_up()
+    two.apply_invalidations()
     keep(two, "/a", "unknown")
     one.purge(["more"])
     assert two.find("/a", {}) is None

@@ -12,8 +12,8 @@ def entry(
         tags=frozenset(tags),
         status="200 OK",
         headers=[],
-        brief_headers=[],
-        marks=[],
+        headers_of_304=[],
+        cache_headers=[],
         body=bytes(size),
         etag="",
         born=0,
@@ -60,7 +60,7 @@ def test_many_small_and_tagged_entries_leave_nothing_behind(store: Store) -> Non
     store.purge(["t1999"])
     for number in range(2000):
         store.purge([f"t{number}"])
-    assert (store.size, store._pages, store._tagged, len(store._used)) == (0, {}, {}, 0)
+    assert (store.size, store._variants, store._by_tag, len(store._lru)) == (0, {}, {}, 0)
 
 
 def test_variants_are_told_apart_by_the_headers_that_they_depend_on(store: Store) -> None:
@@ -97,7 +97,7 @@ def test_what_is_outdated_stays_but_is_not_fresh(store: Store) -> None:
         kept.fresh_until, kept.grace_until, kept.error_until, kept.retry_at = 60, 90, 660, 5
         store.put(kept, store.epoch)
     since = store.epoch
-    store.doubt(["one", "unknown"])
+    store.soft_purge(["one", "unknown"])
     assert store.find("/a", {}) is one
     assert (one.fresh_until, one.grace_until, one.error_until, one.retry_at) == (0, 0, 660, 0)
     assert two.fresh_until == 60
@@ -118,7 +118,7 @@ def test_that_holds_however_many_tags_are_purged_meanwhile(store: Store) -> None
     store.purge(["one"])
     for number in range(MAX_PURGED + 5):
         store.purge([f"t{number}"])
-    assert len(store._purged) == MAX_PURGED
+    assert len(store._purged_at) == MAX_PURGED
     assert not store.put(entry("/a", "one"), since)
     assert store.put(entry("/a", "one"), store.epoch)
 

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from services.gateway.cache import view_reporting as views_module
-from services.gateway.cache.middleware import reuse_answers
+from services.gateway.cache.middleware import response_cache
 from services.gateway.cache.store import Store
 from services.gateway.cache.view_reporting import ViewReporter
 from services.gateway.config import Config
@@ -127,7 +127,7 @@ def test_a_renewal_in_the_background_is_no_view() -> None:
     node = RouteTable().find(URL)
     assert node
     store, told, now = Store(100_000), list[tuple[str, str]](), [1000.0]
-    app = reuse_answers(service, store, lambda *view: told.append(view), clock=lambda: now[0])
+    app = response_cache(service, store, lambda *view: told.append(view), clock=lambda: now[0])
 
     def read() -> None:
         environ = {"REQUEST_METHOD": "GET", KEY: RequestContext("192.0.2.1", False, [], URL, route=node.routes["GET"])}
@@ -136,7 +136,7 @@ def test_a_renewal_in_the_background_is_no_view() -> None:
     read()
     now[0] += 2
     read()
-    wait_until(lambda: [entry.born for entry in store._used.values()] == [1002.0])
+    wait_until(lambda: [entry.born for entry in store._lru.values()] == [1002.0])
     assert told == [("the-post", "192.0.2.1")] * 2
 
 
@@ -185,7 +185,7 @@ def test_many_views_go_in_batches_and_take_no_endless_memory(
     views: ViewReporter, service: Posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views_module, "BATCH", 10)
-    monkeypatch.setattr(views_module, "MAX_NOTED", 25)
+    monkeypatch.setattr(views_module, "MAX_QUEUED", 25)
     for number in range(100):
         views.note("one", str(number))
     views.send()
@@ -195,21 +195,21 @@ def test_many_views_go_in_batches_and_take_no_endless_memory(
 def test_a_failed_batch_does_not_push_out_newer_views(
     views: ViewReporter, service: Posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views_module, "MAX_NOTED", 3)
+    monkeypatch.setattr(views_module, "MAX_QUEUED", 3)
     service.status = "503 Busy"
     for number in range(3):
         views.note("one", str(number))
     for _ in range(3):
         views._works()
     views.note("one", "more")
-    assert len(views._noted) == 3
+    assert len(views._queue) == 3
 
 
 def test_what_is_left_is_handed_over_at_the_end(quick: None, views: ViewReporter, service: Posts) -> None:
     views.start()
     service.go_on.clear()
     views.note("one", "a")
-    wait_until(lambda: not views._noted)
+    wait_until(lambda: not views._queue)
     views.note("two", "a")
     service.go_on.set()
     views.stop()

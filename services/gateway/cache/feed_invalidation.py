@@ -1,4 +1,4 @@
-"""Forget cached answers when the feed of their service tells of a change, whoever made it."""
+"""Purge cached responses by the facts in the feed of their service."""
 
 from contextlib import suppress
 from typing import Any
@@ -13,10 +13,10 @@ LOOK_BACK = 5.0  # seconds; at the start nothing is cached yet
 
 
 class InvalidationConsumer(MemoryConsumer):
-    """Purge by every fact of the feed; one of a kind that is not known here touches all of the service's answers.
+    """Purge the tags of each fact; a fact of an unknown type purges all responses of the service.
 
-    Each gateway process reads for itself. Every few moments it also hears of other gateways, and they of it: what was
-    purged while Redis was away reaches them without waiting for a request.
+    Each gateway process follows the feed itself. Each poll also exchanges purges with the other gateway processes, so
+    that purges made while Redis was down reach them without a request.
     """
 
     def __init__(self, service: str, config: Config, store: Store) -> None:
@@ -25,19 +25,19 @@ class InvalidationConsumer(MemoryConsumer):
 
     def read_batch(self) -> int:
         with suppress(StoreUnavailable):
-            self._store.catch_up()
+            self._store.apply_invalidations()
         return super().read_batch()
 
     def _start_over(self, oldest: str) -> None:
-        self._store.forget({all_of(self.source)})
+        self._store.purge_local({all_of(self.source)})
         super()._start_over(oldest)
 
     def _handle(self, event: dict[str, Any]) -> None:
-        self._store.forget(changed_tags(SERVICES[self.source], event) or {all_of(self.source)})
+        self._store.purge_local(changed_tags(SERVICES[self.source], event) or {all_of(self.source)})
 
 
 def changed_tags(service: Upstream, event: dict[str, Any]) -> set[str]:
-    """Return the tags of the answers that a fact of the service changes; nothing where its row does not say."""
+    """Return the cache tags that a fact invalidates; empty if the service's `invalidation` has no template for it."""
     templates = service.invalidation.get(event["type"].partition(".")[0], ())
     try:
         return {template.format_map({**event["data"], "subject": event["subject"]}) for template in templates}

@@ -1,4 +1,4 @@
-"""Ask a service for an answer that suits everybody, and make the entry that is kept of it."""
+"""Fetch a shareable response from a service and build its cache entry."""
 
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -12,15 +12,17 @@ from services.gateway.http.headers import Headers, wire_name
 from services.gateway.request_context import Environ
 from shared.problems import Problem
 
-BRIEF = frozenset(("cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"))
+# Headers of a 304 (RFC 9110, section 15.4.5).
+HEADERS_OF_304 = frozenset(("cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"))
 
-PATIENCE = 5.0  # seconds for which others wait for a long body; what takes longer each reads for itself
-MARKS = frozenset(("cache-control", "cache-tag", "cdn-cache-control", "view-of"))  # stay inside
+BODY_TIMEOUT = 5.0  # seconds that coalesced requests wait for the body; then each request fetches its own
+# Headers between service and cache; clients do not get them.
+CACHE_HEADERS = frozenset(("cache-control", "cache-tag", "cdn-cache-control", "view-of"))
 
 
 @dataclass(slots=True)
 class FetchedResponse:
-    """What the service says, and the rest of its body."""
+    """A response of the service; its body may still be on its way."""
 
     status: str
     headers: Headers
@@ -31,17 +33,43 @@ class FetchedResponse:
             close()
 
 
-def for_everybody(environ: Environ, old: Entry | None, selecting: Container[str]) -> Environ:
-    """Return the request as it goes to the service: of one client's headers what may select, with the ETag we have.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The service's response is in the store; all coalesced requests share it."""
 
-    It is marked as a prefetch, so that the service counts no view: the gateway knows which clients get the answer.
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class NotCacheable:
+    """The response is for the request that fetched it; each of the others fetches its own."""
+
+    response: FetchedResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No usable response: serve `stale` if there is one (stale-if-error, RFC 5861, section 4), else raise `problem`."""
+
+    problem: Problem
+    stale: Entry | None
+
+
+FillResult = Stored | NotCacheable | Failed
+
+
+def shared_request(environ: Environ, old: Entry | None, selecting: Container[str]) -> Environ:
+    """Return the WSGI environment of a request whose response may be shared between clients.
+
+    Of the client's headers, only those in `selecting` stay. The validators of the old entry make it conditional. It
+    counts as a prefetch, so that the service counts no view: the gateway reports a view for each client.
     """
     asked = {key: value for key, value in environ.items() if key[:5] != "HTTP_" or wire_name(key) in selecting}
     asked.pop("CONTENT_LENGTH", None)
     asked.pop("CONTENT_TYPE", None)
     asked["REQUEST_METHOD"] = "GET"
     asked["HTTP_SEC_PURPOSE"] = "prefetch"
-    asked["postern.shared"] = True  # others may wait for the answer, whoever asked first
+    asked["postern.shared"] = True  # goes on if the client disconnects, since other requests wait for the response
     if old and old.etag:
         asked["HTTP_IF_NONE_MATCH"] = old.etag
     elif old and (modified := policy.value_of(old.headers, "last-modified")):
@@ -49,30 +77,27 @@ def for_everybody(environ: Environ, old: Entry | None, selecting: Container[str]
     return asked
 
 
-def collect(answer: FetchedResponse) -> bytes | None:
-    """Return the whole body; None when it is too large or too slow, and can still be read from its beginning.
+def read_body(response: FetchedResponse) -> bytes | None:
+    """Return the whole body; None if it is too large or too slow, and can still be read from its beginning.
 
-    Raises BAD_GATEWAY for one that breaks off.
+    Raises OSError if the connection to the service breaks.
     """
     pieces: list[bytes] = []
-    rest = iter(answer.body)
+    rest = iter(response.body)
     size = 0
-    deadline = time.monotonic() + PATIENCE
-    try:
-        for piece in rest:
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_OBJECT or time.monotonic() > deadline:
-                answer.body = _Rest(pieces, rest, answer.body)
-                return None
-    except OSError as error:
-        raise Problem("BAD_GATEWAY", "The service broke off its answer.") from error
-    answer.close()
+    deadline = time.monotonic() + BODY_TIMEOUT
+    for piece in rest:
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_OBJECT or time.monotonic() > deadline:
+            response.body = _Rest(pieces, rest, response.body)
+            return None
+    response.close()
     return b"".join(pieces)
 
 
 class _Rest:
-    """A body of which a part has been read already."""
+    """The blocks that were read, then the rest of the body."""
 
     def __init__(self, pieces: list[bytes], rest: Iterator[bytes], body: Iterable[bytes]) -> None:
         self._pieces = chain(pieces, rest)
@@ -85,39 +110,38 @@ class _Rest:
 def make_entry(
     target: str,
     environ: Mapping[str, Any],
-    answer: FetchedResponse,
+    response: FetchedResponse,
     body: bytes,
-    terms: policy.CacheLifetimes,
+    lifetimes: policy.CacheLifetimes,
     tags: frozenset[str],
     rules: policy.Rules,
     now: float,
 ) -> Entry:
-    """Make the entry of an answer that has just come."""
-    headers = [item for item in rules.outward(answer.headers) if item[0].lower() not in ("content-length", "age")]
-    names = tuple("HTTP_" + name.upper().replace("-", "_") for name in terms.names)
-    born = now - terms.age
-    fresh_until = born + terms.lifetime
+    headers = [item for item in rules.outward(response.headers) if item[0].lower() not in ("content-length", "age")]
+    names = tuple("HTTP_" + name.upper().replace("-", "_") for name in lifetimes.names)
+    born = now - lifetimes.age
+    fresh_until = born + lifetimes.lifetime
     return Entry(
         key=(target, tuple(environ.get(name) for name in names)),
         names=names,
         tags=tags,
-        status=answer.status,
+        status=response.status,
         headers=[*headers, ("Content-Length", str(len(body)))],
-        brief_headers=[item for item in headers if item[0].lower() in BRIEF],
+        headers_of_304=[item for item in headers if item[0].lower() in HEADERS_OF_304],
         body=body,
-        etag=policy.value_of(answer.headers, "etag"),
-        viewed=policy.value_of(answer.headers, "view-of"),
+        etag=policy.value_of(response.headers, "etag"),
+        viewed=policy.value_of(response.headers, "view-of"),
         born=born,
         fresh_until=fresh_until,
-        grace_until=fresh_until + terms.while_revalidating,
-        error_until=fresh_until + terms.if_error,
-        marks=[item for item in answer.headers if item[0].lower() in MARKS],
+        grace_until=fresh_until + lifetimes.stale_while_revalidate,
+        error_until=fresh_until + lifetimes.stale_if_error,
+        cache_headers=[item for item in response.headers if item[0].lower() in CACHE_HEADERS],
     )
 
 
-def renewed(old: Entry, said: Headers) -> Headers:
-    """Return the stored headers with those of a 304 in place of their former values (RFC 9111, section 3.2)."""
-    new = [item for item in said if item[0].lower() != "content-length"]
+def update_headers(old: Entry, from_304: Headers) -> Headers:
+    """Return the stored headers, updated with those of a 304 response (RFC 9111, section 3.2)."""
+    new = [item for item in from_304 if item[0].lower() != "content-length"]
     names = {name.lower() for name, _ in new}
-    kept = [item for item in old.headers if item[0].lower() not in names | MARKS]
-    return kept + [item for item in old.marks if item[0].lower() not in names] + new
+    kept = [item for item in old.headers if item[0].lower() not in names | CACHE_HEADERS]
+    return kept + [item for item in old.cache_headers if item[0].lower() not in names] + new

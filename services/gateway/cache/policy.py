@@ -1,4 +1,4 @@
-"""Read what an answer says about being stored and shared (RFC 9111), as pure functions."""
+"""Decide from a response's headers whether and how long a shared cache may store it (RFC 9111); pure functions."""
 
 import re
 from collections.abc import Callable, Container
@@ -14,23 +14,23 @@ STALE_IF_ERROR = 600  # seconds, where the service says nothing else
 LONGEST = 2**31
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _directive = re.compile(rf'({_TOKEN})(?:=(?:"((?:[^"\\]|\\.)*)"|({_TOKEN})))?[ \t]*(?:,[ \t,]*|\Z)')
-# What of a dictionary (RFC 8941, section 3.2) has a meaning in CDN-Cache-Control (RFC 9213).
+# The part of dictionaries (RFC 8941, section 3.2) that means something in CDN-Cache-Control (RFC 9213).
 _structured = re.compile(
     r"[a-z*][\w.*-]*(?:=\d{1,15})?(?:[ \t]*,[ \t]*[a-z*][\w.*-]*(?:=\d{1,15})?)*", re.ASCII
 ).fullmatch
 _entity_tag = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _is_token = re.compile(_TOKEN).fullmatch
 
-# What a service says to the cache, and what the cache says itself; Cache-Control goes out as `for_clients` has it.
+# Headers from the service to the cache, and those that the cache sets itself; `for_clients` rewrites Cache-Control.
 _INSIDE = frozenset(("cache-control", "cache-tag", "cdn-cache-control", "view-of", "x-cache", "cache-status"))
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is ours besides RFC 9111.
+    """The policy of this cache besides RFC 9111.
 
-    `needed` are the directives without which nothing is shared, `selecting` the request headers that a shared answer
-    may depend on, and `outward` makes an answer's headers those that clients see.
+    Only responses with all directives of `needed` are stored. `selecting` are the request headers that Vary may name.
+    `outward` turns a service's headers into those for clients.
     """
 
     needed: frozenset[str]
@@ -40,23 +40,23 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class CacheLifetimes:
-    """For how many seconds an answer is fresh, and how much longer it may be used while or unless it is renewed.
+    """Seconds that a response is fresh, and seconds after that in which it may be served stale (RFC 5861).
 
-    `age` is how old it was when it came; `names` are the request headers that it depends on.
+    `age` is its Age in seconds when it arrived; `names` are the request headers in its Vary, in lower case.
     """
 
     lifetime: int
-    while_revalidating: int
-    if_error: int
+    stale_while_revalidate: int
+    stale_if_error: int
     age: int
     names: tuple[str, ...]
     tags: frozenset[str]
 
 
-def terms(status: str, headers: Headers, rules: Rules) -> CacheLifetimes | None:
-    """Return the terms of an answer that everybody may share, None for any other (RFC 9111, section 3).
+def lifetimes(status: str, headers: Headers, rules: Rules) -> CacheLifetimes | None:
+    """Return the lifetimes of a response that clients may share, None if it must not be stored (RFC 9111, section 3).
 
-    What is written in a way that readers could take differently (a directive twice, a number that is none) is not.
+    Ambiguous headers forbid storing, for example `max-age=60, max-age=5` or `s-maxage=1h`.
     """
     targeted = _values(headers, "cdn-cache-control")
     said = targeted or _values(headers, "cache-control")
@@ -84,12 +84,12 @@ def _lifetime(directives: dict[str, str]) -> int | None:
 
 
 def _age(headers: Headers) -> int:
-    """Return the age of an answer when it came; of several the first, and none for what is no number."""
+    """Return the first value of Age in seconds, 0 if it is missing or not a number (RFC 9111, section 5.1)."""
     return _seconds(_values(headers, "age").partition(",")[0].strip()) or 0
 
 
 def parse_directives(value: str) -> dict[str, str] | None:
-    """Return the directives by their names in lower case; None where the list is broken or contradicts itself."""
+    """Return the directives by lower-case name, None if the list is malformed or has two values for one directive."""
     found: dict[str, str] = {}
     value = value.strip(" \t,")
     position = 0
@@ -104,35 +104,35 @@ def parse_directives(value: str) -> dict[str, str] | None:
 
 
 def tags(headers: Headers) -> frozenset[str]:
-    """Return the names under which an answer can be purged."""
+    """Return the cache tags of a response, by which it can be purged."""
     return frozenset(tag for tag in map(str.strip, _values(headers, "cache-tag").split(",")) if tag)
 
 
-def matches(condition: str, etag: str) -> bool:
-    """Tell whether If-None-Match names the entity tag, by weak comparison (RFC 9110, section 13.1.2)."""
+def etag_matches(condition: str, etag: str) -> bool:
+    """Return whether If-None-Match names the entity tag, by weak comparison (RFC 9110, section 13.1.2)."""
     if not etag or not condition:
         return False
     return condition == etag or condition.strip() == "*" or etag.removeprefix("W/") in _entity_tag.findall(condition)
 
 
-def has_already(condition: str, since: str, headers: Headers) -> bool:
-    """Tell whether If-None-Match, or without it If-Modified-Since, says that the client has this answer."""
+def is_not_modified(condition: str, since: str, headers: Headers) -> bool:
+    """Return whether If-None-Match, or without it If-Modified-Since, calls for a 304 (RFC 9110, section 13.2.2)."""
     if condition:
-        return matches(condition, value_of(headers, "etag"))
+        return etag_matches(condition, value_of(headers, "etag"))
     modified, known = parse_date(value_of(headers, "last-modified")), parse_date(since)
     return modified is not None and known is not None and modified <= known
 
 
-def confirms(said: Headers, stored: Headers) -> bool:
-    """Tell whether a 304 speaks of the stored answer, and not of a newer one (RFC 9111, section 4.3.4)."""
+def validates(said: Headers, stored: Headers) -> bool:
+    """Return whether the validators of a 304 select the stored response (RFC 9111, section 4.3.4)."""
     etag, modified = value_of(stored, "etag"), value_of(stored, "last-modified")
     if said_etag := value_of(said, "etag"):
-        return matches(said_etag, etag)
+        return etag_matches(said_etag, etag)
     return bool(etag or modified) and (value_of(said, "last-modified") or modified) == modified
 
 
 def outward(headers: Headers) -> Headers:
-    """Return an answer's headers for clients: nothing that is for us, and no leave for caches that we cannot purge."""
+    """Return the headers for clients: without those for this cache, and without leave for caches beyond our purges."""
     passed = [item for item in headers if item[0].lower() not in _INSIDE]
     if said := _values(headers, "cache-control"):  # of several lines, one may forbid what another allows
         passed.append(("Cache-Control", for_clients(said)))
@@ -144,7 +144,7 @@ OURS = Rules(frozenset(("public", "s-maxage")), SELECTING, outward)
 
 @lru_cache(maxsize=256)
 def for_clients(cache_control: str) -> str:
-    """Return Cache-Control without what it says to shared caches alone; what cannot be read is not to be stored."""
+    """Return Cache-Control without the directives for shared caches; `no-store` if it is malformed."""
     if "s-maxage" not in cache_control.lower():
         return cache_control
     directives = parse_directives(cache_control)
@@ -166,7 +166,7 @@ def _written(name: str, value: str) -> str:
 
 
 def _vary(headers: Headers, selecting: Container[str]) -> tuple[str, ...] | None:
-    """Return the names in Vary; None where it is no list of names, or has one that a shared fetch does not send."""
+    """Return the names in Vary; None if it is malformed or names a header that `shared_request` does not send."""
     names = {name.strip(" \t").lower() for name in _values(headers, "vary").split(",")} - {"", "origin"}
     if any(not _is_token(name) or name not in selecting for name in names):
         return None
@@ -174,7 +174,7 @@ def _vary(headers: Headers, selecting: Container[str]) -> tuple[str, ...] | None
 
 
 def value_of(headers: Headers, wanted: str) -> str:
-    """Return the first value of a header, or nothing."""
+    """Return the first value of a header, or an empty string."""
     return next((value for name, value in headers if name.lower() == wanted), "")
 
 

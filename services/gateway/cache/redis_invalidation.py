@@ -1,4 +1,4 @@
-"""Keep the answers of one gateway right while others purge too: every purge goes through a log in Redis."""
+"""Cache invalidation between gateway processes: every purge goes through a log in Redis."""
 
 import logging
 import math
@@ -17,41 +17,45 @@ from redis.retry import Retry
 from services.gateway.cache.store import Entry, Store, StoreUnavailable
 
 NUMBER, LOG = "postern:cache:number", "postern:cache:purges"
-KEPT = 1000  # purges in the log; who has missed more forgets all
+MAX_LOG = 1000  # purges in the log; a process that has missed more clears its store
 EVERYTHING = "*"
-DOUBTED = "~"  # before tags that are outdated only; a gateway that does not know it forgets them, which is no harm
-MAX_UNTOLD = 1000  # purges; with more, everything is purged
+SOFT = "~"  # before the tags of a soft purge; an older gateway that does not know it purges them, which does no harm
+MAX_UNPUBLISHED = 1000  # purges; with more, everything is purged
 TIMEOUT = 0.25
-PAUSE = 2.0  # seconds after a failure in which reads do not try
+PAUSE = 2.0  # seconds after a failure in which reads do not ask Redis
 WARN_EVERY = 60.0
-_START = 10**12  # a lost number begins anew at random, so that nobody takes it for one that is known
-_TELL = f"""
+_MAX_START = 10**12  # a lost number restarts at random, so that no process takes it for one that it has seen
+_PUBLISH = f"""
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SET', KEYS[1], ARGV[1]) end
 for line = 2, #ARGV do
     local number = redis.call('INCR', KEYS[1])
     redis.call('ZADD', KEYS[2], number, string.format('%.0f ', number) .. ARGV[line])
 end
-redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -{KEPT + 1})
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -{MAX_LOG + 1})
 """
 _logger = logging.getLogger("postern.cache")
 
 
 class RedisInvalidatedStore(Store):
-    """A store that hears, before each look into it, of all that any gateway has purged.
+    """A store that applies the purges of all gateway processes before each lookup.
 
-    Purges are numbered. As long as the number in Redis is the one heard last, which costs one short question, nothing
-    has changed. Whatever may have been lost (a gap in the log, a failure, a new connection, behind which Redis may
-    have been away) is met by forgetting all; a purge that Redis did not take is told when it is back.
+    Purges are numbered, and each lookup reads the number of the last purge from Redis. The store clears itself if it
+    may have missed a purge: after a gap in the log, a failure or a new connection. A purge that Redis did not take is
+    published when Redis is back.
 
-    The question is a write that changes nothing. A Redis that answers reads but refuses writes (a replica, a full
-    memory) takes no purges either, so what is kept here cannot be trusted.
+    The number is read with a write that changes nothing. A Redis that answers reads but refuses writes (a replica, a
+    full memory) takes no purges, so the entries here could be out of date.
+
+    Example: process A has applied purge 41. Process B purges `post-7` as number 42. The next lookup in A reads 42, gets
+    the log from 42 on and purges `post-7` before it looks. Had it read 1,500, with a log of 501 to 1,500, it would
+    clear its store.
     """
 
     def __init__(self, max_bytes: int, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(max_bytes)
         self._clock = clock
-        self._heard: int | None = None
-        self._untold: dict[int, tuple[bool, set[str]]] = {}
+        self._seen: int | None = None
+        self._unpublished: dict[int, tuple[bool, set[str]]] = {}
         self._purges = count()
         self._resume = self._warn = -math.inf
         pool = redis.ConnectionPool.from_url(
@@ -64,39 +68,39 @@ class RedisInvalidatedStore(Store):
         self._redis = redis.Redis(connection_pool=pool)
 
     def find(self, target: str, environ: Mapping[str, Any]) -> Entry | None:
-        self.catch_up()
+        self.apply_invalidations()
         return super().find(target, environ)
 
     def purge(self, tags: Iterable[str]) -> None:
-        """Have the answers with these tags forgotten everywhere, as soon as Redis can be reached."""
+        """Purge the entries with these tags here, and in all gateway processes as soon as Redis can be reached."""
         tags = set(tags)
-        self.forget(tags)
+        self.purge_local(tags)
         self._announce(False, tags)
 
-    def doubt(self, tags: Iterable[str]) -> None:
-        """Have the answers with these tags outdated everywhere, as soon as Redis can be reached."""
+    def soft_purge(self, tags: Iterable[str]) -> None:
+        """Expire the entries with these tags here, and in all gateway processes as soon as Redis can be reached."""
         tags = set(tags)
-        self.outdate(tags)
+        self.soft_purge_local(tags)
         self._announce(True, tags)
 
-    def _announce(self, doubted: bool, tags: set[str]) -> None:
-        if len(self._untold) >= MAX_UNTOLD:
-            self._untold, doubted, tags = {}, False, {EVERYTHING}
-        self._untold[next(self._purges)] = doubted, tags
+    def _announce(self, soft: bool, tags: set[str]) -> None:
+        if len(self._unpublished) >= MAX_UNPUBLISHED:
+            self._unpublished, soft, tags = {}, False, {EVERYTHING}
+        self._unpublished[next(self._purges)] = soft, tags
         with suppress(StoreUnavailable):
-            self._ask(self._tell)
+            self._run(self._publish)
 
-    def catch_up(self) -> None:
-        """Forget what others have purged; raise StoreUnavailable while that cannot be known."""
+    def apply_invalidations(self) -> None:
+        """Apply the purges of other gateway processes; raise StoreUnavailable while Redis fails."""
         if self._clock() < self._resume:
             raise StoreUnavailable
-        self._ask(self._hear)
+        self._run(self._poll)
 
     def close(self) -> None:
         self._redis.close()
 
-    def _ask(self, work: Callable[[], None]) -> None:
-        """Do something with Redis; when the connection turns out to be dead, once more on a new one."""
+    def _run(self, work: Callable[[], None]) -> None:
+        """Run a command on Redis; if the pooled connection is broken, once more on a new one."""
         try:
             try:
                 work()
@@ -109,7 +113,7 @@ class RedisInvalidatedStore(Store):
     def _fail(self, error: redis.RedisError) -> None:
         now = self._clock()
         self._resume = now + PAUSE
-        self._heard = None
+        self._seen = None
         if now >= self._warn:
             self._warn = now + WARN_EVERY
             _logger.warning("no answers are kept, since Redis fails: %s", type(error).__name__)
@@ -118,41 +122,41 @@ class RedisInvalidatedStore(Store):
         self.clear()
         connection.on_connect()
 
-    def _tell(self) -> None:
-        untold = self._untold.copy()
-        told: dict[bool, set[str]] = {}
-        for doubted, tags in untold.values():
-            told.setdefault(doubted, set()).update(tags)
-        lines = [orjson.dumps([DOUBTED, *tags] if doubted else [*tags]) for doubted, tags in told.items()]
-        self._redis.eval(_TELL, 2, NUMBER, LOG, secrets.randbelow(_START), *lines)
-        for purge in untold:
-            self._untold.pop(purge, None)
+    def _publish(self) -> None:
+        unpublished = self._unpublished.copy()
+        published: dict[bool, set[str]] = {}
+        for soft, tags in unpublished.values():
+            published.setdefault(soft, set()).update(tags)
+        lines = [orjson.dumps([SOFT, *tags] if soft else [*tags]) for soft, tags in published.items()]
+        self._redis.eval(_PUBLISH, 2, NUMBER, LOG, secrets.randbelow(_MAX_START), *lines)
+        for purge in unpublished:
+            self._unpublished.pop(purge, None)
 
-    def _hear(self) -> None:
-        if self._untold:
-            self._tell()
-        number = self._redis.set(NUMBER, secrets.randbelow(_START), nx=True, get=True)
-        if number is None or int(number) != self._heard:
+    def _poll(self) -> None:
+        if self._unpublished:
+            self._publish()
+        number = self._redis.set(NUMBER, secrets.randbelow(_MAX_START), nx=True, get=True)
+        if number is None or int(number) != self._seen:
             self._read_log()
 
     def _read_log(self) -> None:
-        """Apply what is new; who hears the same at the same time may do it again."""
-        heard = self._heard
-        with self._redis.pipeline() as questions:
-            questions.get(NUMBER)
-            questions.zrangebyscore(LOG, f"({heard or 0}", "+inf")
-            number, news = questions.execute()
-        lines = [orjson.loads(line.partition(b" ")[2]) for line in news]
-        if heard is None or len(news) != int(number or 0) - heard or any(EVERYTHING in line for line in lines):
+        """Apply the new purges; several threads may apply the same one."""
+        seen = self._seen
+        with self._redis.pipeline() as commands:
+            commands.get(NUMBER)
+            commands.zrangebyscore(LOG, f"({seen or 0}", "+inf")
+            number, new = commands.execute()
+        lines = [orjson.loads(line.partition(b" ")[2]) for line in new]
+        if seen is None or len(new) != int(number or 0) - seen or any(EVERYTHING in line for line in lines):
             self.clear()
         else:
             self._apply(lines)
-        if self._heard == heard:
-            self._heard = int(number or 0)
+        if self._seen == seen:
+            self._seen = int(number or 0)
 
     def _apply(self, lines: list[list[str]]) -> None:
         for line in lines:
-            if line[:1] == [DOUBTED]:
-                self.outdate(line[1:])
+            if line[:1] == [SOFT]:
+                self.soft_purge_local(line[1:])
             else:
-                self.forget(line)
+                self.purge_local(line)

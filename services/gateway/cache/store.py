@@ -1,4 +1,4 @@
-"""Keep answers in memory: of a bounded size, found by target and Vary, purged by tag."""
+"""An LRU cache of responses in memory, bounded in bytes: looked up by target and Vary, purged by tag."""
 
 import threading
 from collections import OrderedDict
@@ -9,7 +9,7 @@ from typing import Any
 from services.gateway.http.headers import Headers
 
 MAX_OBJECT = 512 * 1024  # bytes of a body
-OVERHEAD = 2000  # bytes that an entry takes besides its texts, about
+OVERHEAD = 2000  # bytes of an entry besides its texts, about
 MAX_PURGED = 10_000  # tags whose last purge is remembered
 Values = tuple[str | None, ...]  # an empty header is not an absent one (RFC 9111, section 4.1)
 Key = tuple[str, Values]
@@ -17,12 +17,12 @@ Key = tuple[str, Values]
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An answer as it goes out; times are those of a monotonic clock.
+    """A stored response; times are seconds of a monotonic clock.
 
-    `headers` lack what differs from one use to the next; `names` are the request's WSGI keys that it depends on.
-    After `fresh_until` it may be used until `grace_until` while it is renewed, and until `error_until` when that
-    fails; before `retry_at` nobody tries again. `marks` are the headers for caches, which stay inside; `viewed` is
-    the post whose view it is to look at this.
+    `names` are the WSGI keys of the request headers in its Vary. After `fresh_until` it may be served until
+    `grace_until` (stale-while-revalidate), and until `error_until` if the revalidation fails (stale-if-error). No
+    revalidation starts before `retry_at`. `cache_headers` came from the service and are not for clients. `viewed` is
+    the id of the post that a client views with this response.
     """
 
     key: Key
@@ -30,8 +30,8 @@ class Entry:
     tags: frozenset[str]
     status: str
     headers: Headers
-    brief_headers: Headers  # those of a 304
-    marks: Headers
+    headers_of_304: Headers
+    cache_headers: Headers
     body: bytes
     etag: str
     born: float
@@ -41,8 +41,8 @@ class Entry:
     viewed: str = ""
     retry_at: float = 0.0
 
-    def outdate(self) -> None:
-        """Have it asked for again before its next use; while that fails, it may still be used."""
+    def expire(self) -> None:
+        """Require a revalidation before the next use; stale-if-error still applies."""
         self.fresh_until = self.grace_until = self.born
         self.retry_at = 0.0
 
@@ -53,22 +53,25 @@ class Entry:
 
 
 class StoreUnavailable(Exception):
-    """What is kept cannot be trusted at the moment."""
+    """The stored entries may be out of date, since purges of other gateway processes cannot be read."""
 
 
 @dataclass(slots=True)
-class Page:
-    """The variants of one target, told apart by these request headers."""
+class Variants:
+    """The entries of one target by the values of the request headers in Vary."""
 
     names: tuple[str, ...]
-    variants: dict[Values, Entry] = field(default_factory=dict)
+    entries: dict[Values, Entry] = field(default_factory=dict)
 
 
 class Store:
-    """Entries in the order of their last use; the longest unused one goes first.
+    """An LRU cache of entries.
 
-    `epoch` grows with every purge. Whoever asks an upstream notes it before, and `put` refuses an answer to one
-    of whose tags a purge has come since: it may be older than the change.
+    `epoch` grows with every purge. A fetch notes the epoch before it starts, and `put` refuses its entry if one of
+    its tags was purged since: the response may be older than the change.
+
+    Example: a fetch of post 7 starts in epoch 4. A write purges the tag `post-7`, in epoch 5. The fetch returns the
+    post as it was before the write; `put(entry, since=4)` returns False.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -76,26 +79,26 @@ class Store:
         self.size = 0
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._pages: dict[str, Page] = {}
-        self._used: OrderedDict[Key, Entry] = OrderedDict()
-        self._tagged: dict[str, set[Key]] = {}
-        self._purged: OrderedDict[str, int] = OrderedDict()
-        self._forgotten = 0
+        self._variants: dict[str, Variants] = {}
+        self._lru: OrderedDict[Key, Entry] = OrderedDict()
+        self._by_tag: dict[str, set[Key]] = {}
+        self._purged_at: OrderedDict[str, int] = OrderedDict()
+        self._all_purged_at = 0
 
     def find(self, target: str, environ: Mapping[str, Any]) -> Entry | None:
-        """Return the answer to this target and these request headers, fresh or not."""
+        """Return the entry for this target and these request headers, fresh or stale."""
         with self._lock:
-            page = self._pages.get(target)
-            if page is None:
+            variants = self._variants.get(target)
+            if variants is None:
                 return None
-            entry = page.variants.get(tuple(environ.get(name) for name in page.names) if page.names else ())
+            entry = variants.entries.get(tuple(environ.get(name) for name in variants.names) if variants.names else ())
             if entry:
-                self._used.move_to_end(entry.key)
+                self._lru.move_to_end(entry.key)
             return entry
 
     def has(self, entry: Entry) -> bool:
-        """Tell whether the entry has not been purged or replaced."""
-        return self._used.get(entry.key) is entry
+        """Return whether the entry is still stored, neither purged nor replaced."""
+        return self._lru.get(entry.key) is entry
 
     def discard(self, entry: Entry) -> None:
         with self._lock:
@@ -103,88 +106,89 @@ class Store:
                 self._drop(entry)
 
     def put(self, entry: Entry, since: int) -> bool:
-        """Keep what was asked for at that epoch, and tell whether it may be kept."""
+        """Store an entry that was fetched since that epoch; return False if it is too large or outdated by a purge."""
         with self._lock:
-            if entry.size > self._max_bytes or self._outdated(entry.tags, since):
+            if entry.size > self._max_bytes or self._is_outdated(entry.tags, since):
                 return False
             self._make_room(entry)
-            self._pages.setdefault(entry.key[0], Page(entry.names)).variants[entry.key[1]] = entry
-            self._used[entry.key] = entry
+            self._variants.setdefault(entry.key[0], Variants(entry.names)).entries[entry.key[1]] = entry
+            self._lru[entry.key] = entry
             self.size += entry.size
             for tag in entry.tags:
-                self._tagged.setdefault(tag, set()).add(entry.key)
+                self._by_tag.setdefault(tag, set()).add(entry.key)
             return True
 
     def purge(self, tags: Iterable[str]) -> None:
-        """Forget what a write here has touched, before its writer gets the answer."""
-        self.forget(tags)
+        """Purge the entries with these tags, here and in the other gateway processes."""
+        self.purge_local(tags)
 
-    def doubt(self, tags: Iterable[str]) -> None:
-        """Outdate what a write here has perhaps touched: nobody knows what became of it."""
-        self.outdate(tags)
+    def soft_purge(self, tags: Iterable[str]) -> None:
+        """Expire the entries with these tags, here and in the other gateway processes; stale-if-error still applies."""
+        self.soft_purge_local(tags)
 
-    def catch_up(self) -> None:
-        """Hear of what others have purged; there is nobody else here."""
+    def apply_invalidations(self) -> None:
+        """Apply purges from other gateway processes. No-op for the in-process store."""
 
     def close(self) -> None:
-        """Give back what is not memory."""
+        """Close connections. No-op for the in-process store."""
 
     def clear(self) -> None:
-        """Forget every answer, also those that are still on their way."""
+        """Remove every entry, and refuse the entries of fetches under way."""
         with self._lock:
             self.epoch += 1
-            self._forgotten = self.epoch
-            self._purged.clear()
-            for entry in list(self._used.values()):
+            self._all_purged_at = self.epoch
+            self._purged_at.clear()
+            for entry in list(self._lru.values()):
                 self._drop(entry)
 
-    def forget(self, tags: Iterable[str]) -> None:
-        """Forget every answer that has one of the tags, also those that are still on their way."""
+    def purge_local(self, tags: Iterable[str]) -> None:
+        """Remove the entries that have one of the tags, and refuse those of fetches under way."""
         with self._lock:
             for entry in self._begin_epoch(tags):
                 self._drop(entry)
 
-    def outdate(self, tags: Iterable[str]) -> None:
-        """Outdate every answer that has one of the tags, and refuse those that are still on their way."""
+    def soft_purge_local(self, tags: Iterable[str]) -> None:
+        """Expire the entries that have one of the tags, and refuse those of fetches under way."""
         with self._lock:
             for entry in self._begin_epoch(tags):
-                entry.outdate()
+                entry.expire()
 
     def _begin_epoch(self, tags: Iterable[str]) -> list[Entry]:
-        """Note that the tags have changed, and return the entries that have one of them."""
+        """Record the purge of the tags, and return the entries that have one of them."""
         self.epoch += 1
         keys: set[Key] = set()
         for tag in tags:
-            self._purged[tag] = self.epoch
-            self._purged.move_to_end(tag)
-            keys |= self._tagged.get(tag, set())
-        while len(self._purged) > MAX_PURGED:
-            _, self._forgotten = self._purged.popitem(last=False)
-        return [self._used[key] for key in keys]
+            self._purged_at[tag] = self.epoch
+            self._purged_at.move_to_end(tag)
+            keys |= self._by_tag.get(tag, set())
+        while len(self._purged_at) > MAX_PURGED:
+            _, self._all_purged_at = self._purged_at.popitem(last=False)
+        return [self._lru[key] for key in keys]
 
-    def _outdated(self, tags: frozenset[str], since: int) -> bool:
-        return since < self._forgotten or any(self._purged.get(tag, 0) > since for tag in tags)
+    def _is_outdated(self, tags: frozenset[str], since: int) -> bool:
+        return since < self._all_purged_at or any(self._purged_at.get(tag, 0) > since for tag in tags)
 
     def _make_room(self, entry: Entry) -> None:
-        """Drop what the entry replaces, what depends on other headers, and then the longest unused."""
-        if page := self._pages.get(entry.key[0]):
-            replaced = list(page.variants.values()) if page.names != entry.names else [page.variants.get(entry.key[1])]
+        """Drop the entry that is replaced, entries with another Vary, and then the least recently used."""
+        if variants := self._variants.get(entry.key[0]):
+            others = variants.names != entry.names
+            replaced = list(variants.entries.values()) if others else [variants.entries.get(entry.key[1])]
             for old in replaced:
                 if old:
                     self._drop(old)
         while self.size + entry.size > self._max_bytes:
-            self._drop(next(iter(self._used.values())))
+            self._drop(next(iter(self._lru.values())))
 
     def _drop(self, entry: Entry) -> None:
-        del self._used[entry.key]
+        del self._lru[entry.key]
         self.size -= entry.size
         target, values = entry.key
-        page = self._pages[target]
-        del page.variants[values]
-        if not page.variants:
-            del self._pages[target]
+        variants = self._variants[target]
+        del variants.entries[values]
+        if not variants.entries:
+            del self._variants[target]
         for tag in entry.tags:
-            keys = self._tagged[tag]
+            keys = self._by_tag[tag]
             keys.discard(entry.key)
             if not keys:
-                del self._tagged[tag]
+                del self._by_tag[tag]

@@ -1,4 +1,4 @@
-"""Tell the service that counts views who got an answer from the cache."""
+"""Report views of cached posts to the service that counts views."""
 
 import threading
 
@@ -9,28 +9,28 @@ from shared.periodic_task import PeriodicTask
 
 PAUSE = 1.0  # seconds between two batches
 BATCH = 1000
-MAX_NOTED = 20_000  # views that wait; what comes above while posts is away is not counted
+MAX_QUEUED = 20_000  # views; further ones are dropped while the service is down
 
 
 class ViewReporter(PeriodicTask):
-    """The views that this process has not handed over yet, and the thread that does.
+    """The queue of views of this process, sent in batches.
 
-    A viewer is named as posts itself names one for a read that reaches it, and posts counts each once an hour: so a
-    view that is handed over twice, or was counted there already, counts once.
+    A viewer is the client's address, as in a read that reaches posts. Posts counts each viewer once an hour, so a view
+    that is sent twice counts once.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__("handing over of views", PAUSE, self.send)
         (service,) = (name for name, upstream in SERVICES.items() if upstream.counts_views)
         self._client = InternalClient(config.upstreams[service], config.internal_token)
-        self._noted: set[tuple[str, str]] = set()
+        self._queue: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def note(self, post: str, viewer: str) -> None:
-        """Remember that somebody looked at a post; it never waits or fails."""
+        """Queue a view of a post; never block or raise."""
         with self._lock:
-            if viewer and len(self._noted) < MAX_NOTED:
-                self._noted.add((post, viewer))
+            if viewer and len(self._queue) < MAX_QUEUED:
+                self._queue.add((post, viewer))
 
     def stop(self) -> None:
         """End the thread, and hand over what is left."""
@@ -38,10 +38,10 @@ class ViewReporter(PeriodicTask):
         self._works()
 
     def send(self) -> None:
-        """Hand over what is noted; what fails stays noted."""
+        """Send the queue; views that cannot be sent stay queued."""
         with self._lock:
-            noted, self._noted = self._noted, set()
-        views = [{"post": post, "viewer": viewer} for post, viewer in noted]
+            queued, self._queue = self._queue, set()
+        views = [{"post": post, "viewer": viewer} for post, viewer in queued]
         for start in range(0, len(views), BATCH):
             some = views[start : start + BATCH]
             try:
@@ -49,5 +49,5 @@ class ViewReporter(PeriodicTask):
             except BaseException:
                 with self._lock:
                     left = [(view["post"], view["viewer"]) for view in views[start:]]
-                    self._noted.update(left[: MAX_NOTED - len(self._noted)])
+                    self._queue.update(left[: MAX_QUEUED - len(self._queue)])
                 raise

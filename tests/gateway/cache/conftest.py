@@ -9,7 +9,7 @@ from tests.gateway.upstreams import Upstream
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(cache_module.reuse_answers, "__defaults__", (OURS, clock))
+    monkeypatch.setattr(cache_module.response_cache, "__defaults__", (OURS, clock))
     return clock
 
 

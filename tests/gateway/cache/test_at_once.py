@@ -100,7 +100,7 @@ def test_what_then_is_fetched_alone_has_only_the_time_that_is_left(monkeypatch: 
 
 
 def test_what_drips_is_read_by_each_alone(client: WsgiClient, posts: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fill, "PATIENCE", 0.05)
+    monkeypatch.setattr(fill, "BODY_TIMEOUT", 0.05)
 
     def behave(line: Line) -> None:
         line.read()

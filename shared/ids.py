@@ -5,6 +5,7 @@ import uuid
 from datetime import datetime
 
 from shared import clock
+from shared.problems import Problem
 
 
 def new_id() -> str:
@@ -27,3 +28,10 @@ def is_id(text: str) -> bool:
     except ValueError:
         return False
     return parsed.version == 7 and str(parsed) == text
+
+
+def id_or_404(text: str) -> str:
+    """Return the id; raise NOT_FOUND for what cannot be one."""
+    if not is_id(text):
+        raise Problem("NOT_FOUND")
+    return text

@@ -1,5 +1,6 @@
 """What comes in and what goes out, named by use."""
 
+from collections.abc import Callable
 from typing import Any
 
 import marshmallow as ma
@@ -225,22 +226,7 @@ class SigninSchema(AnswerSchema):
     expires_in = ma.fields.Integer(metadata=SOMETIMES)
 
 
-_user, _admin, _public = UserSchema(), AdminUserSchema(), PublicUserSchema()
-
-
-def user_item(user: User) -> dict[str, Any]:
-    """Return the body of an account for its owner."""
-    item: dict[str, Any] = _user.dump(user)
-    return item
-
-
-def admin_item(user: User) -> dict[str, Any]:
-    """Return the body of an account for admins."""
-    item: dict[str, Any] = _admin.dump(user)
-    return item
-
-
-def public_item(user: User) -> dict[str, Any]:
-    """Return the body of an account for everybody."""
-    item: dict[str, Any] = _public.dump(user)
-    return item
+Item = Callable[[User], dict[str, Any]]
+user_item: Item = UserSchema().dump
+admin_item: Item = AdminUserSchema().dump
+public_item: Item = PublicUserSchema().dump

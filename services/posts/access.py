@@ -4,7 +4,7 @@ from services.posts import post_queries, posts
 from services.posts.models import PUBLISHED, Post
 from services.posts.post_queries import Row
 from shared.identity.claims import Claims
-from shared.ids import is_id
+from shared.ids import id_or_404
 from shared.problems import Problem
 from shared.web.auth import current_user, require_user
 
@@ -18,9 +18,7 @@ def visible_post(key: str) -> Row:
 
 def visible_post_of_id(post_id: str) -> Row:
     """Return the post of an id when the caller may see it; raise NOT_FOUND, for a slug too."""
-    if not is_id(post_id):
-        raise Problem("NOT_FOUND")
-    return visible_post(post_id)
+    return visible_post(id_or_404(post_id))
 
 
 def _check_visible(status: str, author_id: str) -> None:
@@ -36,7 +34,7 @@ def may_edit(caller: Claims | None, author_id: str) -> bool:
 
 def own_post(post_id: str) -> Post:
     """Return the post, locked, when the caller may edit it; raise NOT_FOUND or FORBIDDEN."""
-    post = posts.locked_post(post_id) if is_id(post_id) else None
+    post = posts.locked_post(id_or_404(post_id))
     if post is None:
         raise Problem("NOT_FOUND")
     _check_visible(post.status, post.author_id)

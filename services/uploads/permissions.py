@@ -11,7 +11,7 @@ from services.uploads.upload_service import UploadService
 from shared.client_address import client_address, limiter_key
 from shared.concurrency import Bulkhead
 from shared.database.connection import get_or_404
-from shared.ids import is_id
+from shared.ids import id_or_404
 from shared.problems import Problem
 from shared.service import current_service
 from shared.web.auth import current_user
@@ -42,9 +42,7 @@ def current_config() -> Config:
 
 def by_id(upload_id: str) -> Query:
     """Select the upload of an id; raise NOT_FOUND for what is none."""
-    if not is_id(upload_id):
-        raise Problem("NOT_FOUND")
-    return Upload.select().where(Upload.id == upload_id)
+    return Upload.select().where(Upload.id == id_or_404(upload_id))
 
 
 def visible(query: Query, link: SignedLink | None = None) -> Upload:

@@ -57,24 +57,16 @@ class Idempotency:
         self._running: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
-    def accepts_key(self, view: View) -> View:
-        """Let a view of a signed-in user take Idempotency-Key; it stands below the arguments."""
+    def accepts_key(self, view: View, *, anybody: bool = False) -> View:
+        """Let a view of a signed-in user take Idempotency-Key; it stands below the arguments.
 
-        @wraps(view)
-        def once(*args: Any, **kwargs: Any) -> Any:
-            return self.run_once(lambda: view(*args, **kwargs))
-
-        return cast(View, once)
-
-    def accepts_key_of_anybody(self, view: View) -> View:
-        """Let a view that asks for no user take Idempotency-Key, which counts with the very same body only.
-
-        So strangers who chose one key by chance do not get in each other's way.
+        A view for `anybody` asks for no user. There a key counts with the very same body only, so that strangers who
+        chose one key by chance do not get in each other's way.
         """
 
         @wraps(view)
         def once(*args: Any, **kwargs: Any) -> Any:
-            return self.run_once(lambda: view(*args, **kwargs), anybody=True)
+            return self.run_once(lambda: view(*args, **kwargs), anybody=anybody)
 
         return cast(View, once)
 

@@ -21,8 +21,7 @@ from services.auth.schemas import (
 )
 from services.auth.user_list import list_users
 from shared import clock
-from shared.ids import is_id
-from shared.problems import Problem
+from shared.ids import id_or_404
 from shared.server.admission import expensive
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
@@ -72,7 +71,7 @@ def create(data: dict[str, Any]) -> Response:
 @blp.response(200, PublicUserSchema)
 def show(user_id: str) -> Response:
     """Show what everybody may know of a user."""
-    user = accounts.by_id(known_id(user_id))
+    user = accounts.by_id(id_or_404(user_id))
     return tagged(user.version, public_item(user))
 
 
@@ -105,7 +104,7 @@ def delete(user_id: str) -> Response:
     """Delete an account for good; the last admin stays."""
     now = clock.now()
     with database.atomic():
-        account_admin.delete(known_id(user_id), "user_deleted", _matches({}))
+        account_admin.delete(id_or_404(user_id), "user_deleted", _matches({}))
     end_tokens_here(user_id, now)
     return no_content()
 
@@ -115,18 +114,11 @@ def change_account(user_id: str, changes: dict[str, Any]) -> Response:
     now = clock.now()
     with database.atomic():
         session_id = require_user().session_id
-        changed = account_admin.change(known_id(user_id), changes, now, _matches(changes), session_id)
+        changed = account_admin.change(id_or_404(user_id), changes, now, _matches(changes), session_id)
     end_sessions_here(changed.sessions, now)
     if changed.tokens_ended:
         end_tokens_here(user_id, now)
     return tagged(changed.user.version, admin_item(changed.user))
-
-
-def known_id(text: str) -> str:
-    """Return the id; raise NOT_FOUND for what cannot be one."""
-    if not is_id(text):
-        raise Problem("NOT_FOUND")
-    return text
 
 
 def _matches(wanted: dict[str, Any]) -> Check:

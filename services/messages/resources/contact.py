@@ -1,7 +1,7 @@
 """Messages to the owner: everybody writes them, moderators read them."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from flask import Response, make_response, request
@@ -21,8 +21,7 @@ from services.messages.schemas import (
 from shared.database.connection import get_or_404
 from shared.database.locking import locking
 from shared.database.pagination import paginate
-from shared.ids import is_id
-from shared.problems import Problem
+from shared.ids import id_or_404
 from shared.service import current_service
 from shared.web.auth import signed_in
 from shared.web.blueprint import Blueprint
@@ -49,7 +48,7 @@ def processed(view: Callable[..., Any]) -> Callable[..., Any]:
 @blp.arguments(ContactQuerySchema, location="query")
 @blp.arguments(ContactSchema, location="json_or_form")
 @processed
-@idempotency.accepts_key_of_anybody
+@partial(idempotency.accepts_key, anybody=True)
 @blp.response(201, ReceiptSchema)
 def create(args: dict[str, Any], data: dict[str, Any]) -> Response:
     """Write to the owner of this installation."""
@@ -76,10 +75,8 @@ def index(args: dict[str, Any]) -> Response:
 @blp.response(200, ContactMessageSchema)
 def update(changes: dict[str, Any], message_id: str) -> Response:
     """Note that a message was read, or put it away."""
-    if not is_id(message_id):
-        raise Problem("NOT_FOUND")
     with database.atomic():
-        message = get_or_404(locking(ContactMessage.select()), ContactMessage.id == message_id)
+        message = get_or_404(locking(ContactMessage.select()), ContactMessage.id == id_or_404(message_id))
         require_match(message.version, {"status": message.status}, changes, lambda: contact_item(message))
         contact.change(message, changes["status"])
     return tagged(message.version, contact_item(message))

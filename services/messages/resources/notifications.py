@@ -14,8 +14,7 @@ from services.messages.schemas import (
 from shared.database.connection import get_or_404
 from shared.database.locking import locking
 from shared.database.pagination import PageQuerySchema, paginate
-from shared.ids import is_id
-from shared.problems import Problem
+from shared.ids import id_or_404
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
@@ -42,9 +41,7 @@ def index(args: dict[str, Any]) -> Response:
 @blp.response(200, NotificationSchema)
 def update(changes: dict[str, Any], notification_id: str) -> Response:
     """Note that a notification was read, or is to be read again."""
-    if not is_id(notification_id):
-        raise Problem("NOT_FOUND")
-    mine = (Notification.id == notification_id, Notification.user_id == require_user().user_id)
+    mine = (Notification.id == id_or_404(notification_id), Notification.user_id == require_user().user_id)
     with database.atomic():
         locked = get_or_404(locking(Notification.select()), *mine)
         require_match(locked.version, {"read": locked.read}, changes)

@@ -19,7 +19,7 @@ from services.posts.schemas import (
 from services.posts.serializers import comment_item, comment_tree
 from shared import clock
 from shared.database.pagination import paginate
-from shared.ids import is_id
+from shared.ids import id_or_404
 from shared.problems import Problem
 from shared.service import current_service
 from shared.web.auth import current_user, require_user, signed_in
@@ -114,7 +114,7 @@ def queue(args: dict[str, Any]) -> Response:
 
 def _comment(comment_id: str) -> tuple[Comment, post_queries.Row]:
     """Return a comment, locked, with its post; raise NOT_FOUND unless the caller may see the post."""
-    comment = comments.locked(comment_id) if is_id(comment_id) else None
+    comment = comments.locked(id_or_404(comment_id))
     if comment is None:
         raise Problem("NOT_FOUND")
     return comment, visible_post_of_id(post_queries.post_id(comment.post_id))

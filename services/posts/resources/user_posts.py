@@ -14,7 +14,7 @@ from services.posts.schemas import (
     PostReplaceSchema,
     PostSchema,
 )
-from shared.ids import is_id
+from shared.ids import id_or_404
 from shared.problems import Problem
 from shared.web.auth import signed_in
 from shared.web.blueprint import Blueprint
@@ -27,9 +27,7 @@ blp = Blueprint("user posts", __name__, url_prefix="/api/users/<user_id>/posts",
 @blp.response(200, PostItemSchema(many=True))
 def index(args: dict[str, Any], user_id: str) -> Response:
     """List the user's posts."""
-    if not is_id(user_id):
-        raise Problem("NOT_FOUND")
-    return post_responses.list_response(args | {"author": user_id})
+    return post_responses.list_response(args | {"author": id_or_404(user_id)})
 
 
 @blp.route("/<post_id>", methods=["GET"])
@@ -67,8 +65,7 @@ def delete(user_id: str, post_id: str) -> Response:
 
 def _own(user_id: str, post_id: str) -> Row:
     """Return a post of that user; raise NOT_FOUND, or FORBIDDEN where it is somebody else's."""
-    if not is_id(user_id):
-        raise Problem("NOT_FOUND")
+    id_or_404(user_id)
     post = visible_post_of_id(post_id)
     if post.author_id != user_id:
         raise Problem("FORBIDDEN", "This post is not that user's.")

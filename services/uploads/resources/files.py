@@ -22,7 +22,7 @@ from services.uploads.schemas import FileQuerySchema, FileWriteQuerySchema, Uplo
 from services.uploads.signed_urls import SignedLink
 from services.uploads.storage.base import full_disk_is_told
 from shared.identity.credentials import has_credentials
-from shared.ids import is_id
+from shared.ids import id_or_404, is_id
 from shared.problems import Problem
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
@@ -124,9 +124,7 @@ def _own_name(user_id: str, path: str) -> str:
 
 
 def _check_owner(user_id: str) -> None:
-    if not is_id(user_id):
-        raise Problem("NOT_FOUND")
-    if require_user().user_id != user_id:
+    if require_user().user_id != id_or_404(user_id):
         raise Problem("FORBIDDEN", "This is somebody else's folder.")
 
 

@@ -17,7 +17,7 @@ from services.uploads.resumable.resumable_uploads import ResumableUploads
 from services.uploads.storage.base import full_disk_is_told
 from shared import clock
 from shared.database.connection import get_or_404
-from shared.ids import is_id
+from shared.ids import id_or_404
 from shared.problems import Problem
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
@@ -154,9 +154,7 @@ def _resumer() -> ResumableUploads:
 
 
 def _own(upload_id: str) -> Resumable:
-    if not is_id(upload_id):
-        raise Problem("NOT_FOUND")
-    row: Resumable = get_or_404(Resumable.live(require_user().user_id, upload_id))
+    row: Resumable = get_or_404(Resumable.live(require_user().user_id, id_or_404(upload_id)))
     return row
 
 

@@ -120,7 +120,7 @@ def run_in_background(app: Flask, task: Background) -> None:
     service.add(task)
     leader = service.get(RevocationConsumer)
     if isinstance(task, FeedConsumer) and task is not leader and task.source == leader.source:
-        leader.lead(task)
+        leader.add_follower(task)
     elif isinstance(task, FeedConsumer):
         service.wakeup.subscribe(task)
     service.on_start.append(task.start)

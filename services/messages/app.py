@@ -6,7 +6,7 @@ from pathlib import Path
 from flask import Flask
 
 from services.messages.config import Config
-from services.messages.feed_consumers import readers
+from services.messages.feed_consumers import consumers
 from services.messages.live_events import event_log
 from services.messages.live_events.socket_handover import handing_over
 from services.messages.live_events.sse_server import SseServer
@@ -37,8 +37,8 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     )
     connection.init_app(app, database, config.database_url, MIGRATIONS)
     run_in_background(app, MailWorker(outbox, transport_of(config), config.mail_from))
-    for reader in readers(config):
-        run_in_background(app, reader)
+    for consumer in consumers(config):
+        run_in_background(app, consumer)
     run_in_background(app, DatabaseTask("events", PRUNING_PAUSE, event_log.prune, database))
     streams = SseServer(service_of(app).get(Verifier).revocations)
     event_log.on_commit = streams.wake

@@ -98,8 +98,8 @@ class PostsConsumer(FactConsumer):
                 event_log.start_over()
 
 
-def readers(config: Config) -> list[FactConsumer]:
-    """Return the readers of both feeds."""
+def consumers(config: Config) -> list[FactConsumer]:
+    """Return the consumers of both feeds."""
     token = config.internal_token
     return [
         AuthConsumer("auth", config.auth_url, token, OF_AUTH),

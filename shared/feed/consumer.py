@@ -1,4 +1,15 @@
-"""Follow the feed of another service, with its position in the memory of this process."""
+"""Poll the feed of another service in a thread, and hand its facts to handlers.
+
+A wake-up (`wakeup_file.py`, `wakeup_redis.py`) makes a consumer poll at once. Otherwise it polls after:
+
+| the consumer | interval |
+| --- | --- |
+| has no wake-ups | 0.4 s; in messages 0.2 s |
+| has wake-ups | 1.4 s, in case one is lost |
+| follows a `MemoryConsumer` of the same feed in its process, which wakes it | 5 s |
+| was woken but found no fact, since a running transaction holds it back | 0.4 s |
+| has failed | 2 s; for revocations at the start of a process 0.4 s |
+"""
 
 import logging
 import threading
@@ -10,10 +21,10 @@ from shared import clock
 from shared.feed.service_client import BATCH, GoneError, InternalClient
 from shared.periodic_task import REMIND
 
-PAUSE = 0.4  # seconds between two questions of a reader
-WOKEN_PAUSE = 1.4  # seconds for one that is woken: what ends early ends within 2 seconds, even if a hint is lost
-FOLLOWER_PAUSE = 5.0  # seconds for a reader that another one wakes
-RETRY = 2.0  # seconds after a question that failed
+PAUSE = 0.4
+WOKEN_PAUSE = 1.4  # so that a revocation takes effect within 2 seconds even if its wake-up is lost
+FOLLOWER_PAUSE = 5.0
+RETRY = 2.0
 
 Handler = Callable[[dict[str, Any]], None]
 _logger = logging.getLogger("postern.feed")
@@ -24,7 +35,7 @@ class HandlerError(Exception):
 
 
 class FeedConsumer:
-    """Follow the feed of another service in a thread of its own, for as long as the process lives."""
+    """Poll the feed of one service in a thread, for as long as the process lives."""
 
     def __init__(self, source: str, url: str, token: str, handlers: Mapping[str, Handler]) -> None:
         self.source = source
@@ -33,7 +44,7 @@ class FeedConsumer:
         self._client = InternalClient(url, token)
         self._stopping = threading.Event()
         self._news = threading.Event()
-        self.pause = PAUSE  # unless it is woken
+        self.pause = PAUSE
         self._is_woken = False
         self._retry = RETRY
 
@@ -45,12 +56,12 @@ class FeedConsumer:
         self._news.set()
 
     def wake(self) -> None:
-        """Ask again at once, and from now on less often without being woken."""
+        """Poll at once, and from now on rely on wake-ups."""
         self._is_woken = True
         self._news.set()
 
-    def wake_no_more(self) -> None:
-        """Ask again at once, and from now on as often as nobody wakes it."""
+    def expect_no_wakeups(self) -> None:
+        """Poll at once, and from now on as often as a consumer without wake-ups."""
         self._is_woken = False
         self._news.set()
 
@@ -61,36 +72,35 @@ class FeedConsumer:
                 while (found := self.read_batch()) == BATCH and not self._stopping.is_set():
                     pass
                 failures = 0
-            except Exception as error:  # noqa: BLE001 (a reader never dies)
+            except Exception as error:  # noqa: BLE001 (the thread never dies)
                 if failures % REMIND == 0:
-                    self._complain(error)
+                    self._log_failure(error)
                 failures += 1
             usual = max(self.pause, WOKEN_PAUSE) if self._is_woken else self.pause
-            # A fact that was told of may be held back by a transaction that still runs.
             pause = min(usual, PAUSE) if woken and not found else usual
             woken = self._news.wait(self._retry if failures else pause)
             self._news.clear()
 
-    def _complain(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         if isinstance(error, OSError):
             _logger.warning("feed of %s cannot be read: %s", self.source, error)
         else:
             _logger.error("feed of %s stands still and is tried again: %s", self.source, error, exc_info=error)
 
     def read_batch(self) -> int:
-        """Read one batch, hand each event to its handler, keep the position; return the number of events."""
+        """Read one batch, call the handler of each event, move the position; return the number of events."""
         try:
             events = self._client.get_json("/internal/feed", self._position())
         except GoneError as gone:
             _logger.warning("feed of %s does not reach back to where we were; starting over", self.source)
-            self._start_over(gone.answer["oldest"])
-            return BATCH  # there is more
+            self._start_over(gone.content["oldest"])
+            return BATCH
         if events:
             self._apply(events)
         return len(events)
 
     def _start_over(self, oldest: str) -> None:
-        """Go on with what the feed keeps, whose oldest fact has this id."""
+        """Recover from missed facts; the oldest fact of the feed has this id."""
         raise NotImplementedError
 
     def _position(self) -> dict[str, str]:
@@ -108,31 +118,31 @@ class FeedConsumer:
 
 
 class Wakeup(Protocol):
-    """Hints between processes that a feed has news, so that readers need not poll often; a lost one only costs time."""
+    """Hints between processes that a feed has new facts; a lost hint delays a fact until the next poll."""
 
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
 
-    def subscribe(self, reader: FeedConsumer) -> None:
-        """Wake this reader from now on when its source has news."""
+    def subscribe(self, consumer: FeedConsumer) -> None:
+        """Wake this consumer when its source has new facts."""
 
     def notify(self) -> None:
-        """Let the readers of this service's feed know of news."""
+        """Wake the consumers of this service's feed."""
 
 
 class MemoryConsumer(FeedConsumer):
-    """Fill the memory of this process; at the start it reads back `look_back` seconds."""
+    """Keep state in the memory of this process; at its start, read the facts of the last `look_back` seconds."""
 
     def __init__(self, *details: Any, look_back: float) -> None:
         super().__init__(*details)
         self._look_back = look_back
         self._followers: list[FeedConsumer] = []
 
-    def lead(self, reader: FeedConsumer) -> None:
-        """Wake a reader of the same feed when there is news, so that it need not ask all the time itself."""
-        self._followers.append(reader)
-        reader.pause = FOLLOWER_PAUSE
+    def add_follower(self, consumer: FeedConsumer) -> None:
+        """Wake another consumer of the same feed after each batch, so that it polls less often."""
+        self._followers.append(consumer)
+        consumer.pause = FOLLOWER_PAUSE
 
     def _position(self) -> dict[str, str]:
         if self.last_event_id:

@@ -1,4 +1,4 @@
-"""Follow the feed of another service, and change this service's database in one transaction with the position."""
+"""Apply the feed of another service to this service's database: batch and position are one transaction."""
 
 import logging
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from shared.feed.consumer import FeedConsumer, HandlerError
 from shared.feed.outbox import FeedPositionColumns
 from shared.ids import first_id
 
-SETTLED = timedelta(minutes=5)  # who is younger may be missing in a table that was read just before
+SETTLED = timedelta(minutes=5)  # rows younger than this may be missing in a page read before their commit
 
 _logger = logging.getLogger("postern.feed")
 
 
 class Page(NamedTuple):
-    """Some rows of an owner's table: all that there are whose ids come after `after`, up to `last`."""
+    """All rows of the source's table with `after` < id <= `last`."""
 
     rows: list[dict[str, Any]]
     after: str
@@ -30,11 +30,13 @@ class Page(NamedTuple):
 
 
 class DatabaseConsumer(FeedConsumer):
-    """Change this service's database: each batch and the new position are one transaction.
+    """A consumer whose position is in this service's database.
 
-    Several processes may read the same feed: whoever moves the position first has applied the batch, and the
-    others' transaction is undone. Handlers take a fact twice, since all that the feed keeps is read again after a
-    `rebuild`.
+    Several processes may poll the same feed. The first that moves the position applies the batch; the others apply
+    nothing. Handlers must be idempotent, since a `rebuild` reads all facts of the feed again.
+
+    Example: processes A and B read the facts 8 and 9 at position 7. Both run `UPDATE … SET event_id = 9 WHERE event_id
+    = 7`. B's waits for A's row lock, then changes no row, so B skips its handlers.
     """
 
     def __init__(self, *details: Any, database: Database, position: type[FeedPositionColumns]) -> None:
@@ -55,11 +57,14 @@ class DatabaseConsumer(FeedConsumer):
             drop_broken(self._database)
 
     def rebuild(self) -> None:
-        """Do what the facts that were missed would have done; `pages` reads the owner's tables."""
+        """Make up for missed facts from the source's tables, which `pages` reads."""
         raise NotImplementedError
 
     def pages(self, path: str, *, may_be_empty: bool = False) -> Iterator[Page]:
-        """Read a table of the owner. Ids made in the last minutes are left to the feed."""
+        """Yield the rows of a table of the source in pages by id, without ids younger than five minutes.
+
+        Raises OSError if the table is empty and must not be, which may mean the wrong database.
+        """
         after, end = "", first_id(clock.now() - SETTLED)
         while after < end:
             rows = [row for row in self._client.get_json(path, {"after": after}) if row["id"] <= end]
@@ -79,9 +84,9 @@ class DatabaseConsumer(FeedConsumer):
         self.last_event_id = row.event_id if row else None
         return {"lastEventId": self.last_event_id} if self.last_event_id else {}
 
-    def _complain(self, error: Exception) -> None:
-        if isinstance(error, OSError):  # of the source
-            super()._complain(error)
+    def _log_failure(self, error: Exception) -> None:
+        if isinstance(error, OSError):  # of the source, not of our database
+            super()._log_failure(error)
         else:
             log_failure(_logger, f"feed of {self.source} stands still and is tried again", error)
 
@@ -95,7 +100,7 @@ class DatabaseConsumer(FeedConsumer):
                 self._commit([event])
 
     def _commit(self, events: list[dict[str, Any]]) -> None:
-        """Apply the events, unless another process was faster; several of them all or none."""
+        """Apply all events or none; none if another process has applied them already."""
         last = events[-1]["id"]
         with self._database.atomic():
             if self._move_position(last):

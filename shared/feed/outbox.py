@@ -1,8 +1,25 @@
 """Publish facts to other services: a transactional outbox, served as a feed.
 
-A fact is a row written in the transaction that makes it true. `/internal/feed` serves the rows in the order
-of their commits as batches of CloudEvents (the HTTP Feeds convention), and a reader (`shared.feed.consumer`) keeps
-its own position, so nothing is lost while either side is down.
+A fact is a row written in the transaction that makes it true. `/internal/feed` serves the rows as batches of
+CloudEvents (the HTTP Feeds convention). A consumer (`shared.feed.consumer`) stores its own position, so it loses
+nothing while either side is down.
+
+The id of a fact is `<transaction>-<id>`, and facts are served in this order. On PostgreSQL the row's id alone is no
+position, since a transaction takes it before its commit. Two interleaved transactions:
+
+| transaction 100 | transaction 101 | consumer |
+| --- | --- | --- |
+| publishes A: `100-7` | | |
+| | publishes B: `101-8`, commits | |
+| | | reads: nothing, since 100 still runs |
+| commits | | |
+| | | reads: A `100-7`, B `101-8` |
+
+If the consumer got B at once, its position would be `101-8`, and it would never read A, which comes before that. So
+only facts of transactions older than every running one are served.
+
+Had transaction 100 published A only after the commit of 101, A could follow from B. `publish` then stores the newest
+transaction that has ended instead of its own: A gets `101-9`, and stands after B.
 """
 
 import re
@@ -28,8 +45,9 @@ PRUNED = "feed.pruned"  # the type of the oldest fact, once there have been olde
 PRUNING_PAUSE = 3600.0  # seconds
 PRUNED_AT_ONCE = 1000  # facts, so that no transaction lasts long
 
+# The own transaction or the newest that has ended, whichever is newer.
 _NEWEST = "GREATEST(pg_current_xact_id()::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)"
-# Of the transactions that run by this very snapshot, all count but those that are seen at work in another database.
+# The oldest transaction that runs in this snapshot. Those that are known to run in another database do not count.
 _OLDEST_RUNNING = """(
     SELECT COALESCE(MIN(running::text::bigint), pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
     FROM pg_snapshot_xip(pg_current_snapshot()) AS running
@@ -42,13 +60,7 @@ _event_id = re.compile(r"([0-9]{1,18})-([0-9]{1,18})").fullmatch
 
 
 class FactColumns(peewee.Model):
-    """The columns of a service's fact table.
-
-    PostgreSQL hands out an id before its commit, so facts are ordered by transaction first, and only those
-    are served whose transaction is older than every one of this database that still runs. A transaction that began
-    early may publish late, though: it counts as the newest that had ended when it published, so that what it
-    saw of others stands before what it says itself.
-    """
+    """The columns of a service's fact table; on SQLite, which has one writer at a time, `transaction` is 0."""
 
     id = peewee.BigAutoField()
     transaction = peewee.BigIntegerField(default=0)
@@ -62,14 +74,14 @@ class FactColumns(peewee.Model):
 
 
 class FeedPositionColumns(peewee.Model):
-    """How far this service has read in the feed of another."""
+    """The position of this service in the feed of another."""
 
     source = peewee.CharField(max_length=64, primary_key=True)
     event_id = peewee.CharField(max_length=64)
 
 
 class TooFarBehindError(Exception):
-    """What a reader asks for is not kept any more; `oldest` is the id of the oldest fact that is."""
+    """The facts after the position of a consumer are pruned; `oldest` is the id of the oldest fact that is not."""
 
     def __init__(self, oldest: str) -> None:
         super().__init__(oldest)
@@ -77,7 +89,7 @@ class TooFarBehindError(Exception):
 
 
 class Feed:
-    """The facts of one service: `publish` writes them, `blueprint` serves them, `prune` forgets them."""
+    """The facts of one service: `publish` writes them, `blueprint` serves them, `prune` deletes old ones."""
 
     def __init__(self, name: str, fact: type[FactColumns], database: Database) -> None:
         self._source = f"/{name}"
@@ -85,7 +97,7 @@ class Feed:
         self._database = database
         self._insert = f'INSERT INTO {fact._meta.table_name} (type, subject, data, created_at, "transaction")'
         self._look = f'SELECT 1 FROM {fact._meta.table_name} WHERE ("transaction", id) > (?, ?) LIMIT 1'  # noqa: S608 (our own name)
-        self.on_commit: Callable[[], None] | None = None  # called when a fact has become true
+        self.on_commit: Callable[[], None] | None = None  # called after the commit of a fact
 
     def publish(self, type: str, subject: str, data: Mapping[str, Any]) -> None:
         """Write a fact; call it inside the transaction that makes it true."""
@@ -98,9 +110,9 @@ class Feed:
             self._database.after_commit(self.on_commit)
 
     def read(self, after: str | None, since: datetime | None, limit: int) -> list[dict[str, Any]]:
-        """Return the next facts as CloudEvents: those after an event id, else those since a moment, else all.
+        """Return the next facts as CloudEvents: those after an event id, otherwise since a moment, otherwise all.
 
-        Raises TooFarBehindError where some of them have been forgotten.
+        Raises TooFarBehindError if some of them are pruned, ValueError if `after` is not an event id.
         """
         if after and not self._has_news(after):
             return []
@@ -114,12 +126,12 @@ class Feed:
             # The sum has no index: SQLite would go through all facts in their order to find the few recent ones.
             query = query.where(fact.created_at >= since).order_by(fact.transaction + 0, fact.id)
         rows = list(query)
-        if rows and (after or not since):  # who has read the newest fact has missed nothing
+        if rows and (after or not since):  # a consumer that has read the newest fact has missed nothing
             self._check_reach(rows[0], after)
         return [self._event(row) for row in rows]
 
     def _has_news(self, after: str) -> bool:
-        """Answer nearly all questions, several a second, at a fifth of the cost of a query that is built."""
+        """Return whether a poll has anything to read. Few have, and this costs a fifth of the whole query."""
         return execute(self._database, self._look, _parse_event_id(after)).fetchone() is not None
 
     def _check_reach(self, first: FactColumns, after: str | None) -> None:
@@ -130,10 +142,10 @@ class Feed:
             raise TooFarBehindError(f"{place[0]}-{place[1]}")
 
     def prune(self) -> None:
-        """Forget all facts older than 30 days but the newest of them.
+        """Delete the facts older than 30 days except the newest of them.
 
-        That one stands for them all as the mark of how far the feed reaches back. So the newest fact always stays, and
-        numbers never start again; and whoever has read up to the mark has missed nothing.
+        That one becomes the mark `feed.pruned`, which says how far the feed reaches back. A consumer whose position is
+        the mark has missed nothing. As one fact always stays, SQLite never gives out its ids again.
         """
         fact = self._fact
         old = fact.select().where(fact.created_at < clock.now() - KEPT)
@@ -142,7 +154,7 @@ class Feed:
             pass
 
     def _prune_some(self, last: FactColumns) -> bool:
-        """Forget some facts before the last that is to go; return whether there were any."""
+        """Delete up to 1000 facts before `last`; return whether there were any."""
         fact = self._fact
         place = peewee.Tuple(fact.transaction, fact.id)
         until = peewee.Tuple(last.transaction, last.id)

@@ -1,4 +1,4 @@
-"""Follow auth's feed of ended sessions and users into the memory of this process."""
+"""Keep the revocations of auth's feed in the memory of this process."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ LOOK_BACK = LIFETIME + 5 * 60
 
 
 class RevocationConsumer(MemoryConsumer):
-    """Follow what ends tokens early, from auth's feed into the memory of this process."""
+    """Apply facts that end sessions or tokens early to `Revocations`."""
 
     def __init__(self, auth_url: str, token: str, revocations: Revocations) -> None:
         handlers = {

@@ -1,7 +1,6 @@
 """Wake feed consumers on the same machine: a commit touches a file that their processes poll.
 
-A touch is only a hint, as a message over Redis is. Readers whose source touches no file that they see, because it
-runs on another machine, ask as often as ever.
+A touch is only a hint, as a Redis message is. Consumers of a source on another machine get none, and poll more often.
 """
 
 import os
@@ -13,25 +12,23 @@ from pathlib import Path
 
 from shared.feed.consumer import FeedConsumer
 
-LOOK = 0.2  # seconds between two looks at the files, which take microseconds; a question takes a millisecond
+LOOK = 0.2  # seconds between two polls of the files; one takes microseconds, a poll of a feed a millisecond
 
 
 class FileWakeup:
-    """Tell of facts published here, and wake the readers here of those published elsewhere."""
+    """Touch this service's file at each commit of a fact, and wake consumers when the file of their source changes."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._own = folder / name
-        self._readers: dict[Path, list[FeedConsumer]] = defaultdict(list)
+        self._consumers: dict[Path, list[FeedConsumer]] = defaultdict(list)
         self._seen: dict[Path, int] = {}
         self._stopping = threading.Event()
 
-    def subscribe(self, reader: FeedConsumer) -> None:
-        """Wake this reader from now on."""
-        self._readers[self._folder / reader.source].append(reader)
+    def subscribe(self, consumer: FeedConsumer) -> None:
+        self._consumers[self._folder / consumer.source].append(consumer)
 
     def notify(self) -> None:
-        """Have the others told that there is news."""
         now = time.time_ns()
         with suppress(OSError):
             self._own.touch(mode=0o600)
@@ -48,13 +45,13 @@ class FileWakeup:
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOK):
-            for file, readers in self._readers.items():
+            for file, consumers in self._consumers.items():
                 with suppress(OSError):
-                    self._look(file, readers)
+                    self._look(file, consumers)
 
-    def _look(self, file: Path, readers: list[FeedConsumer]) -> None:
+    def _look(self, file: Path, consumers: list[FeedConsumer]) -> None:
         touched = file.stat().st_mtime_ns
         if self._seen.get(file) != touched:
             self._seen[file] = touched
-            for reader in readers:
-                reader.wake()
+            for consumer in consumers:
+                consumer.wake()

@@ -1,6 +1,6 @@
 """Wake feed consumers by a Redis message at each commit, so that they need not wait for their next poll.
 
-A message is only a hint: whoever misses one finds the fact at the next question.
+A message is only a hint: a consumer that misses one gets the fact at its next poll.
 """
 
 import logging
@@ -16,28 +16,27 @@ from shared.feed.consumer import FeedConsumer
 CHANNEL = "postern:feed:"
 RETRY = 5.0  # seconds after a failure
 TIMEOUT = 2.0
-SILENCE = 0.5  # seconds without a message after which Redis is asked whether it is there, and has to say so
-GAP = 0.01  # seconds between two messages, however many facts there are
+SILENCE = 0.5  # seconds without a message until a PING, and from there until Redis counts as down
+GAP = 0.01  # least seconds between two messages
 
 _logger = logging.getLogger("postern.waking")
 
 
 class RedisWakeup:
-    """Tell of facts published here, and wake the readers here of those published elsewhere, in two threads."""
+    """Publish a message at each commit of a fact; wake consumers by the messages of their sources. Two threads."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url = url
         self._channel = f"{CHANNEL}{name}"
-        self._readers: dict[bytes, list[FeedConsumer]] = defaultdict(list)
+        self._consumers: dict[bytes, list[FeedConsumer]] = defaultdict(list)
         self._news = threading.Event()
         self._stopping = threading.Event()
 
-    def subscribe(self, reader: FeedConsumer) -> None:
-        """Wake this reader from now on."""
-        self._readers[f"{CHANNEL}{reader.source}".encode()].append(reader)
+    def subscribe(self, consumer: FeedConsumer) -> None:
+        self._consumers[f"{CHANNEL}{consumer.source}".encode()].append(consumer)
 
     def notify(self) -> None:
-        """Have the others told that there is news; return at once."""
+        """Have the thread publish a message; never block."""
         self._news.set()
 
     def start(self) -> None:
@@ -57,10 +56,10 @@ class RedisWakeup:
                 failures = 0
             except redis.RedisError as error:
                 if not failures:
-                    _logger.warning("readers are not woken, since Redis fails: %s", type(error).__name__)
+                    _logger.warning("consumers are not woken, since Redis fails: %s", type(error).__name__)
                 failures += 1
-                for reader in chain.from_iterable(self._readers.values()):
-                    reader.wake_no_more()
+                for consumer in chain.from_iterable(self._consumers.values()):
+                    consumer.expect_no_wakeups()
                 self._stopping.wait(RETRY)
 
     def _tell(self, client: redis.Redis) -> None:
@@ -70,15 +69,15 @@ class RedisWakeup:
         self._stopping.wait(GAP)
 
     def _listen(self, client: redis.Redis) -> None:
-        """Wake readers by the messages of their sources; that one is listened to now counts as the first of them."""
+        """Wake consumers by the messages of their sources; the confirmation of the subscription counts as a message."""
         with client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
-            pubsub.subscribe(*self._readers)
+            pubsub.subscribe(*self._consumers)
             asked = False
             while not self._stopping.is_set():
                 if message := pubsub.get_message(timeout=SILENCE):
                     asked = False
-                    for reader in self._readers.get(message["channel"], ()):
-                        reader.wake()
+                    for consumer in self._consumers.get(message["channel"], ()):
+                        consumer.wake()
                 elif asked:
                     raise redis.TimeoutError("no answer")
                 else:

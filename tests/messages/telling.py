@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from services.messages.config import Config
-from services.messages.feed_consumers import readers
+from services.messages.feed_consumers import consumers
 from services.messages.models import Notification
 from shared.ids import new_id
 from tests.feeds import ServedFeed
@@ -38,10 +38,10 @@ def settings(settings: dict[str, str], auth_feed: ServedFeed, posts_feed: Served
 
 @pytest.fixture
 def read(app: Flask, config: Config) -> Callable[[], None]:
-    """Read both feeds to their ends, with readers that know nothing but what the database says."""
+    """Read both feeds to their ends, with consumers that know nothing but what the database says."""
 
     def read() -> None:
-        for reader in readers(config):
+        for reader in consumers(config):
             while reader.read_batch():
                 pass
 

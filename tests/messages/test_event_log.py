@@ -186,6 +186,6 @@ def test_when_the_feed_starts_over_so_does_the_log(app: Flask) -> None:
 def test_a_batch_that_was_applied_elsewhere_appends_nothing(app: Flask, config: Any) -> None:
     events = [PUBLISHED | {"id": "0-1"}]
     for _ in range(2):
-        _, reader = feed_consumers.readers(config)
+        _, reader = feed_consumers.consumers(config)
         reader._apply(events)
     assert (len(rows()), FeedPosition.get().event_id) == (1, "0-1")

@@ -12,7 +12,7 @@ from peewee import OperationalError
 from services.messages import notifications
 from services.messages.app import create_app
 from services.messages.config import Config
-from services.messages.feed_consumers import FactConsumer, readers
+from services.messages.feed_consumers import FactConsumer, consumers
 from services.messages.models import FeedPosition, Liker, Notification, Person, database
 from shared.feed.consumer import HandlerError
 from shared.identity.jwks import Jwks
@@ -297,7 +297,7 @@ def test_several_processes_that_read_at_once_tell_each_fact_once(
             database.close()
 
     threads = [
-        threading.Thread(target=follow, args=(reader,)) for _ in range(4) for reader in readers(config)
+        threading.Thread(target=follow, args=(reader,)) for _ in range(4) for reader in consumers(config)
     ]  # fmt: skip
     for thread in threads:
         thread.start()

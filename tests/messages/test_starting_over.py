@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from services.messages.config import Config
-from services.messages.feed_consumers import readers
+from services.messages.feed_consumers import consumers
 from services.messages.live_events import event_log
 from services.messages.models import FeedPosition, Liker, Notification, Person, database
 from shared.ids import first_id, new_id
@@ -98,7 +98,7 @@ def test_of_two_processes_that_start_over_the_slower_one_undoes_nothing(
 ) -> None:
     tell_comment(posts_feed, comment(BOB, ANN, new_id()))
     posts_feed.forget()
-    slow = readers(config)[1]
+    slow = consumers(config)[1]
     assert slow._position() == {}
     tell_comment(posts_feed, comment(BOB, ANN, new_id()))
     read()
@@ -114,7 +114,7 @@ def test_who_starts_over_waits_for_the_log_first_as_whoever_reads_on(
     tell_comment(posts_feed, comment(BOB, ANN, new_id()))
     read()
     posts_feed.forget()
-    slow = readers(config)[1]
+    slow = consumers(config)[1]
     slow._position()
     with waiting_for_the_log(lambda: slow._start_over(f"0-{posts_feed.oldest}")):
         database.execute_sql("SELECT 1 FROM feed_position FOR UPDATE NOWAIT")

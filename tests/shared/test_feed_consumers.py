@@ -326,7 +326,7 @@ def test_a_reader_that_is_led_asks_when_there_is_news(
 ) -> None:
     monkeypatch.setattr(consumer, "FOLLOWER_PAUSE", 60)
     follower, leader = make_reader(), MemoryConsumer("toys", source, token, {}, look_back=60)
-    leader.lead(follower)
+    leader.add_follower(follower)
     running += [leader, follower]
     publish(1)
     for reader in running:
@@ -351,7 +351,7 @@ def test_who_is_woken_asks_less_often_by_itself_until_nobody_wakes_it_any_more(
     asked = len(questions)
     time.sleep(0.5)
     assert len(questions) == asked
-    reader.wake_no_more()
+    reader.expect_no_wakeups()
     wait_until(lambda: len(questions) >= asked + 3)
 
 

@@ -37,7 +37,7 @@ class Nudged(FeedConsumer):
     def wake(self) -> None:
         self.woken.set()
 
-    def wake_no_more(self) -> None:
+    def expect_no_wakeups(self) -> None:
         self.left_alone.set()
 
 

@@ -88,6 +88,8 @@ class Described:
         kind = kind.partition(";")[0]
         if not body:
             return []
+        if kind == "text/html" and "application/problem+json" in content:
+            return []  # of a form that was refused, as `info` says
         described = content.get(kind) or content.get("*/*")
         if described is None:
             return [f"{kind or 'no type'} is not documented"]

@@ -11,7 +11,7 @@ from services.auth import account_mail, accounts
 from services.auth.audit_log import actor_id, audit
 from services.auth.config import Config
 from services.auth.folding import fold_name
-from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, Session, User, database, feed
+from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, AuditKind, Session, User, database, feed
 from shared.database.locking import locking
 from shared.mail.addresses import fold_email
 from shared.problems import Problem
@@ -67,7 +67,7 @@ def change(user_id: str, changes: dict[str, Any], now: datetime, check: Check, k
     return Change(user, ended, "role" in changed or user.status == SUSPENDED)
 
 
-def delete(user_id: str, kind: str, check: Check) -> None:
+def delete(user_id: str, kind: AuditKind, check: Check) -> None:
     """Delete an account and tell everybody; raise CONFLICT for the last admin. Call it inside a transaction.
 
     `kind` is how the event is called; `check` gets the account and may refuse.

@@ -8,7 +8,7 @@ import peewee
 from services.auth import account_mail, login_throttle, passwords, signin_sources
 from services.auth.audit_log import audit
 from services.auth.folding import fold_name
-from services.auth.models import SUSPENDED, Profile, Session, User, database, feed
+from services.auth.models import SUSPENDED, AuditKind, Profile, Session, User, database, feed
 from shared import clock
 from shared.database.locking import locking
 from shared.mail.addresses import fold_email
@@ -51,7 +51,7 @@ def check_password(email: str, password: str) -> User:
         raise
 
 
-def _note_failure(kind: str, account: str, user: User | None, source: str = "") -> None:
+def _note_failure(kind: AuditKind, account: str, user: User | None, source: str = "") -> None:
     with database.atomic():
         login_throttle.fail(account, source)
         audit(kind, user.id if user else None)

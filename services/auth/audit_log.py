@@ -5,11 +5,11 @@ from typing import Any
 import orjson
 from flask import g, has_request_context, request
 
-from services.auth.models import AuditEvent
+from services.auth.models import AuditEvent, AuditKind
 from shared.client_address import client_address
 
 
-def audit(kind: str, user_id: str | None, **detail: Any) -> None:
+def audit(kind: AuditKind, user_id: str | None, **detail: Any) -> None:
     """Note an event about a user; call it inside the transaction of what happened.
 
     The actor is whoever is signed in to the request: nobody for a login, or for a command.

@@ -4,7 +4,7 @@ A transaction locks rows in one order: link request, admins by id, user, failure
 """
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 import peewee
 
@@ -250,6 +250,28 @@ class LinkRequest(Model):
         model = type(self)
         same = (model.email_folded == self.email_folded) & (model.purpose == self.purpose) & model.pending
         return bool(model.update(pending=False).where(same).execute())
+
+
+AuditKind = Literal[
+    "registered",
+    "login",
+    "login_failed",
+    "logout",
+    "logout_all",
+    "session_revoked",
+    "refresh_reused",
+    "password_refused",
+    "password_changed",
+    "email_changed",
+    "email_conflict",
+    "role_changed",
+    "suspended",
+    "reinstated",
+    "user_created",
+    "user_deleted",
+    "user_left",
+]
+AUDIT_KINDS: tuple[str, ...] = get_args(AuditKind)
 
 
 class AuditEvent(Model):

@@ -6,7 +6,7 @@ from typing import Any
 import marshmallow as ma
 import orjson
 
-from services.auth.models import ACTIVE, PENDING, SUSPENDED, AuditEvent, Profile, User
+from services.auth.models import ACTIVE, AUDIT_KINDS, PENDING, SUSPENDED, AuditEvent, Profile, User
 from services.auth.passwords import normal
 from shared.database.pagination import PageQuerySchema
 from shared.identity.password_policy import PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH
@@ -56,19 +56,19 @@ class LoginSchema(Schema):
     cookie_only = Boolean(load_default=False)
 
 
-class AddressSchema(Schema):
+class EmailRequestSchema(Schema):
     """An address to mail a link to, if it is somebody's."""
 
     email = Email(required=True)
 
 
-class TokenSchema(Schema):
+class MailTokenSchema(Schema):
     """The token of a mailed link."""
 
     token = Text(low=1, high=200, required=True)
 
 
-class ResetSchema(TokenSchema):
+class PasswordResetSchema(MailTokenSchema):
     """The token of a mailed link, and the password to set."""
 
     password = NewPassword(required=True)
@@ -92,7 +92,7 @@ class UserChangeSchema(UserReplaceSchema):
         super().__init__(partial=True, **options)
 
 
-class StandingSchema(Schema):
+class AccountChangeSchema(Schema):
     """What an account may do, and whether it may do anything."""
 
     role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
@@ -133,7 +133,7 @@ class MeUpdateSchema(Schema):
     avatar = Text(high=36, allow_none=True, validate=[_is_upload_id])
 
 
-class PasswordSchema(Schema):
+class PasswordProofSchema(Schema):
     """The password, shown again before something that cannot be undone."""
 
     password = GivenPassword(required=True)
@@ -163,7 +163,7 @@ class UserSchema(AnswerSchema):
     id = ma.fields.String()
     name = ma.fields.String()
     email = ma.fields.String()
-    role = ma.fields.String()
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
     avatar = ma.fields.String(attribute="profile.avatar", allow_none=True)
     bio = ma.fields.String(attribute="profile.bio", allow_none=True)
     email_verified = ma.fields.Boolean()
@@ -174,20 +174,22 @@ class UserSchema(AnswerSchema):
 class AdminUserSchema(UserSchema):
     """An account as admins see it; `status` is active, suspended, or pending until the address is verified."""
 
-    status = ma.fields.String(attribute="standing")
+    status = ma.fields.String(attribute="standing", validate=ma.validate.OneOf((ACTIVE, SUSPENDED, PENDING)))
 
 
 class AuditEventSchema(AnswerSchema):
     """A security event: the actor is whoever was signed in, null for a login or a command."""
 
     id = ma.fields.String()
-    kind = ma.fields.String()
+    kind = ma.fields.String(validate=ma.validate.OneOf(AUDIT_KINDS))
     user_id = ma.fields.String(allow_none=True)
     actor_id = ma.fields.String(allow_none=True)
     address = ma.fields.String()
     request_id = ma.fields.String()
     created_at = Timestamp()
-    detail = ma.fields.Function(lambda event: orjson.Fragment(event.detail))
+    detail = ma.fields.Function(
+        lambda event: orjson.Fragment(event.detail), metadata={"type": "object", "additionalProperties": True}
+    )
 
 
 class PublicUserSchema(AnswerSchema):
@@ -214,15 +216,21 @@ class MessageSchema(AnswerSchema):
 
 
 class SigninSchema(AnswerSchema):
-    """A session has begun or goes on; `expires_in` is in seconds.
-
-    Where addresses have to be verified, a new account has `user` alone; with `cookieOnly` the tokens are in cookies.
-    """
+    """A session has begun or goes on; `expiresIn` is in seconds. With `cookieOnly` the tokens are in cookies alone."""
 
     user = ma.fields.Nested(UserSchema)
+    access_token = ma.fields.String()
+    refresh_token = ma.fields.String()
+    token_type = ma.fields.String(validate=ma.validate.Equal("Bearer"))
+    expires_in = ma.fields.Integer()
+
+
+class RegistrationSchema(SigninSchema):
+    """A new account, and its first session unless the address has to be verified first."""
+
     access_token = ma.fields.String(metadata=SOMETIMES)
     refresh_token = ma.fields.String(metadata=SOMETIMES)
-    token_type = ma.fields.String(metadata=SOMETIMES)
+    token_type = ma.fields.String(metadata=SOMETIMES, validate=ma.validate.Equal("Bearer"))
     expires_in = ma.fields.Integer(metadata=SOMETIMES)
 
 

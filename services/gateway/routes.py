@@ -27,7 +27,8 @@ class Route:
     it takes any. Where `cached` is true, reads by strangers are kept as the service marks them, and writes forget
     them; it reads no cookie but the token there. Where `spooled` is true, a service hears of a request when all of
     its body has come. Where `gives_back` is true, a success does not count, so that many users behind one address
-    sign in and out without hindering each other.
+    sign in and out without hindering each other. `names` has the operationId of a method where
+    `openapi.merge.operation_id` would give a wrong one.
     """
 
     pattern: str
@@ -42,6 +43,7 @@ class Route:
     cached: bool
     spooled: bool
     gives_back: bool
+    names: Mapping[str, str]
 
 
 def row(
@@ -57,12 +59,13 @@ def row(
     cached: bool = False,
     spooled: bool = False,
     gives_back: bool = False,
+    names: str = "",
 ) -> Route:
-    """Make a row with what most rows share."""
+    """Make a row with what most rows share; `names` are as many as methods, or none."""
     words = tuple(methods.split())
-    return Route(
-        pattern, words, upstream, role, limit, max_body, first_byte, reads_token, form, cached, spooled, gives_back
-    )
+    named = dict(zip(map(str.lower, words), names.split(), strict=bool(names)))
+    limits = (role, limit, max_body, first_byte, reads_token, form)
+    return Route(pattern, words, upstream, *limits, cached, spooled, gives_back, named)
 
 
 own = row
@@ -76,43 +79,47 @@ sign_in = partial(auth, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=F
 own_form = partial(own, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
 
 OWN = (
-    own("GET POST", "/api/hello", max_body=FORM_LIMIT),  # a MiB of JSON takes 30 to 60 ms of the loop
-    own("GET", "/api/health", limit=None, reads_token=False),
-    own("GET", "/api/errors/{code}", reads_token=False),
-    own("GET", "/verify-email", reads_token=False),
-    own_form("/verify-email"),
-    own("GET", "/reset-password", reads_token=False),
-    own_form("/reset-password"),
-    own("GET", "/api/openapi.json", reads_token=False),
-    own("GET", "/api/docs", reads_token=False),
-    own("GET", "/api/docs/docs.js", reads_token=False),
-    own("GET", "/api/docs/{version}/{file}", reads_token=False),
+    # A MiB of JSON would take 30 to 60 ms of the loop.
+    own("GET POST", "/api/hello", max_body=FORM_LIMIT, names="getHello echo"),
+    own("GET", "/api/health", limit=None, reads_token=False, names="getHealth"),
+    own("GET", "/api/errors/{code}", reads_token=False, names="explainError"),
+    own("GET", "/verify-email", reads_token=False, names="showVerifyEmailPage"),
+    own_form("/verify-email", names="submitVerifyEmailPage"),
+    own("GET", "/reset-password", reads_token=False, names="showResetPasswordPage"),
+    own_form("/reset-password", names="submitResetPasswordPage"),
+    own("GET", "/api/openapi.json", reads_token=False, names="getOpenapiDocument"),
+    own("GET", "/api/docs", reads_token=False, names="showDocs"),
+    own("GET", "/api/docs/docs.js", reads_token=False, names="getDocsScript"),
+    own("GET", "/api/docs/{version}/{file}", reads_token=False, names="getDocsFile"),
     outside("/api/proxy/{domain}"),
-    outside("/api/proxy/{domain}/{path…}"),
+    outside(
+        "/api/proxy/{domain}/{path…}",
+        names="askOutside postOutside putOutside patchOutside deleteOutside optionsOutside",
+    ),
     outside("/api/proxy/{domain}/{path…}/"),
 )
 
 AUTH = (
-    sign_in("/api/auth/register", limit="register", form=FORM),
-    sign_in("/api/auth/login", limit="login", form=FORM, gives_back=True),
-    sign_in("/api/auth/refresh", limit="refresh", gives_back=True),
-    sign_in("/api/auth/verify-email"),
-    sign_in("/api/auth/verify-email/resend"),
-    sign_in("/api/auth/forgot-password"),
-    sign_in("/api/auth/reset-password"),
-    sign_in("/api/auth/logout", form=FORM, gives_back=True),
-    sign_in("/api/auth/logout-all", form=FORM, gives_back=True),
-    auth("GET PATCH DELETE", "/api/auth/me", role=USER),
-    auth("PUT", "/api/auth/me/password", role=USER),
-    auth("GET", "/api/auth/sessions", role=USER),
-    auth("DELETE", "/api/auth/sessions/{id}", role=USER),
-    auth("GET", "/.well-known/jwks.json", reads_token=False),
+    sign_in("/api/auth/register", limit="register", form=FORM, names="register"),
+    sign_in("/api/auth/login", limit="login", form=FORM, gives_back=True, names="login"),
+    sign_in("/api/auth/refresh", limit="refresh", gives_back=True, names="refreshSession"),
+    sign_in("/api/auth/verify-email", names="verifyEmail"),
+    sign_in("/api/auth/verify-email/resend", names="resendVerificationMail"),
+    sign_in("/api/auth/forgot-password", names="forgotPassword"),
+    sign_in("/api/auth/reset-password", names="resetPassword"),
+    sign_in("/api/auth/logout", form=FORM, gives_back=True, names="logout"),
+    sign_in("/api/auth/logout-all", form=FORM, gives_back=True, names="logoutEverywhere"),
+    auth("GET PATCH DELETE", "/api/auth/me", role=USER, names="getMe updateMe deleteMe"),
+    auth("PUT", "/api/auth/me/password", role=USER, names="changePassword"),
+    auth("GET", "/api/auth/sessions", role=USER, names="listSessions"),
+    auth("DELETE", "/api/auth/sessions/{id}", role=USER, names="endSession"),
+    auth("GET", "/.well-known/jwks.json", reads_token=False, names="getJwks"),
     auth("GET POST", "/api/users", role=ADMIN, limit="admin"),
     auth("GET", "/api/users/{id}"),
     auth("PUT PATCH DELETE", "/api/users/{id}", role=ADMIN, limit="admin"),
-    auth("GET", "/api/admin/users", role=ADMIN, limit="admin"),
-    auth("PATCH", "/api/admin/users/{id}", role=ADMIN, limit="admin"),
-    auth("GET", "/api/admin/audit", role=ADMIN, limit="admin"),
+    auth("GET", "/api/admin/users", role=ADMIN, limit="admin", names="listAccounts"),
+    auth("PATCH", "/api/admin/users/{id}", role=ADMIN, limit="admin", names="updateAccount"),
+    auth("GET", "/api/admin/audit", role=ADMIN, limit="admin", names="listAuditEvents"),
 )
 
 POSTS = (
@@ -120,12 +127,12 @@ POSTS = (
     posts("POST", "/api/posts", role=USER, form=FORM),
     posts("GET", "/api/posts/{id}"),
     posts("PUT PATCH DELETE", "/api/posts/{id}", role=USER, form=FORM),
-    posts("POST", "/api/posts/{id}/restore", role=USER),
-    posts("PUT DELETE", "/api/posts/{id}/like", role=USER, form=FORM),
+    posts("POST", "/api/posts/{id}/restore", role=USER, names="restorePost"),
+    posts("PUT DELETE", "/api/posts/{id}/like", role=USER, form=FORM, names="likePost unlikePost"),
     posts("GET", "/api/posts/{id}/comments"),
     posts("POST", "/api/posts/{id}/comments", role=USER, form=FORM),
     posts("PATCH DELETE", "/api/comments/{id}", role=USER, form=FORM),
-    posts("GET", "/api/admin/comments", role=MODERATOR, limit="admin"),
+    posts("GET", "/api/admin/comments", role=MODERATOR, limit="admin", names="listHiddenComments"),
     posts("GET", "/api/users/{userId}/posts"),
     posts("GET", "/api/users/{userId}/posts/{postId}"),
     posts("PUT PATCH DELETE", "/api/users/{userId}/posts/{postId}", role=USER),
@@ -136,29 +143,34 @@ POSTS = (
 )
 
 UPLOADS = (
-    files_in("POST", "/api/upload", form=MULTIPART),
-    files_in("POST", "/api/uploads", max_body=UPLOADS_LIMIT, first_byte=60.0),
+    files_in("POST", "/api/upload", form=MULTIPART, names="uploadFile"),
+    files_in("POST", "/api/uploads", max_body=UPLOADS_LIMIT, first_byte=60.0, names="uploadFiles"),
     uploads("GET", "/api/uploads", role=USER),
     uploads("GET", "/api/uploads/{id}", role=USER),
     uploads("PATCH DELETE", "/api/uploads/{id}", role=USER, form=FORM),
-    uploads("POST", "/api/uploads/{id}/sign", role=USER),
-    files_in("POST", "/api/uploads/tus"),
-    files_in("HEAD PATCH DELETE", "/api/uploads/tus/{id}", limit="general"),
-    uploads("GET", "/api/files/by-id/{id}", limit="files"),
-    uploads("GET", "/api/files/{userId}/{path…}", limit="files"),
-    files_in("POST PUT", "/api/files/{userId}/{path…}"),
-    uploads("DELETE", "/api/files/{userId}/{path…}", role=USER),
+    uploads("POST", "/api/uploads/{id}/sign", role=USER, names="signUpload"),
+    files_in("POST", "/api/uploads/tus", names="createTusUpload"),
+    files_in(
+        "HEAD PATCH DELETE",
+        "/api/uploads/tus/{id}",
+        limit="general",
+        names="getTusUpload sendTusUpload deleteTusUpload",
+    ),
+    uploads("GET", "/api/files/by-id/{id}", limit="files", names="downloadFileById"),
+    uploads("GET", "/api/files/{userId}/{path…}", limit="files", names="downloadFile"),
+    files_in("POST PUT", "/api/files/{userId}/{path…}", names="createFile replaceFile"),
+    uploads("DELETE", "/api/files/{userId}/{path…}", role=USER, names="deleteFile"),
 )
 
 MESSAGES = (
-    messages("POST", "/api/contact", limit="contact", max_body=FORM_LIMIT, form=FORM),
-    messages("GET", "/api/admin/contact", role=MODERATOR, limit="admin"),
-    messages("PATCH", "/api/admin/contact/{id}", role=MODERATOR, limit="admin"),
+    messages("POST", "/api/contact", limit="contact", max_body=FORM_LIMIT, form=FORM, names="sendContactMessage"),
+    messages("GET", "/api/admin/contact", role=MODERATOR, limit="admin", names="listContactMessages"),
+    messages("PATCH", "/api/admin/contact/{id}", role=MODERATOR, limit="admin", names="updateContactMessage"),
     messages("GET", "/api/notifications", role=USER),
     messages("PATCH", "/api/notifications/{id}", role=USER),
-    messages("POST", "/api/notifications/read-all", role=USER),
-    messages("GET", "/api/events"),
-    messages("POST", "/api/events/ticket", role=USER),
+    messages("POST", "/api/notifications/read-all", role=USER, names="readAllNotifications"),
+    messages("GET", "/api/events", names="listenToEvents"),
+    messages("POST", "/api/events/ticket", role=USER, names="createEventTicket"),
 )
 
 

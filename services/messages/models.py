@@ -19,7 +19,6 @@ from shared.mail.outbox import MailColumns, Outbox
 NEW, READ, ARCHIVED = "new", "read", "archived"  # what a contact message is
 STATUSES = (NEW, READ, ARCHIVED)
 WELCOME, COMMENT, REPLY, LIKE, ROLE = "welcome", "comment", "reply", "like", "role"  # what a notification is about
-TYPES = (WELCOME, COMMENT, REPLY, LIKE, ROLE)
 
 database = Database()
 Query: TypeAlias = "peewee.ModelSelect[Any]"

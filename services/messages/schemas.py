@@ -5,13 +5,14 @@ from typing import Any, ClassVar
 
 import marshmallow as ma
 
-from services.messages.live_events.public_events import NOTIFICATION, TOPICS
-from services.messages.models import STATUSES, TYPES, ContactMessage
+from services.messages.live_events.public_events import CONNECTED, NOTIFICATION, RESYNC, TOPICS
+from services.messages.models import COMMENT, LIKE, REPLY, ROLE, STATUSES, WELCOME, ContactMessage
 from shared.clock import rfc3339
 from shared.database.pagination import PageQuerySchema
+from shared.identity.roles import ROLES
 from shared.mail.addresses import Email
 from shared.mail.smtp import header_text
-from shared.web.schema import SOMETIMES, AnswerSchema, Boolean, Schema, Text, Timestamp
+from shared.web.schema import AnswerSchema, Boolean, Schema, Text, Timestamp
 
 
 def _fits_a_head(text: str) -> None:
@@ -29,7 +30,9 @@ class ContactSchema(Schema):
     email = Email(required=True)
     subject = Text(low=5, high=ContactMessage.subject.max_length, required=True, validate=[_fits_a_head])
     message = Text(low=10, high=5000, lines=True, required=True)
-    website = ma.fields.Raw(load_default=None, metadata={"description": "Leave it out."})
+    website = ma.fields.Raw(
+        load_default=None, metadata={"type": "string", "description": "Leave it out.", "example": ""}
+    )
 
 
 class ContactQuerySchema(Schema):
@@ -70,6 +73,13 @@ class ContactMessageSchema(AnswerSchema):
     created_at = Timestamp()
 
 
+class Type(ma.fields.String):
+    """What tells the variants of a schema apart."""
+
+    def __init__(self, *types: str) -> None:
+        super().__init__(validate=ma.validate.OneOf(types))
+
+
 class NotificationChangeSchema(Schema):
     """What can be changed of a notification."""
 
@@ -91,23 +101,114 @@ class PostSchema(AnswerSchema):
     title = ma.fields.String(allow_none=True)
 
 
-class NotificationSchema(AnswerSchema):
-    """What a user is told; what a type lacks is left out.
+class _AnyNotificationSchema(AnswerSchema):
+    """What all notifications have."""
 
-    `comment` and `reply` have actor, post and commentId; `like` has actor (the latest), post and likes (how many);
-    `role` has role.
-    """
-
-    beside_list: ClassVar[dict[str, ma.fields.Field[Any]]] = {"unread": ma.fields.Integer(required=True)}
     id = ma.fields.String()
-    type = ma.fields.String(validate=ma.validate.OneOf(TYPES))
-    actor = ma.fields.Nested(ActorSchema, metadata=SOMETIMES)
-    post = ma.fields.Nested(PostSchema, metadata=SOMETIMES)
-    comment_id = ma.fields.String(metadata=SOMETIMES)
-    likes = ma.fields.Integer(metadata=SOMETIMES)
-    role = ma.fields.String(metadata=SOMETIMES)
     read = ma.fields.Boolean()
     created_at = Timestamp()
+
+
+class WelcomeNotificationSchema(_AnyNotificationSchema):
+    """An account was made."""
+
+    type = Type(WELCOME)
+
+
+class CommentNotificationSchema(_AnyNotificationSchema):
+    """Somebody commented on one's post, or answered one's comment."""
+
+    type = Type(COMMENT, REPLY)
+    actor = ma.fields.Nested(ActorSchema)
+    post = ma.fields.Nested(PostSchema)
+    comment_id = ma.fields.String()
+
+
+class LikeNotificationSchema(_AnyNotificationSchema):
+    """Some like one's post: so many, the actor last."""
+
+    type = Type(LIKE)
+    actor = ma.fields.Nested(ActorSchema)
+    post = ma.fields.Nested(PostSchema)
+    likes = ma.fields.Integer()
+
+
+class RoleNotificationSchema(_AnyNotificationSchema):
+    """One's role has changed."""
+
+    type = Type(ROLE)
+    role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
+
+
+class NotificationSchema(AnswerSchema):
+    """What a user is told."""
+
+    beside_list: ClassVar[dict[str, ma.fields.Field[Any]]] = {"unread": ma.fields.Integer(required=True)}
+    variants: ClassVar[dict[str, type[Any]]] = {
+        WELCOME: WelcomeNotificationSchema,
+        COMMENT: CommentNotificationSchema,
+        REPLY: CommentNotificationSchema,
+        LIKE: LikeNotificationSchema,
+        ROLE: RoleNotificationSchema,
+    }
+
+
+class StreamEventSchema(AnswerSchema):
+    """The stream begins here; after `resync` read everything anew."""
+
+    type = Type(CONNECTED, RESYNC)
+
+
+class PostEventSchema(AnswerSchema):
+    """A post is to be seen by all, or was edited."""
+
+    type = Type("post.published", "post.updated")
+    id = ma.fields.String()
+    slug = ma.fields.String()
+    title = ma.fields.String()
+    author_id = ma.fields.String()
+    published_at = Timestamp()
+
+
+class PostDeletedEventSchema(AnswerSchema):
+    """A post is not to be seen any more."""
+
+    type = Type("post.deleted")
+    id = ma.fields.String()
+
+
+class CommentEventSchema(AnswerSchema):
+    """A comment is to be seen, or was edited."""
+
+    type = Type("comment.created", "comment.updated")
+    id = ma.fields.String()
+    post_id = ma.fields.String()
+    author_id = ma.fields.String()
+    parent_id = ma.fields.String(allow_none=True)
+
+
+class CommentDeletedEventSchema(AnswerSchema):
+    """A comment was deleted or hidden."""
+
+    type = Type("comment.deleted")
+    id = ma.fields.String()
+    post_id = ma.fields.String()
+
+
+class EventSchema(AnswerSchema):
+    """The `data` of an event of the stream: an event of posts, or a notification of the user who listens."""
+
+    variants: ClassVar[dict[str, type[Any]]] = {
+        CONNECTED: StreamEventSchema,
+        RESYNC: StreamEventSchema,
+        "post.published": PostEventSchema,
+        "post.updated": PostEventSchema,
+        "post.deleted": PostDeletedEventSchema,
+        "comment.created": CommentEventSchema,
+        "comment.updated": CommentEventSchema,
+        "comment.deleted": CommentDeletedEventSchema,
+        **NotificationSchema.variants,
+    }
 
 
 contact_item: Callable[[ContactMessage], dict[str, Any]] = ContactMessageSchema().dump

@@ -54,8 +54,10 @@ class _PostInputSchema(Schema):
     content = Content(low=10, high=100_000, required=True)
     excerpt = Text(high=Post.excerpt.max_length, lines=True, allow_none=True, load_default=None)
     tags = List(Text(low=1, high=Tag.name.max_length), high=MAX_TAGS, load_default=list)
-    category = Text(high=MAX_SLUG, allow_none=True, load_default=None, metadata={"description": "A slug."})
-    cover_image = Id(allow_none=True, load_default=None)
+    category = Text(
+        high=MAX_SLUG, allow_none=True, load_default=None, metadata={"description": "A slug.", "example": None}
+    )
+    cover_image = Id(allow_none=True, load_default=None, metadata={"example": None})
 
     @ma.post_load
     def _tidy(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -112,7 +114,7 @@ class CommentCreateSchema(Schema):
     """The body of a comment."""
 
     content = Content(low=1, high=MAX_COMMENT, required=True)
-    parent_id = Id(allow_none=True, load_default=None)
+    parent_id = Id(allow_none=True, load_default=None, metadata={"example": None})
 
 
 class CommentChangeSchema(Schema):
@@ -180,7 +182,7 @@ class ImageSchema(AnswerSchema):
     """An uploaded image."""
 
     id = ma.fields.String()
-    url = ma.fields.URL()
+    url = ma.fields.String(metadata={"format": "uri"})
 
 
 class HighlightSchema(AnswerSchema):

@@ -55,7 +55,7 @@ class SignSchema(Schema):
     expires_in = Integer(low=1, high=int(LONGEST.total_seconds()), required=True)
 
 
-class LinkSchema(AnswerSchema):
+class SignedUrlSchema(AnswerSchema):
     """A link that shows a private file to whoever has it."""
 
     url = ma.fields.String()
@@ -80,12 +80,6 @@ class UploadSchema(AnswerSchema):
     @ma.post_dump
     def _leave_out_what_a_pdf_lacks(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return {key: value for key, value in data.items() if value is not None}
-
-
-class UploadsSchema(UploadSchema):
-    """Uploads that came together."""
-
-    paginated = False
 
 
 class FileQuerySchema(Schema):

@@ -13,7 +13,7 @@ from shared.problems import Problem
 from shared.web import content_coding, html_forms
 from shared.web.request_parser import JSON, Parser
 from shared.web.responses import JsonProvider, envelope, keep_private
-from shared.web.schema import NothingSchema, PaginationSchema, Schema
+from shared.web.schema import EmptySchema, PaginationSchema, Schema
 
 
 class _Request(Request):
@@ -26,7 +26,7 @@ class _Request(Request):
         return data
 
 
-_envelopes: dict[tuple[type, bool], type[Schema]] = {}  # the document wants one class for one name
+_envelopes: dict[tuple[type, str], type[Schema]] = {}  # the document wants one class for one name
 
 
 def takes_query(view: Callable[..., Any]) -> Any:
@@ -51,7 +51,7 @@ def _refuse_what_is_not_taken() -> None:
         _nothing.load(load(request, _nothing))
 
 
-_nothing = NothingSchema()
+_nothing = EmptySchema()
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -84,6 +84,10 @@ class Blueprint(flask_smorest.Blueprint):
 
         return mark
 
+    def problems(self, *codes: str) -> Callable[[Any], Any]:
+        """Document the codes that the view answers besides those of every view of its kind."""
+        return self.doc(**{"x-problems": codes})
+
     def doc(self, **about: Any) -> Callable[[Any], Any]:
         """Add to the documentation of a view, which may read a body by itself."""
         decorate: Callable[[Any], Any] = super().doc(**about)
@@ -101,11 +105,12 @@ class Blueprint(flask_smorest.Blueprint):
             "success": ma.fields.Boolean(required=True),
             "data": ma.fields.Nested(schema, required=True),
         }
-        if schema.many:
-            pagination = ma.fields.Nested(PaginationSchema, required=schema.paginated)
-            members |= {"pagination": pagination, **schema.beside_list}
-        name = type(schema).__name__.removesuffix("Schema") + ("List" if schema.many else "") + "Envelope"
-        return _envelopes.setdefault((type(schema), schema.many), type(name, (Schema,), members))
+        kind = "" if not schema.many else "List" if schema.paginated else "Batch"
+        if kind == "List":
+            members |= {"pagination": ma.fields.Nested(PaginationSchema, required=True), **schema.beside_list}
+        name = f"{type(schema).__name__.removesuffix('Schema')}{kind}Envelope"
+        members["__module__"] = type(schema).__module__
+        return _envelopes.setdefault((type(schema), kind), type(name, (Schema,), members))
 
 
 def init_app(app: Flask, blueprints: Sequence[Blueprint]) -> None:

@@ -35,11 +35,16 @@ class Schema(ma.Schema):
 class AnswerSchema(Schema):
     """What goes out: the document says that each field is always there, but for those with the metadata SOMETIMES.
 
-    A list of such has its pagination, unless it is not `paginated`, and `beside_list` beside it.
+    A list of such has its pagination, unless it is not `paginated`, and `beside_list` beside it. Where the members
+    depend on `type`, `variants` has the schema for each value of it.
     """
 
-    paginated: ClassVar[bool] = True
+    variants: ClassVar[dict[str, type[Any]]] = {}
     beside_list: ClassVar[dict[str, ma.fields.Field[Any]]] = {}
+
+    def __init__(self, *, paginated: bool = True, **options: Any) -> None:
+        super().__init__(**options)
+        self.paginated = paginated
 
     def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
         super().on_bind_field(field_name, field_obj)
@@ -49,7 +54,7 @@ class AnswerSchema(Schema):
 SOMETIMES = {"optional": True}
 
 
-class NothingSchema(Schema):
+class EmptySchema(Schema):
     """A body that may be missing, and says nothing."""
 
     body_required = False
@@ -64,7 +69,7 @@ class Text(ma.fields.String):
     """
 
     def __init__(self, *, low: int = 0, high: int, verbatim: bool = False, lines: bool = False, **options: Any):
-        self._length = ma.validate.Length(low, high)
+        self._length = ma.validate.Length(low or None, high)
         super().__init__(validate=[self._length, *options.pop("validate", [])], **options)
         self._high = high
         self._verbatim = verbatim

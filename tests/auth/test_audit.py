@@ -86,6 +86,6 @@ def test_what_did_not_happen_is_not_noted(client: Client, monkeypatch: pytest.Mo
 def test_a_command_has_neither_address_nor_request(client: Client) -> None:
     with database.atomic():
         user = accounts.register("Ann", "ann@example.org", "!")
-        audit_log.audit("tried", user.id, why="a test")
+        audit_log.audit("suspended", user.id, why="a test")
     event = AuditEvent.get()
     assert (event.actor_id, event.address, event.request_id, event.detail) == (None, "", "", '{"why":"a test"}')

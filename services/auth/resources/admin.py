@@ -6,7 +6,13 @@ from flask import Response
 
 from services.auth.models import AuditEvent
 from services.auth.resources.users import change_account
-from services.auth.schemas import AdminUserSchema, AuditEventSchema, AuditQuerySchema, StandingSchema, UserQuerySchema
+from services.auth.schemas import (
+    AccountChangeSchema,
+    AdminUserSchema,
+    AuditEventSchema,
+    AuditQuerySchema,
+    UserQuerySchema,
+)
 from services.auth.user_list import list_users
 from shared.database.pagination import Order, paginate
 from shared.web.auth import signed_in
@@ -27,8 +33,9 @@ def users(args: dict[str, Any]) -> Response:
 
 
 @blp.route("/users/<user_id>", methods=["PATCH"])
+@blp.problems("CONFLICT")
 @signed_in("admin")
-@blp.arguments(StandingSchema)
+@blp.arguments(AccountChangeSchema)
 @blp.response(200, AdminUserSchema)
 def update(changes: dict[str, Any], user_id: str) -> Response:
     """Change role or status: access tokens end everywhere, sessions too for who is suspended."""

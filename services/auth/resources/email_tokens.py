@@ -10,7 +10,13 @@ from services.auth.audit_log import audit
 from services.auth.config import Config
 from services.auth.models import MailToken, Session, database
 from services.auth.revocation import end_sessions_here
-from services.auth.schemas import AddressSchema, MessageSchema, ResetSchema, TokenSchema, VerifiedSchema
+from services.auth.schemas import (
+    EmailRequestSchema,
+    MailTokenSchema,
+    MessageSchema,
+    PasswordResetSchema,
+    VerifiedSchema,
+)
 from shared import clock
 from shared.server.admission import expensive
 from shared.service import current_service
@@ -23,7 +29,8 @@ ON_ITS_WAY = "If the address has an account that needs it, a mail is on its way;
 
 
 @blp.route("/verify-email", methods=["POST"])
-@blp.arguments(TokenSchema)
+@blp.problems("LINK_EXPIRED")
+@blp.arguments(MailTokenSchema)
 @blp.response(200, VerifiedSchema)
 def verify_email(data: dict[str, Any]) -> Response:
     """Verify the address that the token was mailed to."""
@@ -36,7 +43,7 @@ def verify_email(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/verify-email/resend", methods=["POST"])
-@blp.arguments(AddressSchema)
+@blp.arguments(EmailRequestSchema)
 @blp.response(202, MessageSchema)
 def resend(data: dict[str, Any]) -> Response:
     """Mail another link, if the address is somebody's and not verified; the answer does not tell."""
@@ -44,7 +51,7 @@ def resend(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/forgot-password", methods=["POST"])
-@blp.arguments(AddressSchema)
+@blp.arguments(EmailRequestSchema)
 @blp.response(202, MessageSchema)
 def forgot_password(data: dict[str, Any]) -> Response:
     """Mail a link to set a new password, if the address is somebody's; the answer does not tell."""
@@ -52,8 +59,9 @@ def forgot_password(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/reset-password", methods=["POST"])
+@blp.problems("LINK_EXPIRED")
 @expensive
-@blp.arguments(ResetSchema)
+@blp.arguments(PasswordResetSchema)
 @blp.response(204)
 def reset_password(data: dict[str, Any]) -> Response:
     """Set a new password, end all sessions, and take the address as verified."""

@@ -7,7 +7,7 @@ from flask import Response
 from services.auth import account_admin, accounts, cookies, passwords
 from services.auth.models import User, database
 from services.auth.revocation import end_sessions_here, end_tokens_here
-from services.auth.schemas import MeUpdateSchema, PasswordChangeSchema, PasswordSchema, UserSchema, user_item
+from services.auth.schemas import MeUpdateSchema, PasswordChangeSchema, PasswordProofSchema, UserSchema, user_item
 from shared import clock
 from shared.problems import Problem
 from shared.server.admission import expensive
@@ -43,9 +43,10 @@ def update(changes: dict[str, Any]) -> Response:
 
 
 @blp.route("", methods=["DELETE"])
+@blp.problems("INVALID_CREDENTIALS", "CONFLICT")
 @expensive
 @signed_in()
-@blp.arguments(PasswordSchema)
+@blp.arguments(PasswordProofSchema)
 @blp.response(204)
 def delete(data: dict[str, Any]) -> Response:
     """Delete one's own account for good; the last admin cannot."""
@@ -58,6 +59,7 @@ def delete(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/password", methods=["PUT"])
+@blp.problems("INVALID_CREDENTIALS")
 @expensive
 @signed_in()
 @blp.arguments(PasswordChangeSchema)

@@ -16,7 +16,7 @@ from shared.database.pagination import Order, PageQuerySchema, paginate
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.responses import no_content, respond
-from shared.web.schema import NothingSchema
+from shared.web.schema import EmptySchema
 
 blp = Blueprint("sessions", __name__, url_prefix="/api/auth", description="Where one is signed in")
 NEWEST = Order("newest", (Session.created_at, Session.id))
@@ -49,8 +49,9 @@ def end(session_id: str) -> Response:
 
 
 @blp.route("/logout-all", methods=["POST"])
+@blp.problems("UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_REVOKED")
 @blp.doc(security=[{"bearer": []}])
-@blp.arguments(NothingSchema, location="json_or_form")
+@blp.arguments(EmptySchema, location="json_or_form")
 @blp.response(204)
 def end_all(_data: dict[str, Any]) -> Response:
     """End all of one's own sessions, this one too, and clear the cookies; a living refresh cookie is enough."""

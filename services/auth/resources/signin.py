@@ -12,7 +12,14 @@ from services.auth.config import Config
 from services.auth.cookies import REFRESH_COOKIE
 from services.auth.models import Session, User, database
 from services.auth.revocation import end_sessions_here
-from services.auth.schemas import LoginSchema, RefreshSchema, RegisterSchema, SigninSchema, user_item
+from services.auth.schemas import (
+    LoginSchema,
+    RefreshSchema,
+    RegisterSchema,
+    RegistrationSchema,
+    SigninSchema,
+    user_item,
+)
 from services.auth.sessions import Signin
 from shared import clock
 from shared.client_address import client_address
@@ -26,15 +33,16 @@ from shared.web import html_forms
 from shared.web.auth import require_user
 from shared.web.blueprint import Blueprint
 from shared.web.responses import no_content, respond
-from shared.web.schema import NothingSchema
+from shared.web.schema import EmptySchema
 
 blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Register, log in, refresh, log out")
 
 
 @blp.route("/register", methods=["POST"])
+@blp.problems("EMAIL_TAKEN")
 @expensive
 @blp.arguments(RegisterSchema, location="json_or_form")
-@blp.response(201, SigninSchema)
+@blp.response(201, RegistrationSchema)
 def register(data: dict[str, Any]) -> Response:
     """Make an account, mail a link to verify the address, and sign in where that does not have to come first."""
     config: Config = current_service().get(Config)
@@ -52,6 +60,7 @@ def register(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/login", methods=["POST"])
+@blp.problems("INVALID_CREDENTIALS", "EMAIL_NOT_VERIFIED", "ACCOUNT_SUSPENDED")
 @expensive
 @blp.arguments(LoginSchema, location="json_or_form")
 @blp.response(200, SigninSchema)
@@ -73,6 +82,7 @@ def login(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/refresh", methods=["POST"])
+@blp.problems("UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_REVOKED", "ACCOUNT_SUSPENDED", "CSRF_FAILED")
 @blp.arguments(RefreshSchema)
 @blp.response(200, SigninSchema)
 def refresh(data: dict[str, Any]) -> Response:
@@ -90,8 +100,9 @@ def refresh(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/logout", methods=["POST"])
+@blp.problems("UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_REVOKED")
 @blp.doc(security=[{"bearer": []}])
-@blp.arguments(NothingSchema, location="json_or_form")
+@blp.arguments(EmptySchema, location="json_or_form")
 @blp.response(204)
 def logout(_data: dict[str, Any]) -> Response:
     """End this session, here at once and everywhere else by the feed, and clear the cookies.

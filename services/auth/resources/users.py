@@ -54,6 +54,7 @@ def index(args: dict[str, Any]) -> Response:
 
 
 @blp.route("", methods=["POST"])
+@blp.problems("EMAIL_TAKEN", "CONFLICT", "IDEMPOTENCY_KEY_REUSED")
 @expensive
 @signed_in("admin")
 @blp.arguments(UserReplaceSchema)
@@ -76,6 +77,7 @@ def show(user_id: str) -> Response:
 
 
 @blp.route("/<user_id>", methods=["PUT"])
+@blp.problems("EMAIL_TAKEN", "CONFLICT")
 @expensive
 @signed_in("admin")
 @blp.arguments(UserReplaceSchema)
@@ -87,6 +89,7 @@ def replace(data: dict[str, Any], user_id: str) -> Response:
 
 
 @blp.route("/<user_id>", methods=["PATCH"])
+@blp.problems("EMAIL_TAKEN", "CONFLICT")
 @expensive
 @signed_in("admin")
 @blp.arguments(UserChangeSchema)
@@ -98,6 +101,7 @@ def update(data: dict[str, Any], user_id: str) -> Response:
 
 
 @blp.route("/<user_id>", methods=["DELETE"])
+@blp.problems("CONFLICT")
 @signed_in("admin")
 @blp.response(204)
 def delete(user_id: str) -> Response:

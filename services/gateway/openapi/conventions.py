@@ -14,7 +14,6 @@ from shared.web.request_parser import JSON
 
 Document = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
-HTML = "text/html"
 SIGNED_IN: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -28,11 +27,12 @@ SECURITY_SCHEMES = {
 ABOUT = """All that the gateway serves.
 
 Every success is `{"success": true, "data": …}`, a list with `pagination` beside it, and every error a problem of
-RFC 9457 with a `code` to switch on, explained at `/api/errors/{code}`. Lists take `page` and `limit`, or `cursor`, and
-have a `Link` header. A single resource has an `ETag`: send it as `If-None-Match` to read only what has changed, and as
-`If-Match` with PUT, PATCH and DELETE so that nobody's edit is lost. `Idempotency-Key` makes a POST safe to repeat.
-`X-Request-ID`, taken from the request when it is well formed, is in every answer and log line. HEAD works wherever GET
-does. `RateLimit` tells what is left of a limit."""
+RFC 9457 with a `code` to switch on, explained at `/api/errors/{code}`; to a browser that sent a plain form it is a page
+with the same words. Lists take `page` and `limit`, or `cursor`, and have a `Link` header. A single resource has an
+`ETag`: send it as `If-None-Match` to read only what has changed, and as `If-Match` with PUT, PATCH and DELETE so that
+nobody's edit is lost. `Idempotency-Key` makes a POST safe to repeat. `X-Request-ID`, taken from the request when it is
+well formed, is in every answer and log line. HEAD works wherever GET does. `RateLimit` tells what is left of a
+limit."""
 
 
 def _header(text: str, example: str, *, always: bool = True) -> Document:
@@ -56,11 +56,20 @@ PARAMETERS = {
     "If-None-Match": "An ETag: 304 without a body when nothing has changed.",
     "If-Match": "An ETag: 412 when somebody else has edited the resource since.",
     "Idempotency-Key": "1 to 255 characters of your own: the same key and body get the first answer again, for 24 h.",
+    "X-CSRF-Token": "Equal to the cookie csrfToken, where the session is in cookies.",
+    "X-Request-ID": "Up to 128 characters of your own, to find the request in logs by.",
+    "Range": "Bytes of the file, as `bytes=0-1023`.",
+    "If-Range": "An ETag or date: the whole file when it has changed since.",
 }
+SAFE = ("get", "head", "options")
+ONCE = "IDEMPOTENCY_KEY_REUSED"  # a view that answers it takes an Idempotency-Key
 
 
-def apply(route: Route, method: str, operation: Document, neighbours: set[str]) -> None:
-    """Add to an operation what its kind has; `neighbours` are the methods of the same path."""
+def apply(route: Route, method: str, operation: Document, neighbours: set[str], responses: Document) -> None:
+    """Add to an operation what its kind has; `neighbours` are the methods of the same path.
+
+    Responses with problems are added to `responses`, the components of the document.
+    """
     needs_user = route.role or (operation.get("security") and not route.reads_token)  # the gateway leaves it to auth
     operation["security"] = SIGNED_IN if needs_user else [{}, *SIGNED_IN] if route.reads_token else []
     if route.role not in (None, USER):
@@ -71,22 +80,26 @@ def apply(route: Route, method: str, operation: Document, neighbours: set[str]) 
     said = {status: answer for status, answer in operation.get("responses", {}).items() if "$ref" not in answer}
     if not any(status < "4" for status in said):
         said["default" if "default" in said else "200"] = {"description": "OK"}
-    is_form = bool(route.form) and method == "post"  # by `_method` the others are forms too, which is in docs/api.md
-    if is_form:
+    if route.form and method == "post":  # by `_method` the others are forms too, which is in docs/api.md
         _take_forms(route, operation, said)
-    _share(route, method, operation, said, neighbours)
-    kind = "Page" if is_form else ""
-    errors = {
-        str(status): {"$ref": f"#/components/responses/{status}{kind}"}
-        for status in _errors(route, method, said, operation)
-    }
-    operation["responses"] = dict(sorted((errors | said).items()))
+    declared = {*operation.pop("x-problems", ())}
+    asked = _share(route, method, said, neighbours, declared)
+    operation["parameters"] += [{"$ref": f"#/components/parameters/{name}"} for name in asked]
+    by_status: dict[int, list[str]] = {}
+    for code in sorted(declared | _codes(route, method, said, operation)):
+        by_status.setdefault(CODES[code].status, []).append(code)
+    for status, codes in by_status.items():
+        name = "Or".join(code.title().replace("_", "") for code in codes)
+        responses[name] = _problem_response(status, codes)
+        said.setdefault(str(status), {"$ref": f"#/components/responses/{name}"})
+    operation["responses"] = dict(sorted(said.items()))
 
 
-def _share(route: Route, method: str, operation: Document, said: Document, neighbours: set[str]) -> None:
-    """Tell the headers of the answers, and those that ask for them."""
+def _share(route: Route, method: str, said: Document, neighbours: set[str], declared: set[str]) -> list[str]:
+    """Tell the headers of the answers, and return those that ask for them."""
     single = {status for status in ("200", "201") if route.upstream and _is_single(said.get(status, {}))}
-    parameters: list[str] = []
+    parameters = ["X-Request-ID", *(["X-CSRF-Token"] if _needs_csrf_token(route, method) else [])]
+    parameters += ["Range", "If-Range"] if "206" in said else []
     for status in said:
         _tell(said[status], "X-Request-ID", *(["RateLimit", "RateLimit-Policy"] if route.limit else []))
     if _is_list(said.get("200", {})):
@@ -100,10 +113,10 @@ def _share(route: Route, method: str, operation: Document, said: Document, neigh
         parameters.append("If-Match")
         for status in single:
             _tell(said[status], "ETag")
-    if method == "post" and "201" in said and (route.role or route.pattern == "/api/contact"):
+    if ONCE in declared:
         parameters.append("Idempotency-Key")
         _tell(said["201"], "Idempotency-Replayed", *(["Location", "ETag"] if single and route.role else []))
-    operation["parameters"] += [{"$ref": f"#/components/parameters/{name}"} for name in parameters]
+    return parameters
 
 
 def _is_edit(route: Route, method: str, single: set[str], neighbours: set[str]) -> bool:
@@ -121,7 +134,7 @@ def _is_list(answer: Document) -> bool:
 
 
 def _is_single(answer: Document) -> bool:
-    return _schema(answer).endswith("Envelope") and not _is_list(answer)
+    return _schema(answer).endswith("Envelope") and not _schema(answer).endswith(("ListEnvelope", "BatchEnvelope"))
 
 
 def _tell(answer: Document, *names: str) -> None:
@@ -136,68 +149,54 @@ def _take_forms(route: Route, operation: Document, said: Document) -> None:
     _tell(said["303"], "Location")
 
 
-def _errors(route: Route, method: str, said: Document, operation: Document) -> list[int]:
-    """Return the statuses of errors that any operation of such a kind can end with."""
-    signs_in = route.pattern.startswith("/api/auth/")
-    names_one = "{" in route.pattern
-    statuses = [400, 414, 431, 500]
-    statuses += [401] if route.reads_token or signs_in else []
-    statuses += [403] if route.role or signs_in or "206" in said else []
-    statuses += [404] if names_one else []
-    statuses += [412] if names_one and method in ("put", "patch", "delete") else []
-    statuses += [409] if method in ("put", "patch", "delete") and route.role else []
-    statuses += [409, 422] if method == "post" and (route.role or signs_in or "201" in said) else []
-    statuses += [408, 413, 415] if "requestBody" in operation else []
-    statuses += [416] if "206" in said else []
-    statuses += [429] if route.limit else []
-    statuses += [502, 503, 504] if route.upstream or "{domain}" in route.pattern else []
-    asked = {parameter.get("name") for parameter in operation["parameters"]}
-    statuses += [412] if "Tus-Resumable" in asked else []
-    statuses += [460] if "Upload-Checksum" in asked else []
-    statuses += [507] if route.upstream and method != "get" else []
-    return sorted(set(statuses))
+def _needs_csrf_token(route: Route, method: str) -> bool:
+    return method not in SAFE and bool(route.role or route.form)
 
 
-def components() -> Document:
+def _codes(route: Route, method: str, said: Document, operation: Document) -> set[str]:
+    """Return the codes of errors that any operation of such a kind can end with."""
+    names_one = "{" in route.pattern or route.pattern.endswith("/me")
+    codes = {"BAD_REQUEST", "VALIDATION_ERROR", "URI_TOO_LONG", "HEADERS_TOO_LARGE", "INTERNAL_ERROR"}
+    codes |= {"UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_REVOKED"} if route.reads_token else set()
+    codes |= {"FORBIDDEN"} if route.role not in (None, USER) else set()
+    codes |= {"CSRF_FAILED"} if _needs_csrf_token(route, method) else set()
+    codes |= {"NOT_FOUND"} if "{" in route.pattern else set()
+    codes |= {"PRECONDITION_FAILED"} if names_one and route.upstream and method != "post" else set()
+    codes |= {"INVALID_JSON"} if method not in SAFE else set()
+    codes |= {"REQUEST_TIMEOUT", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"} if "requestBody" in operation else set()
+    codes |= {"RANGE_NOT_SATISFIABLE"} if "206" in said else set()
+    codes |= {"RATE_LIMITED"} if route.limit else set()
+    codes |= {"BAD_GATEWAY", "SERVICE_UNAVAILABLE", "GATEWAY_TIMEOUT"} if route.upstream else set()
+    codes |= {"STORAGE_FULL"} if route.upstream and method not in SAFE else set()
+    return codes
+
+
+def components(responses: Document) -> Document:
     """Return what operations refer to, but for the services' own schemas."""
-    answers = _problems()
-    pages = {f"{status}Page": _with_page(answer) for status, answer in answers.items()}
     parameters = {
         name: {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
         for name, text in PARAMETERS.items()
     }
     return {
-        "responses": answers | pages,
+        "responses": dict(sorted(responses.items())),
         "headers": HEADERS,
         "parameters": parameters,
         "securitySchemes": SECURITY_SCHEMES,
     }
 
 
-def _problems() -> Document:
-    """Return a response for every status of an error, with its codes."""
-    responses: Document = {}
-    for status in sorted({kind.status for kind in CODES.values()}):
-        codes = {code: kind for code, kind in CODES.items() if kind.status == status}
-        told = " ".join(f"`{code}`: {kind.title}. {kind.advice}" for code, kind in codes.items())
-        schema = {
-            "allOf": [{"$ref": SCHEMAS + "Problem"}],
-            "properties": {"status": {"const": status}, "code": {"enum": list(codes)}},
-        }
-        content = {CONTENT_TYPE: {"schema": schema, "example": _problem_example(next(iter(codes)))}}
-        answer: Document = {"description": f"{reason(status)}. {told}", "content": content}
-        _tell(
-            answer,
-            "X-Request-ID",
-            *{401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, []),
-        )
-        responses[str(status)] = answer
-    return responses
-
-
-def _with_page(answer: Document) -> Document:
-    page: Document = {HTML: {"schema": {"type": "string"}}}
-    return answer | {"content": answer["content"] | page}
+def _problem_response(status: int, codes: list[str]) -> Document:
+    """Return the response of a status with problems of these codes."""
+    told = " ".join(f"`{code}`: {CODES[code].title}. {CODES[code].advice}" for code in codes)
+    schema = {
+        "allOf": [{"$ref": SCHEMAS + "Problem"}],
+        "properties": {"status": {"const": status}, "code": {"enum": codes}},
+    }
+    content = {CONTENT_TYPE: {"schema": schema, "example": _problem_example(codes[0])}}
+    answer: Document = {"description": f"{reason(status)}. {told}", "content": content}
+    headers = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+    _tell(answer, "X-Request-ID", *headers.get(status, []))
+    return answer
 
 
 def _problem_example(code: str) -> Document:

@@ -21,7 +21,9 @@ PATH = "/internal/openapi.json"
 KEEP = 60.0  # seconds; a document changes with a new release only
 KEEP_INCOMPLETE = 2.0
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+VERBS = {"post": "create", "put": "replace", "patch": "update"}
 _names = re.compile(r"\{(\w+)…?\}").findall
+_references = re.compile(f'"{SCHEMAS}(\\w+)"').findall
 Document = dict[str, Any]
 
 
@@ -79,8 +81,9 @@ def merge(table: RouteTable, documents: Mapping[str, Document], public_url: str,
     paths: dict[str, Any] = {}
     tags: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
-    for document in _with_own_names(documents):
-        found = dict(_operations(table, document))
+    responses: dict[str, Any] = {}
+    for document in documents.values():
+        found = dict(_operations(table, document, responses))
         for (path, method), operation in found.items():
             paths.setdefault(path, {})[method] = operation
         used = {tag for operation in found.values() for tag in operation.get("tags", ())}
@@ -93,23 +96,35 @@ def merge(table: RouteTable, documents: Mapping[str, Document], public_url: str,
         "servers": [{"url": public_url}],
         "tags": list(tags.values()),
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": schemas, **conventions.components()},
+        "components": {"schemas": _used(schemas, [paths, responses]), **conventions.components(responses)},
     }
     return whole | {"x-missing": missing} if missing else whole
 
 
-def _operations(table: RouteTable, document: Document) -> Iterator[tuple[tuple[str, str], Document]]:
+def _used(schemas: Document, users: list[Any]) -> Document:
+    """Return the schemas that are referred to, in alphabetical order: others are of routes that are not public."""
+    names: set[str] = set()
+    while more := {*_references(orjson.dumps(users).decode())} - names:
+        names |= more
+        users = [schemas[name] for name in more]
+    return {name: schemas[name] for name in sorted(names)}
+
+
+def _operations(
+    table: RouteTable, document: Document, responses: Document
+) -> Iterator[tuple[tuple[str, str], Document]]:
     for path, item in document["paths"].items():
         node = table.find(path)
         for method in METHODS if node else ():
             route = node.routes.get(method.upper()) if node else None
             if node and route and method in item and not route.pattern.endswith("/"):
-                operation = _operation(route, method, path, item, set(node.routes))
+                operation = _operation(route, method, path, item)
+                conventions.apply(route, method, operation, set(node.routes), responses)
                 yield (route.pattern.replace("…", ""), method), operation
 
 
-def _operation(route: Route, method: str, path: str, item: Document, neighbours: set[str]) -> Document:
-    """Return a service's operation with the names, rights, limit and errors that the table knows."""
+def _operation(route: Route, method: str, path: str, item: Document) -> Document:
+    """Return a service's operation with the names that the table has."""
     operation = dict(item[method])
     names = dict(zip(_names(path), _names(route.pattern), strict=True))
     parameters = [
@@ -119,41 +134,22 @@ def _operation(route: Route, method: str, path: str, item: Document, neighbours:
         for parameter in (*item.get("parameters", ()), *operation.get("parameters", ()))
     ]
     operation["parameters"] = parameters
-    operation["operationId"] = method + "".join(
-        word[0].upper() + word[1:] for word in re.findall(r"\w+", route.pattern.removeprefix("/api"))
-    )
-    conventions.apply(route, method, operation, neighbours)
+    operation["operationId"] = route.names.get(method) or operation_id(method, route.pattern)
     return operation
 
 
-def _with_own_names(documents: Mapping[str, Document]) -> Iterator[Document]:
-    """Yield the documents with schemas renamed where two services mean different things by one name."""
-    schemas = {name: document.get("components", {}).get("schemas", {}) for name, document in documents.items()}
-    clashing = _clashing(list(schemas.values()))
-    for name, document in documents.items():
-        text = orjson.dumps(document).decode()
-        for schema in clashing & schemas[name].keys():
-            text = text.replace(f'"{SCHEMAS}{schema}"', f'"{SCHEMAS}{name.capitalize()}{schema}"')
-        renamed: Document = orjson.loads(text)
-        own = renamed.get("components", {}).get("schemas", {})
-        for schema in clashing & own.keys():
-            own[name.capitalize() + schema] = own.pop(schema)
-        yield renamed
+def operation_id(method: str, pattern: str) -> str:
+    """Return a verb and what the path names: `listPosts` and `createPost` of /api/posts, `getPost` of /api/posts/{id}.
+
+    A row of the table has another name where this is not what the operation does.
+    """
+    segments = pattern.removeprefix("/api").strip("/").split("/")
+    is_list = not segments[-1].startswith("{")
+    words = [segment for segment in segments if not segment.startswith("{")]
+    verb = "list" if is_list and method == "get" else VERBS.get(method, method)
+    nouns = [*map(_singular, words[:-1]), words[-1] if verb == "list" else _singular(words[-1])]
+    return verb + "".join(noun.capitalize() for noun in nouns)
 
 
-def _clashing(all_schemas: list[Document]) -> set[str]:
-    """Return the names that stand for different schemas, or for schemas that refer to such."""
-    clashing: set[str] = set()
-    while True:
-        seen: dict[str, Any] = {}
-        more = set()
-        for schemas in all_schemas:
-            for name, schema in schemas.items():
-                text = orjson.dumps(schema).decode()
-                differs = seen.setdefault(name, schema) != schema
-                refers = any(f'"{SCHEMAS}{other}"' in text for other in clashing)
-                if differs or refers:
-                    more.add(name)
-        if more <= clashing:
-            return clashing
-        clashing |= more
+def _singular(noun: str) -> str:
+    return f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")

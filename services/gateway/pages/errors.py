@@ -11,7 +11,7 @@ from shared.web.responses import respond
 from shared.web.schema import AnswerSchema
 
 
-class KindSchema(AnswerSchema):
+class ErrorKindSchema(AnswerSchema):
     """What an error code means."""
 
     code = ma.fields.String()
@@ -29,7 +29,7 @@ PAGE = Markup("""<!doctype html>
 
 
 @blp.get("/api/errors/<code>")
-@blp.response(200, KindSchema)
+@blp.response(200, ErrorKindSchema)
 @blp.doc(responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}})
 def explain(code: str) -> Response:
     """Explain the code as JSON, or as a page to a browser."""

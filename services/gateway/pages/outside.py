@@ -11,12 +11,13 @@ from shared.service import current_service
 from shared.web.blueprint import Blueprint, takes_body, takes_query
 
 blp = Blueprint("proxy", __name__, description="Outside hosts")
-ANSWERS = {"default": {"description": "What the outside host answers", "content": {"*/*": {}}}}
+ANSWERS = {"default": {"description": "What the outside host answers", "content": {"*/*": {"schema": {}}}}}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 @blp.route("/api/proxy/<domain>/<path:path>", methods=METHODS)
 @blp.route("/api/proxy/<domain>/", methods=METHODS, strict_slashes=False)
+@blp.problems("DOMAIN_NOT_ALLOWED", "BAD_GATEWAY", "SERVICE_UNAVAILABLE", "GATEWAY_TIMEOUT")
 @blp.doc(responses=ANSWERS)
 @takes_query
 @takes_body

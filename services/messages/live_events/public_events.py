@@ -18,6 +18,7 @@ TOPICS = (
     "comment.updated",
     "comment.deleted",
 )
+CONNECTED, RESYNC = "connected", "resync"  # of the stream itself
 NOTIFICATION = "notification"  # for its owner only
 Fact = dict[str, Any]
 

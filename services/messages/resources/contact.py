@@ -45,6 +45,7 @@ def processed(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @blp.route("/contact", methods=["POST"])
+@blp.problems("CONFLICT", "IDEMPOTENCY_KEY_REUSED")
 @blp.arguments(ContactQuerySchema, location="query")
 @blp.arguments(ContactSchema, location="json_or_form")
 @processed

@@ -6,10 +6,10 @@ from typing import Any
 from flask import Response, request
 
 from services.messages.live_events import event_log, tickets
-from services.messages.live_events.public_events import NOTIFICATION, TOPICS
+from services.messages.live_events.public_events import CONNECTED, NOTIFICATION, RESYNC, TOPICS
 from services.messages.live_events.socket_handover import KEY
 from services.messages.live_events.sse_server import PER_ADDRESS, PER_USER, SseServer, Stream, greeting
-from services.messages.schemas import EventsQuerySchema, TicketSchema
+from services.messages.schemas import EventSchema, EventsQuerySchema, TicketSchema
 from shared.client_address import client_address, limiter_key
 from shared.identity.access_tokens import Verifier
 from shared.identity.claims import Claims
@@ -20,7 +20,17 @@ from shared.web.blueprint import Blueprint
 from shared.web.responses import respond
 
 blp = Blueprint("events", __name__, url_prefix="/api/events", description="Live events")
-STREAM = {"description": "Events as they happen", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+STREAM = {
+    "description": "Events as they happen; the schema is that of the `data` of each",
+    "content": {"text/event-stream": {"schema": EventSchema}},
+    "x-events": [CONNECTED, RESYNC, *TOPICS, NOTIFICATION],
+}
+LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The id of the last event that was heard: what was missed since comes first.",
+    "schema": {"type": "string"},
+}
 # A proxy that compresses (RFC 9110, section 7.7) or buffers would hold events back.
 UNBUFFERED = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
@@ -29,7 +39,7 @@ _event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 @blp.route("", methods=["GET"])
 @blp.arguments(EventsQuerySchema, location="query")
 @blp.response(200)
-@blp.doc(responses={"200": STREAM})
+@blp.doc(responses={"200": STREAM}, parameters=[LAST_EVENT_ID])
 def listen(args: dict[str, Any]) -> Response:
     """Listen to what happens, as Server-Sent Events; `Last-Event-ID` tells first what was missed."""
     response = Response(content_type="text/event-stream", headers=UNBUFFERED)

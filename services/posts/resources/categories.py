@@ -28,6 +28,7 @@ def index(args: dict[str, Any]) -> Response:
 
 
 @blp.route("", methods=["POST"])
+@blp.problems("CONFLICT", "IDEMPOTENCY_KEY_REUSED")
 @signed_in("moderator")
 @blp.arguments(CategoryCreateSchema)
 @idempotency.accepts_key
@@ -39,6 +40,7 @@ def create(data: dict[str, Any]) -> Response:
 
 
 @blp.route("/<key>", methods=["PATCH"])
+@blp.problems("CONFLICT")
 @signed_in("moderator")
 @blp.arguments(CategoryChangeSchema)
 @blp.response(200, CategoryItemSchema)

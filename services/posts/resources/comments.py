@@ -57,6 +57,7 @@ def _trees(args: dict[str, Any], post: post_queries.Row) -> Response:
 
 
 @blp.route("/posts/<post_id>/comments", methods=["POST"])
+@blp.problems("CONFLICT", "IDEMPOTENCY_KEY_REUSED")
 @signed_in()
 @blp.arguments(CommentCreateSchema, location="json_or_form")
 @idempotency.accepts_key
@@ -69,6 +70,7 @@ def create(data: dict[str, Any], post_id: str) -> Response:
 
 
 @blp.route("/comments/<comment_id>", methods=["PATCH"])
+@blp.problems("FORBIDDEN")
 @signed_in()
 @blp.arguments(CommentChangeSchema, location="json_or_form")
 @blp.response(200, CommentSchema)
@@ -88,6 +90,7 @@ def change(data: dict[str, Any], comment_id: str) -> Response:
 
 
 @blp.route("/comments/<comment_id>", methods=["DELETE"])
+@blp.problems("FORBIDDEN")
 @signed_in()
 @blp.response(204)
 @takes_form

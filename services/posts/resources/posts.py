@@ -37,6 +37,7 @@ def index(args: dict[str, Any]) -> Response:
 
 
 @blp.route("", methods=["POST"])
+@blp.problems("CONFLICT", "IDEMPOTENCY_KEY_REUSED")
 @signed_in()
 @blp.arguments(PostCreateSchema, location="json_or_form")
 @idempotency.accepts_key
@@ -59,6 +60,7 @@ def read(key: str) -> Response:
 
 
 @blp.route("/<post_id>", methods=["PUT"])
+@blp.problems("FORBIDDEN", "CONFLICT")
 @signed_in()
 @blp.arguments(PostReplaceSchema, location="json_or_form")
 @blp.response(200, PostSchema)
@@ -68,6 +70,7 @@ def replace(data: dict[str, Any], post_id: str) -> Response:
 
 
 @blp.route("/<post_id>", methods=["PATCH"])
+@blp.problems("FORBIDDEN", "CONFLICT")
 @signed_in()
 @blp.arguments(PostChangeSchema, location="json_or_form")
 @blp.response(200, PostSchema)
@@ -77,6 +80,7 @@ def change(data: dict[str, Any], post_id: str) -> Response:
 
 
 @blp.route("/<post_id>", methods=["DELETE"])
+@blp.problems("FORBIDDEN")
 @signed_in()
 @blp.response(204)
 @takes_form
@@ -86,6 +90,7 @@ def delete(post_id: str) -> Response:
 
 
 @blp.route("/<post_id>/restore", methods=["POST"])
+@blp.problems("FORBIDDEN", "CONFLICT")
 @signed_in()
 @blp.response(200, PostSchema)
 def restore(post_id: str) -> Response:

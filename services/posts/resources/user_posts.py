@@ -38,6 +38,7 @@ def read(user_id: str, post_id: str) -> Response:
 
 
 @blp.route("/<post_id>", methods=["PUT"])
+@blp.problems("FORBIDDEN", "CONFLICT")
 @signed_in()
 @blp.arguments(PostReplaceSchema)
 @blp.response(200, PostSchema)
@@ -47,6 +48,7 @@ def replace(data: dict[str, Any], user_id: str, post_id: str) -> Response:
 
 
 @blp.route("/<post_id>", methods=["PATCH"])
+@blp.problems("FORBIDDEN", "CONFLICT")
 @signed_in()
 @blp.arguments(PostChangeSchema)
 @blp.response(200, PostSchema)
@@ -56,6 +58,7 @@ def change(data: dict[str, Any], user_id: str, post_id: str) -> Response:
 
 
 @blp.route("/<post_id>", methods=["DELETE"])
+@blp.problems("FORBIDDEN")
 @signed_in()
 @blp.response(204)
 def delete(user_id: str, post_id: str) -> Response:

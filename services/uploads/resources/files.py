@@ -45,6 +45,7 @@ ANSWERS = {
 
 
 @blp.route("/by-id/<upload_id>", methods=["GET"])
+@blp.problems("FORBIDDEN", "LINK_EXPIRED")
 @blp.doc(responses=ANSWERS)
 @blp.arguments(FileQuerySchema, location="query")
 def read_by_id(args: dict[str, Any], upload_id: str) -> Response:
@@ -53,6 +54,7 @@ def read_by_id(args: dict[str, Any], upload_id: str) -> Response:
 
 
 @blp.route("/<user_id>/<path:path>", methods=["GET"])
+@blp.problems("FORBIDDEN", "LINK_EXPIRED")
 @blp.doc(responses=ANSWERS)
 @blp.arguments(FileQuerySchema, location="query")
 def read(args: dict[str, Any], user_id: str, path: str) -> Response:
@@ -63,6 +65,7 @@ def read(args: dict[str, Any], user_id: str, path: str) -> Response:
 
 
 @blp.route("/<user_id>/<path:path>", methods=["POST"])
+@blp.problems("FORBIDDEN", "CONFLICT", "INVALID_IMAGE", "QUOTA_EXCEEDED")
 @blp.doc(requestBody=BODY)
 @signed_in()
 @blp.arguments(FileWriteQuerySchema, location="query")
@@ -82,6 +85,7 @@ def _record(upload: Upload) -> Response:
 
 
 @blp.route("/<user_id>/<path:path>", methods=["PUT"])
+@blp.problems("FORBIDDEN", "INVALID_IMAGE", "QUOTA_EXCEEDED")
 @blp.doc(requestBody=BODY)
 @signed_in()
 @blp.arguments(FileWriteQuerySchema, location="query")
@@ -105,6 +109,7 @@ def replace(args: dict[str, Any], user_id: str, path: str) -> Response:
 
 
 @blp.route("/<user_id>/<path:path>", methods=["DELETE"])
+@blp.problems("FORBIDDEN")
 @signed_in()
 @blp.response(204)
 def delete(user_id: str, path: str) -> Response:

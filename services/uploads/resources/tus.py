@@ -52,6 +52,7 @@ def _speak_tus(response: Response) -> Response:
 
 
 @blp.route("", methods=["POST"])
+@blp.problems("CONFLICT", "PRECONDITION_FAILED", "CHECKSUM_MISMATCH", "INVALID_IMAGE", "QUOTA_EXCEEDED")
 @blp.doc(
     requestBody=PART | {"required": False},
     parameters=[
@@ -97,6 +98,7 @@ def _add_first(row: Resumable, body: BinaryIO) -> None:
 
 
 @blp.route("/<upload_id>", methods=["HEAD"])
+@blp.problems("PRECONDITION_FAILED")
 @blp.doc(parameters=[VERSION])
 @signed_in()
 @blp.response(200)
@@ -108,6 +110,7 @@ def read(upload_id: str) -> Response:
 
 
 @blp.route("/<upload_id>", methods=["PATCH"])
+@blp.problems("CONFLICT", "CHECKSUM_MISMATCH", "INVALID_IMAGE", "QUOTA_EXCEEDED")
 @blp.doc(
     requestBody=PART | {"required": True},
     parameters=[VERSION, _header("Upload-Offset", "Where these bytes begin: where the last ones ended"), CHECKSUM],

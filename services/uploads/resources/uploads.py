@@ -14,11 +14,10 @@ from services.uploads.http.multipart import blamed_on, receive, receive_many
 from services.uploads.models import NEWEST, Upload, database, idempotency
 from services.uploads.schemas import (
     MAX_FILES,
-    LinkSchema,
+    SignedUrlSchema,
     SignSchema,
     UploadPatchSchema,
     UploadSchema,
-    UploadsSchema,
 )
 from services.uploads.storage.base import full_disk_is_told
 from shared.database.pagination import PageQuerySchema, paginate
@@ -48,6 +47,7 @@ MANY = _form("files", {"type": "array", "items": FILE, "minItems": 1, "maxItems"
 
 
 @blp.route("/upload", methods=["POST"])
+@blp.problems("CONFLICT", "IDEMPOTENCY_KEY_REUSED", "INVALID_IMAGE", "QUOTA_EXCEEDED")
 @blp.doc(requestBody=BODY)
 @signed_in()
 @blp.response(201, UploadSchema)
@@ -68,9 +68,10 @@ def _record(upload: Upload) -> Response:
 
 
 @blp.route("/uploads", methods=["POST"])
+@blp.problems("CONFLICT", "IDEMPOTENCY_KEY_REUSED", "INVALID_IMAGE", "QUOTA_EXCEEDED")
 @blp.doc(requestBody=MANY)
 @signed_in()
-@blp.response(201, UploadsSchema(many=True))
+@blp.response(201, UploadSchema(many=True, paginated=False))
 def create_many() -> Response:
     """Store up to ten files, all or none; the part `private` is for all of them."""
     user, keeper = require_user(), permissions.current_keeper()
@@ -129,9 +130,10 @@ def update(changes: dict[str, Any], upload_id: str) -> Response:
 
 
 @blp.route("/uploads/<upload_id>/sign", methods=["POST"])
+@blp.problems("FORBIDDEN")
 @signed_in()
 @blp.arguments(SignSchema)
-@blp.response(200, LinkSchema)
+@blp.response(200, SignedUrlSchema)
 def sign(wish: dict[str, Any], upload_id: str) -> Response:
     """Make a link that shows the file to whoever has it, as its owner."""
     upload = permissions.own(permissions.by_id(upload_id))

@@ -53,7 +53,7 @@ class FactConsumer(DatabaseConsumer):
     """Read one feed; a comment that is hidden or deleted by the end of the batch is as if it had never been written."""
 
     def __init__(self, source: str, url: str, token: str, handlers: Mapping[str, Handler]) -> None:
-        super().__init__(source, url, token, handlers, database=database, position=FeedPosition)
+        super().__init__(source, url, token, handlers, position=FeedPosition)
         self.pause = PAUSE
         self._withdrawn: set[str] = set()
 

@@ -31,9 +31,7 @@ class AuthorConsumer(SingleFactConsumer):
 
     def __init__(self, config: Config) -> None:
         handlers = {"user.registered": _remember, "user.updated": _rename, "user.deleted": _forget}
-        super().__init__(
-            "auth", config.auth_url, config.internal_token, handlers, database=database, position=FeedPosition
-        )
+        super().__init__("auth", config.auth_url, config.internal_token, handlers, position=FeedPosition)
 
     def rebuild(self) -> None:
         """Know every user as auth does, and nobody whom it does not know."""
@@ -66,14 +64,8 @@ class CoverConsumer(SingleFactConsumer):
     """Follow the feed of uploads."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(
-            "uploads",
-            config.uploads_url,
-            config.internal_token,
-            {"upload.deleted": _uncover},
-            database=database,
-            position=FeedPosition,
-        )
+        handlers = {"upload.deleted": _uncover}
+        super().__init__("uploads", config.uploads_url, config.internal_token, handlers, position=FeedPosition)
 
     def rebuild(self) -> None:
         """Take from the posts what uploads does not know."""

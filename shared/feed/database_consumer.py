@@ -39,9 +39,9 @@ class DatabaseConsumer(FeedConsumer):
     = 7`. B's waits for A's row lock, then changes no row, so B skips its handlers.
     """
 
-    def __init__(self, *details: Any, database: Database, position: type[FeedPositionColumns]) -> None:
+    def __init__(self, *details: Any, position: type[FeedPositionColumns]) -> None:
         super().__init__(*details)
-        self._database = database
+        self._database: Database = position._meta.database
         self._positions = position
 
     def _run(self) -> None:

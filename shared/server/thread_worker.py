@@ -38,15 +38,20 @@ class ClientConnection(gthread.TConn):
 
     def receive(self) -> bool:
         """Take what has arrived of a head; return False when the client has gone."""
+        if data := self._arrived():
+            self.parser.pipelined = 0
+            self.head += data
+        return data != b""
+
+    def _arrived(self) -> bytes | None:
+        """Return what has arrived, nothing when the client has gone; None when nothing has yet."""
         try:
-            data = self.sock.recv(BLOCK)
+            data: bytes | None = self.sock.recv(BLOCK)
         except BlockingIOError:
-            return True
+            data = None
         except OSError:
-            return False
-        self.parser.pipelined = 0
-        self.head += data
-        return bool(data)
+            data = b""
+        return data
 
     def ready(self) -> bool:
         """Tell whether a thread can go on without waiting for this client."""
@@ -60,14 +65,9 @@ class ClientConnection(gthread.TConn):
 
     def drop(self) -> bool:
         """Throw away what the client sends after its last answer; return False when that is enough."""
-        try:
-            data = self.sock.recv(BLOCK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        self.dropped += len(data)
-        return bool(data) and self.dropped < MAX_REST
+        data = self._arrived()
+        self.dropped += len(data or b"")
+        return data != b"" and self.dropped < MAX_REST
 
 
 class ThreadWorker(RefusingWorker, gthread.ThreadWorker):

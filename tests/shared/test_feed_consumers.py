@@ -59,7 +59,7 @@ def note(event: dict[str, Any]) -> None:
 @pytest.fixture
 def make_reader(source: str, token: str) -> MakeReader:
     def make(handler: Callable[[dict[str, Any]], None] = note, url: str = source) -> DatabaseConsumer:
-        return DatabaseConsumer("toys", url, token, {"noted": handler}, database=database, position=FeedPosition)
+        return DatabaseConsumer("toys", url, token, {"noted": handler}, position=FeedPosition)
 
     return make
 

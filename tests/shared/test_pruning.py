@@ -128,7 +128,7 @@ class Known(DatabaseConsumer):
         self.taken: list[Page] = []
         self.error: Exception | None = None
         handlers = {"noted": lambda event: self.told.append(event["subject"])}
-        super().__init__("toys", url, token, handlers, database=database, position=FeedPosition)
+        super().__init__("toys", url, token, handlers, position=FeedPosition)
 
     def rebuild(self) -> None:
         self.taken += self.pages("/internal/things")

@@ -13,9 +13,7 @@ class OwnerConsumer(DatabaseConsumer):
 
     def __init__(self, config: Config, keeper: UploadService) -> None:
         handlers = {"user.deleted": self._delete_all}
-        super().__init__(
-            "auth", config.auth_url, config.internal_token, handlers, database=database, position=FeedPosition
-        )
+        super().__init__("auth", config.auth_url, config.internal_token, handlers, position=FeedPosition)
         self._keeper = keeper
         self._keys: list[str] = []
         self._ids: list[str] = []

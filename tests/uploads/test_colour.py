@@ -57,18 +57,27 @@ def test_what_a_png_says_of_its_colours_counts(colour: Colour, chunks: list[byte
     assert max(abs(a - b) for a, b in zip(shown(png(colour, *chunks)), expected, strict=True)) <= 4
 
 
+@pytest.mark.parametrize("mode, colour", [("L", 128), ("LA", (128, 255)), ("I;16", 128 * 256), ("P", 128)])
+@pytest.mark.parametrize("chunks", [[chunk(b"gAMA", 1.0)], [code_points(1, 8)]])
+def test_what_a_grey_png_says_of_its_colours_counts(mode: str, colour: int | Colour, chunks: list[bytes]) -> None:
+    image = Image.new("L", (8, 8), 128).convert("P") if mode == "P" else Image.new(mode, (8, 8), colour)
+    data = samples.encoded(image, "PNG")
+    assert shown(data) == (128, 128, 128)
+    assert shown(data[:33] + b"".join(chunks) + data[33:]) == (188, 188, 188)
+
+
 def test_transparency_stays() -> None:
     assert shown(png((200, 100, 50, 77), code_points(12, 13), mode="RGBA"), mode="RGBA")[3] == 77
 
 
 @pytest.mark.parametrize("mode, colour", [("RGB", (200, 100, 50)), ("L", 128), ("CMYK", (0, 120, 200, 20))])
 def test_a_profile_counts_where_it_fits(mode: str, colour: int | Colour) -> None:
-    """Of a picture with the profile of another kind of colours, the numbers stay."""
+    """The numbers of a CMYK picture with a profile of RGB colours stay; to a grey picture browsers apply it."""
     image = Image.new(mode, (8, 8), colour)
     plain = shown(samples.encoded(image, "JPEG", quality=95), "image/jpeg")
     wide = made_profile(PRIMARIES[12], lambda value: value**2.2)
     changed = shown(samples.encoded(image, "JPEG", quality=95, icc_profile=wide), "image/jpeg")
-    assert (changed != plain) is (mode == "RGB")
+    assert (changed != plain) is (mode != "CMYK")
     broken = shown(samples.encoded(image, "JPEG", quality=95, icc_profile=b"no profile"), "image/jpeg")
     assert broken == plain
 

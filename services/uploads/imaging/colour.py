@@ -36,10 +36,11 @@ def to_srgb(image: Image.Image, data: bytes) -> Image.Image:
         if profile is None:
             return image
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        colours = image.convert(_mode(image.mode, source.profile.xcolor_space))
+        converted = _converted(colours, source)
         if "A" in image.mode or "transparency" in image.info:
-            return _with_alpha(image.convert("RGBA"), source)
-        mode = image.mode if image.mode in ("L", "CMYK") else "RGB"
-        return _converted(image if image.mode == mode else image.convert(mode), source)
+            converted.putalpha(image.convert("RGBA").getchannel("A"))
+        return converted
     except (ImageCms.PyCMSError, OSError, ValueError, ZeroDivisionError):
         return image
 
@@ -52,10 +53,11 @@ def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Im
     return transform.apply(image)
 
 
-def _with_alpha(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
-    converted = _converted(image.convert("RGB"), source)
-    converted.putalpha(image.getchannel("A"))
-    return converted
+def _mode(mode: str, space: str) -> str:
+    """Return the mode to apply a profile in. As in browsers, a grey picture may have a profile of RGB colours."""
+    if mode == "CMYK":
+        return mode
+    return "L" if mode in ("1", "L", "LA") and space == "GRAY" else "RGB"
 
 
 def _profile(image: Image.Image, data: bytes) -> bytes | None:

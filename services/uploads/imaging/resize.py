@@ -24,7 +24,7 @@ def scaled(data: bytes, mime_type: str, to: str, size: tuple[int, int], crops: b
         if image.info.get("default_image"):  # for viewers without animations; no frame of this one
             image.seek(1)
         image.load()
-        upright = ImageOps.exif_transpose(image) or image
+        upright = _with_8_bits(ImageOps.exif_transpose(image) or image)
         upright.format = image.format
         picture = _plain(colour.to_srgb(upright, data))
     if crops:
@@ -40,10 +40,13 @@ def scaled(data: bytes, mime_type: str, to: str, size: tuple[int, int], crops: b
     return Picture(buffer.getvalue(), *size)
 
 
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    """Return a picture with 16 bits of grey with 8 of them; Pillow reads other pictures of 16 bits so."""
+    return image.point(lambda value: value / 256).convert("L") if image.mode.startswith("I") else image
+
+
 def _plain(image: Image.Image) -> Image.Image:
     """Return the first frame in a mode that every format has: grey, colour, or colour with transparency."""
-    if image.mode.startswith("I"):  # 16 bits of grey
-        return image.point(lambda value: value / 256).convert("L")
     if "A" in image.mode or "transparency" in image.info:
         return image.convert("RGBA")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")

@@ -23,16 +23,16 @@ def slugify(title: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Return the one form of a slug; the capital of the Turkish i leaves no dot on it."""
-    return fold(text).replace("i\u0307", "i")
+    """Return the one form of a slug; both letters i of Turkish become the one that capitals of a slug fold to."""
+    return fold(text).replace("i\u0307", "i").replace("ı", "i")
 
 
 def _keep(char: str) -> str:
     """Return what becomes of one character; invisible ones, as those that join letters, vanish."""
     kind = unicodedata.category(char)
-    if kind[0] in "LNM":
-        return char
-    return "" if kind == "Cf" or char in _IGNORED else " "
+    if kind == "Cf" or char in _IGNORED:
+        return ""
+    return char if kind[0] in "LNM" else " "
 
 
 def _is_mark(char: str) -> bool:
@@ -52,7 +52,7 @@ def candidates(title: str) -> Iterator[str]:
 def spellings(text: str) -> list[str]:
     """Return what a slug may be stored as, the text as it is first: any Unicode form and case of a slug names it.
 
-    Those of earlier versions may have a dot on an i. Not every text can be asked a database for.
+    Those of earlier versions may have a dot on an i, or none on it in lower case. Not every text can be asked a database for.
     """
     if len(text) > MAX_SPELLING:
         return []

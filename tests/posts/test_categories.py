@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -70,6 +71,18 @@ def test_a_bad_name_is_refused(client: Client, moderator: Headers, given: Any) -
 @pytest.mark.parametrize("key", ["nothing", "x" * 500, "%00", NOBODY])
 def test_what_is_not_there_is_not_found(client: Client, moderator: Headers, key: str) -> None:
     refused(client.patch(f"{URL}/{key}", json={"name": "X"}, headers=moderator), 404, "NOT_FOUND")
+
+
+
+def test_a_category_of_an_earlier_version_is_found_first_as_it_is_spelled(client: Client, moderator: Headers) -> None:
+    ids = []
+    for name in ("Kılıç", "Old"):
+        answer = client.post(URL, json={"name": name}, headers=moderator)
+        ids.append(answer.json["data"]["id"])
+    Category.update(slug="kılıç").where(Category.id == ids[1]).execute()
+    for spelling, expected in (("kiliç", ids[0]), ("KILIÇ", ids[0]), ("kılıç", ids[1])):
+        answer = client.patch(f"{URL}/{quote(spelling)}", json={"name": f"New {spelling}"}, headers=moderator)
+        assert answer.json["data"]["id"] == expected
 
 
 def test_posts_stand_in_a_category(client: Client, ann: Headers, moderator: Headers, write: Write, travel: Any) -> None:

@@ -73,6 +73,10 @@ def test_every_word_must_be_there(client: Client, write: Write, q: str, found: b
         ("سال 1403", "١٤٠٣"),
         ("Shine ⭐", "⭐"),
         ("Wake up ⏰⭐", "⏰"),
+        ("All rights ©️ ®", "©"),
+        ("All rights © ®️", "®"),
+        ("Waves 〰️ parts 〽️", "〰️ 〽"),
+        ("Squares ▪️▫️", "▪"),
         ("ดื่มน้ำเย็น", "น้ำ"),
     ],
 )

@@ -58,6 +58,9 @@ def test_each_viewer_counts_once_an_hour(
         {"Sec-Purpose": "prefetch;prerender"},
         {"Purpose": "Prefetch"},
         {"X-Purpose": "preview"},
+        {"X-Purpose": "prefetch"},
+        {"Purpose": "preview"},
+        {"Sec-Purpose": "prerender"},
         {"X-Moz": "prefetch"},
     ],
 )

@@ -137,6 +137,18 @@ def test_put_minds_if_match(client: Client, ann: Headers) -> None:
     assert client.put(path("new"), data=PNG, headers=ann | {"If-None-Match": "*"}).status_code == 201
 
 
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
+def test_post_minds_if_match(client: Client, ann: Headers, key: Headers) -> None:
+    for tag in ("*", '"1.0"'):
+        refused = client.post(path(), data=PNG, headers=ann | key | {"If-Match": tag})
+        assert_problem(refused, 412, "PRECONDITION_FAILED")
+    assert client.get(path()).status_code == 404
+    for _ in range(2 if key else 1):
+        answer = client.post(path(), data=PNG, headers=ann | key | {"If-None-Match": "*"})
+        assert answer.status_code == 201
+    assert_problem(client.post(path(), data=PNG, headers=ann | {"If-None-Match": "*"}), 412, "PRECONDITION_FAILED")
+
+
 def test_put_and_delete_mind_the_date_and_the_tag(client: Client, ann: Headers) -> None:
     client.post(path(), data=PNG, headers=ann)
     early, late = "Mon, 01 Jan 2001 00:00:00 GMT", "Thu, 31 Dec 2099 00:00:00 GMT"

@@ -73,7 +73,8 @@ def read(args: dict[str, Any], user_id: str, path: str) -> Response:
 def create(args: dict[str, Any], user_id: str, path: str) -> Response:
     """Store the body under a new path of one's own."""
     name = _own_name(user_id, path)
-    if "Idempotency-Key" not in request.headers and Upload.named(user_id, name).exists():
+    is_no_replay = "Idempotency-Key" not in request.headers or "If-Match" in request.headers
+    if is_no_replay and _current(user_id, name):
         raise Problem("CONFLICT", "There is a file at this path already.")
     with _received(name, args.get("private", False)) as (upload, received):
         return cast(Response, idempotency.run_once(lambda: _record(upload), received.fingerprint))

@@ -10,6 +10,7 @@ _separators = re.compile(r"[/\\]")
 _unquotable = re.compile(r"[^ !#$&-\[\]-~]")
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, among them those that turn the reading direction
 _JOINERS = "\u200c\u200d"  # of that category, but part of how Persian, Sinhala and emoji are written
+_BLACK_FLAG, _TAGS = "\U0001f3f4", frozenset(map(chr, range(0xE0020, 0xE0080)))  # the flags of England and others
 
 
 def disposition(filename: str, kind: FileType, attached: bool) -> str:
@@ -23,9 +24,8 @@ def disposition(filename: str, kind: FileType, attached: bool) -> str:
 def safe_name(filename: str, kind: FileType) -> str:
     """Return the last part of the name, without what cannot be seen, ending as its kind of file does."""
     last = _separators.split(filename)[-1]
-    name = "".join(char for char in last if char in _JOINERS or unicodedata.category(char) not in _INVISIBLE).strip(
-        " ."
-    )
+    shown = _JOINERS if _BLACK_FLAG not in last else _TAGS.union(_JOINERS)
+    name = "".join(char for char in last if char in shown or unicodedata.category(char) not in _INVISIBLE).strip(" .")
     if not name.lower().endswith(tuple(f".{extension}" for extension in kind.extensions)):
         name = f"{name or 'file'}.{kind.extension}"
     return name

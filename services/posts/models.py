@@ -130,8 +130,9 @@ class Category(Model):
     @classmethod
     def id_of(cls, slug: str) -> "peewee.ModelSelect[Category]":
         """Select the id of the category of that slug, in any spelling, first as it is spelled here."""
-        spelled = cls.slug.in_(slugs.spellings(slug))
-        return cls.select(cls.id).where(spelled, cls.deleted_at.is_null()).order_by(cls.slug != slug).limit(1)
+        spelled = slugs.spellings(slug)
+        query = cls.select(cls.id).where(cls.slug.in_(spelled), cls.deleted_at.is_null())
+        return query.order_by(cls.slug != slug).limit(1) if len(spelled) > 1 else query
 
     @classmethod
     def count(cls, category_id: str, change: int) -> None:

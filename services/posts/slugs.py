@@ -52,7 +52,7 @@ def candidates(title: str) -> Iterator[str]:
 def spellings(text: str) -> list[str]:
     """Return what a slug may be stored as, the text as it is first: any Unicode form and case of a slug names it.
 
-    Those of earlier versions may have a dot on an i, or none on it in lower case. Not every text can be asked a database for.
+    Those of earlier versions may have a dot on an i, or an i without one. Not every text can be asked a database for.
     """
     if len(text) > MAX_SPELLING:
         return []

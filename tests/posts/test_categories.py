@@ -73,7 +73,6 @@ def test_what_is_not_there_is_not_found(client: Client, moderator: Headers, key:
     refused(client.patch(f"{URL}/{key}", json={"name": "X"}, headers=moderator), 404, "NOT_FOUND")
 
 
-
 def test_a_category_of_an_earlier_version_is_found_first_as_it_is_spelled(client: Client, moderator: Headers) -> None:
     ids = []
     for name in ("Kılıç", "Old"):

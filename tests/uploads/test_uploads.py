@@ -232,7 +232,10 @@ def test_fields_that_are_not_ours_are_passed_over(client: Client, ann: Headers) 
 
 @pytest.mark.parametrize(
     "name",
-    ["می\u200cخواهم 👩\u200d👧.png", "Wales \U0001f3f4\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f.png"],
+    [
+        "می\u200cخواهم 👩\u200d👧.png",
+        "Wales \U0001f3f4\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f.png",
+    ],
 )
 def test_a_name_keeps_its_joiners_at_a_download(client: Client, upload: UploadFile, name: str) -> None:
     stored = upload(name=name)

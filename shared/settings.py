@@ -162,17 +162,6 @@ def service_port(service: str, number: int) -> Any:
     return setting(f"{service.upper()}_PORT", port, str(number), f"Port of the {service} service")
 
 
-def service_workers(service: str) -> Any:
-    """Declare how many processes serve a service."""
-    return setting(f"{service.upper()}_WORKERS", integer(1, 64), "1", f"Processes of the {service} service")
-
-
-def service_threads(service: str, number: int = 8) -> Any:
-    """Declare how many threads each process of a service has; `number` is the default."""
-    detail = f"Threads of each process of the {service} service: requests at the same time"
-    return setting(f"{service.upper()}_THREADS", integer(1, 64), str(number), detail)
-
-
 def service_url(service: str, number: int, parse: Callable[[str], str] = url("http", "https")) -> Any:
     """Declare where others reach a service: its port on this machine, by default `number`, unless it is set."""
     return setting(
@@ -269,11 +258,32 @@ class BaseConfig:
         return self.app_env == "production"
 
 
-def database_url(name: str, service: str) -> Any:
-    """Declare the address of a service's own database: SQLite under DATA_DIR unless it is set."""
-    return setting(
-        name,
-        url("sqlite", "postgresql"),
-        lambda known: f"sqlite:///{known.get('data_dir', '')}/{service}.db",
-        f"Database of the {service} service: sqlite:///path or postgresql://user:password@host/name",
-    )
+@dataclass(frozen=True, kw_only=True)
+class ServiceConfig(BaseConfig):
+    """The settings of a service with a database, which names itself: `class Config(ServiceConfig, service="posts", …)`.
+
+    `port` and `threads` are the defaults of its settings. The port is the field `<service>_port`.
+    """
+
+    workers: int
+    threads: int
+    database_url: str
+
+    def __init_subclass__(cls, service: str = "", port: int = 0, threads: int = 8) -> None:
+        if not service:  # not a service yet
+            return
+        name, at_once = service.upper(), "Threads, and so requests at the same time,"
+        own = {
+            f"{service}_port": service_port(service, port),
+            "workers": setting(f"{name}_WORKERS", integer(1, 64), "1", f"Processes of the {service} service"),
+            "threads": setting(f"{name}_THREADS", integer(1, 64), str(threads), f"{at_once} in each {service} process"),
+            "database_url": setting(
+                f"{name}_DATABASE_URL",
+                url("sqlite", "postgresql"),
+                lambda known: f"sqlite:///{known.get('data_dir', '')}/{service}.db",
+                f"Database of the {service} service: sqlite:///path or postgresql://user:password@host/name",
+            ),
+        }
+        for field_name, declared in own.items():
+            setattr(cls, field_name, declared)
+        cls.__annotations__ = dict.fromkeys(own, Any) | cls.__annotations__

@@ -3,25 +3,13 @@
 from dataclasses import dataclass
 
 from shared.mail.settings import MailConfig
-from shared.settings import (
-    choice,
-    database_url,
-    optional,
-    ratelimit_enabled,
-    service_threads,
-    service_workers,
-    setting,
-    url,
-)
+from shared.settings import choice, optional, ratelimit_enabled, setting, url
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(MailConfig):
+class Config(MailConfig, service="auth", port=8001):
     """What the auth service reads from the environment besides the settings that all services have."""
 
-    workers: int = service_workers("auth")
-    threads: int = service_threads("auth")
-    database_url: str = database_url("AUTH_DATABASE_URL", "auth")
     app_url: str | None = setting(
         "APP_URL", optional(url("http", "https")), "", "Front end that mailed links lead to; the gateway without it"
     )

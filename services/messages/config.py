@@ -4,25 +4,13 @@ from dataclasses import dataclass
 from email.headerregistry import Address
 
 from shared.mail.settings import MailConfig, mailbox
-from shared.settings import (
-    database_url,
-    needed_in_production,
-    service_port,
-    service_threads,
-    service_url,
-    service_workers,
-    setting,
-)
+from shared.settings import needed_in_production, service_port, service_url, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(MailConfig):
+class Config(MailConfig, service="messages", port=8004):
     """What the messages service reads from the environment besides the settings that all services have."""
 
-    messages_port: int = service_port("messages", 8004)
-    workers: int = service_workers("messages")
-    threads: int = service_threads("messages")
-    database_url: str = database_url("MESSAGES_DATABASE_URL", "messages")
     posts_port: int = service_port("posts", 8002)
     posts_url: str = service_url("posts", 8002)
     contact_to: Address = setting(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import settings
-from shared.settings import BaseConfig, database_url, service_port, service_threads, service_workers, setting
+from shared.settings import ServiceConfig, setting
 
 _s3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[\w-][\w.-]*)*)", re.ASCII).fullmatch
 _endpoint = re.compile(r"https?://[\w.:\[\]-]+(?:/[\w-][\w.~-]*)*", re.ASCII).fullmatch
@@ -47,13 +47,9 @@ def _secret(value: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(BaseConfig):
+class Config(ServiceConfig, service="uploads", port=8003, threads=32):  # each slow download takes one
     """What the uploads service reads from the environment besides the settings that all services have."""
 
-    uploads_port: int = service_port("uploads", 8003)
-    workers: int = service_workers("uploads")
-    threads: int = service_threads("uploads", 32)  # each slow download takes one
-    database_url: str = database_url("UPLOADS_DATABASE_URL", "uploads")
     storage_url: str = setting(
         "STORAGE_URL", _storage_url, _under_data_dir, "Where the bytes are kept: file:///folder or s3://bucket/prefix"
     )

@@ -5,7 +5,7 @@ from email.headerregistry import Address
 from email.policy import SMTP
 
 from shared.network.host_names import ascii_domain
-from shared.settings import BaseConfig, needed_in_production, optional, setting, url
+from shared.settings import ServiceConfig, needed_in_production, optional, setting, url
 
 
 def mailbox(text: str) -> Address:
@@ -24,7 +24,7 @@ def mailbox(text: str) -> Address:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MailConfig(BaseConfig):
+class MailConfig(ServiceConfig):
     """The settings of a service that sends mails, besides those that all services have."""
 
     email_url: str | None = setting(

@@ -58,8 +58,8 @@ def test_bad_settings_are_told_at_once() -> None:
         Config.load({"POSTS_PORT": "0", "POSTS_DATABASE_URL": "mysql://x/y", "APP_ENV": "production"})
     assert [mistake.split()[0] for mistake in caught.value.mistakes] == [
         "INTERNAL_TOKEN",
-        "POSTS_PORT",
         "POSTS_DATABASE_URL",
+        "POSTS_PORT",
     ]
 
 

@@ -9,7 +9,7 @@ from flask import Flask
 from shared.app import check_database, create_service
 from shared.database import connection
 from shared.identity.jwks import Jwks
-from shared.settings import BaseConfig, database_url
+from shared.settings import ServiceConfig
 from tests.shared.toys import models, resources
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -17,8 +17,8 @@ MAX_BODY = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(BaseConfig):
-    database_url: str = database_url("TOYS_DATABASE_URL", "toys")
+class Config(ServiceConfig, service="toys", port=8099):
+    pass
 
 
 def create_app(config: Config, fetch_keys: Callable[[], Jwks]) -> Flask:

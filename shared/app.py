@@ -1,4 +1,4 @@
-"""Build the Flask application of a service: what all services have, wired in one place."""
+"""Build the Flask application of a service with everything that all services share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,11 +40,11 @@ def create_service(
     max_body: int = MAX_JSON,
     own_cors: bool = True,
 ) -> Flask:
-    """Return an app with errors, logs, health, tokens, lists, feed and these blueprints.
+    """Return an app with error handlers, log, health, token verification, OpenAPI, feed and these blueprints.
 
-    `checks` are the parts that `/readyz` looks at. `fetch_keys` returns the public keys; without it they are
-    asked of auth. `own_cors` lets browsers on the service's own port in development. Readers and other threads that
-    are to run after the fork go to `run_in_background`.
+    `checks` are those of `/readyz`. `fetch_keys` returns the public keys; the default fetches them from auth.
+    `max_body` is in bytes. `own_cors` allows CORS on the service's own port in development. Feed consumers and other
+    threads start after the fork, by `run_in_background`.
     """
     json_log.configure(name, config.log_level)
     app = Flask(f"services.{name}", static_folder=None)
@@ -58,21 +58,21 @@ def create_service(
     }
     app.extensions[KEY] = service = Service(config.public_url)
     service.add(config)
-    app.ensure_sync = _as_it_is  # type: ignore[method-assign, assignment]
+    app.ensure_sync = _skip_async_check  # type: ignore[method-assign, assignment]
     app.wsgi_app = with_request_id(app.wsgi_app)  # type: ignore[method-assign, assignment]
     if own_cors and config.app_env == "development":  # through the gateway, which has its own rules, these are dropped
         CORS(app, origins=list(config.cors_origins), supports_credentials=True, always_send=False)
     error_handlers.init_app(app)
     html_forms.init_app(app)
-    app.before_request(_note_route)
+    app.before_request(_set_route_pattern)
     keys = InternalClient(config.auth_url)
     key_set = KeySet(fetch_keys or (lambda: keys.get_json(JWKS_PATH)))
     verifier = service.add(Verifier(key_set, seconds_ahead=lambda: keys.seconds_ahead))
     service.add(Csrf(config.internal_token, config.public_url, config.cors_origins))
-    reader = service.add(RevocationConsumer(config.auth_url, config.internal_token, verifier.revocations))
+    consumer = service.add(RevocationConsumer(config.auth_url, config.internal_token, verifier.revocations))
     service.wakeup = wakeup = _wakeup(config, name)
     run_in_background(app, wakeup)
-    run_in_background(app, reader)
+    run_in_background(app, consumer)
     port = config.port_of(name)
     if port and config.app_env != "test":
         run_in_background(app, MetricsServer(port + OFFSET))
@@ -96,18 +96,18 @@ def _wakeup(config: BaseConfig, name: str) -> Wakeup:
     return RedisWakeup(config.redis_url, name)
 
 
-def _as_it_is(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Take a view or hook for no coroutine: to ask that of each takes Flask a twentieth of a request."""
+def _skip_async_check(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Skip Flask's check for async views: there are none, and the check costs 5 % of a request."""
     return view
 
 
-def _note_route() -> None:
+def _set_route_pattern() -> None:
     if request.url_rule:
         request.environ["postern.route"] = request.url_rule.rule
 
 
 class Background(Protocol):
-    """What runs beside the requests, in threads of its own."""
+    """A background task with its own threads."""
 
     def start(self) -> None: ...
 
@@ -115,7 +115,7 @@ class Background(Protocol):
 
 
 def run_in_background(app: Flask, task: Background) -> None:
-    """Start the task in every process of the app, after the fork; it is one of the parts of the service."""
+    """Start the task in each process after the fork, and make it available as `service_of(app).get(type)`."""
     service = service_of(app)
     service.add(task)
     leader = service.get(RevocationConsumer)
@@ -128,5 +128,5 @@ def run_in_background(app: Flask, task: Background) -> None:
 
 
 def check_database(database: "Database") -> health.Check:
-    """Return a check that asks the database for one row."""
+    """Return a health check that runs a query."""
     return lambda: database.execute_sql("SELECT 1").fetchone()

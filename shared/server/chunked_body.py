@@ -1,4 +1,4 @@
-"""Read a body in chunks (RFC 9112, section 7.1), and bound what their framing may cost."""
+"""Read a body in chunked coding (RFC 9112, section 7.1), and limit the cost of its framing."""
 
 import re
 import time
@@ -9,12 +9,12 @@ from gunicorn.http.unreader import Unreader
 from shared.problems import Problem
 from shared.server import head_parser
 
-MAX_LINE = 4096  # bytes of the line before a chunk
-MAX_FRAMING = 16 * 1024  # bytes that are no data, besides twice as many as the data
+MAX_LINE = 4096  # bytes of a chunk-size line with extensions
+MAX_FRAMING = 16 * 1024  # bytes of framing, besides two for each byte of data
 MAX_CHUNKS = 65_536  # besides one for each MIN_CHUNK bytes of data
 MIN_CHUNK = 32
-MANY_CHUNKS = 500  # after so many, which take about half a millisecond,
-PAUSE = 0.002  # the client waits for so many seconds, so that it takes a part of the processor only
+MANY_CHUNKS = 500  # chunks between two pauses, which take about half a millisecond to parse
+PAUSE = 0.002  # seconds of a pause, so that one client uses a fifth of a core at most
 CRLF = b"\r\n"
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
@@ -26,20 +26,20 @@ _next_line = re.compile(rb"\r\n" + _LINE).match  # with the end of the chunk bef
 
 
 class ChunkedReader:
-    """Give the data of the chunks; `complete` when all has been read, and what follows is back in the unreader."""
+    """Return the data of the chunks; at the end, `complete` is true and surplus bytes are back in the unreader."""
 
     def __init__(self, unreader: Unreader, check_trailers: Callable[[bytes], None]) -> None:
         self.complete = False
         self._unreader = unreader
         self._check_trailers = check_trailers
         self._match_line = _first_line
-        self._raw = b""  # what has been received, and from where it has not been looked at
+        self._raw = b""  # received bytes, parsed up to `_at`
         self._at = 0
-        self._left = 0  # bytes of this chunk
+        self._left = 0  # bytes of the current chunk
         self._data = self._framing = self._chunks = 0
 
     def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, fewer only at the end; raise Problem."""
+        """Return `size` bytes, fewer only at the end; raise BAD_REQUEST for malformed or too costly framing."""
         pieces = []
         while size and not self.complete:
             if not self._left:
@@ -50,7 +50,7 @@ class ChunkedReader:
         return b"".join(pieces)
 
     def _take(self, size: int) -> bytes:
-        """Return up to `size` bytes of this chunk."""
+        """Return up to `size` bytes of the current chunk."""
         if self._at < len(self._raw):
             piece = self._raw[self._at : self._at + size]
             self._at += len(piece)
@@ -81,7 +81,7 @@ class ChunkedReader:
             time.sleep(PAUSE)
 
     def _expect_more_of_line(self) -> None:
-        """Receive more, if a line that is not complete may become one."""
+        """Receive more if an incomplete chunk-size line can still become valid, otherwise raise BAD_REQUEST."""
         waiting = len(self._raw) - self._at
         begin = self._at + (len(CRLF) if self._match_line is _next_line else 0)
         is_ended = self._raw.find(CRLF, begin) >= 0
@@ -91,7 +91,7 @@ class ChunkedReader:
         self._receive()
 
     def _end(self) -> None:
-        """Pass over the trailers, of which nobody makes use."""
+        """Skip the trailers."""
         begin = self._at - len(CRLF)  # of the line before, which without trailers is the first half of the empty one
         while (end := self._raw.find(CRLF + CRLF, begin)) < 0:
             block = self._raw[self._at :]

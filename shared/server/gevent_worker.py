@@ -127,7 +127,7 @@ class EventWorker(RefusingWorker, GeventWorker):
 
     def _converse(self, parser: Parser, name: Any, client: socket.socket, address: Any) -> None:
         for request in parser:
-            if not self.respond(request, client, address, name, last=not self.alive or parser.is_rushed):
+            if not self.respond(request, client, address, name, last=not self.alive or parser.pipelines_too_many):
                 return
             if parser.pipelined:
                 take_turn()

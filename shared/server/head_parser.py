@@ -1,4 +1,14 @@
-"""Parse the head of a request (RFC 9112) with pure functions; refuse what two parsers could read differently."""
+"""Parse the head of a request (RFC 9112) with pure functions; refuse what two parsers could read differently.
+
+Example: a client sends `POST /api/posts HTTP/1.1` with both `Content-Length: 4` and `Transfer-Encoding: chunked`.
+
+1. `parse_line` and `parse_fields` accept it, since each line is valid. `body_length` raises BAD_REQUEST: two parsers
+could see two different bodies, which allows request smuggling (RFC 9112, section 11.2). 2. `Request.parse` keeps what
+was read: method, path and headers. Of a head that `parse_fields` refuses, only Origin. 3. `error_response.py` passes
+the problem in the WSGI environment to the application, if that has a handler for it. The gateway's is its whole chain,
+so the 400 counts against the rate limit and has the CORS headers of any other response. 4. The response has
+`Connection: close`, since nobody can say where the next request begins.
+"""
 
 import re
 from urllib.parse import urlsplit
@@ -14,10 +24,10 @@ CRLF = "\r\n"
 Fields = dict[str, str]
 Version = tuple[int, int]
 
-# What may be asked for in which way, RFC 9112, section 3.2: paths, absolute addresses, all of the server, tunnels.
+# The forms of a request target (RFC 9112, section 3.2): origin, absolute, asterisk, authority.
 _FORMS = r"\S+ /|\S+ [A-Za-z][A-Za-z0-9+.-]*://|OPTIONS \* |CONNECT [^*]"
 _line = re.compile(rf"(?={_FORMS})([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])").fullmatch
-# Those of RFC 9110 and RFC 5789; others are not implemented, by any route.
+# RFC 9110, section 9, and RFC 5789
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
 _absolute = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE).fullmatch
 _origin_lines = re.compile(r"(?:\A|\r\n)origin:[ \t]*([\x21-\x7e]+)[ \t]*(?=\r\n|\Z)", re.IGNORECASE).findall
@@ -27,17 +37,17 @@ _has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _is_host = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]{0,5})?", re.ASCII).fullmatch
 _is_length = re.compile(r"[0-9]{1,1000}").fullmatch
 _SINGLE = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"))
-_OF_THE_HEAD = frozenset((
+_NOT_IN_TRAILERS = frozenset((
     "HTTP_HOST", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_TRAILER", "HTTP_AUTHORIZATION", "HTTP_TE",
 ))  # fmt: skip
 _CODINGS = frozenset(("chunked", "compress", "deflate", "gzip", "identity"))
 
 
 def end_of_head(data: bytes | bytearray) -> int:
-    """Return where the empty line after a head begins, -1 when more has to come.
+    """Return the index of the empty line that ends the head, -1 if the head is incomplete.
 
-    A head that `parse_line` or `parse_fields` refuses whatever comes ends where the data end. Of a line that is too
-    long the headers are waited for all the same: the answer to a page of another origin depends on them.
+    Data that can no longer become a valid head count as a whole head, so that they are refused at once. After a request
+    line that is too long, the headers are still read: the CORS headers of the refusal depend on Origin.
     """
     end = data.find(b"\r\n\r\n")
     if end >= 0:
@@ -49,7 +59,10 @@ def end_of_head(data: bytes | bytearray) -> int:
 
 
 def parse_line(line: str) -> tuple[str, str, Version]:
-    """Return method, target and version; raise URI_TOO_LONG, BAD_REQUEST or NOT_IMPLEMENTED."""
+    """Return method, target and version.
+
+    Raises URI_TOO_LONG, BAD_REQUEST, HTTP_VERSION_NOT_SUPPORTED or NOT_IMPLEMENTED.
+    """
     if len(line) > MAX_LINE:
         raise Problem("URI_TOO_LONG", f"The request line may have at most {MAX_LINE} bytes.")
     match = _line(line)
@@ -94,7 +107,10 @@ def _bad_line() -> Problem:
 
 
 def parse_fields(block: str) -> Fields:
-    """Return the headers by their WSGI keys, those of one name joined; raise BAD_REQUEST or HEADERS_TOO_LARGE."""
+    """Return the headers by WSGI key, repeated ones joined (RFC 9110, section 5.3).
+
+    Raises BAD_REQUEST or HEADERS_TOO_LARGE.
+    """
     lines = block.split(CRLF) if block else []
     if len(lines) > MAX_HEADERS or len(block) > MAX_HEAD or max(map(len, lines), default=0) > MAX_HEADER - len(CRLF):
         detail = f"There may be at most {MAX_HEADERS} headers of {MAX_HEADER} bytes, and {MAX_HEAD} bytes of all."
@@ -119,7 +135,7 @@ def parse_fields(block: str) -> Fields:
 
 @short_key_cache(256)
 def _key(name: str) -> str:
-    """Return the key of a header, an empty one for a name that would get the key of another."""
+    """Return the WSGI key of a header; empty for a name with `_`, which would get the key of the name with `-`."""
     if not is_token(name):
         raise _bad_field()
     if "_" in name:
@@ -133,26 +149,29 @@ def _bad_field() -> Problem:
 
 
 def origin_in(block: str) -> Fields:
-    """Return the header Origin of a block that is refused, so that a page of that origin may read why."""
+    """Return the header Origin of a malformed block, for the CORS headers of the refusal."""
     values = _origin_lines(block[: MAX_HEAD + MAX_LINE])
     return {"HTTP_ORIGIN": values[0]} if len(values) == 1 else {}
 
 
 def check_trailers(block: str) -> None:
-    """Raise Problem where a trailer is not valid, or would change what the head has said (RFC 9110, section 6.5.1)."""
-    if not _OF_THE_HEAD.isdisjoint(parse_fields(block)):
+    """Raise BAD_REQUEST for a malformed trailer, or one that must not be in trailers (RFC 9110, section 6.5.1)."""
+    if not _NOT_IN_TRAILERS.isdisjoint(parse_fields(block)):
         raise _bad_field()
 
 
 def check_host(fields: Fields, version: Version) -> None:
-    """Raise BAD_REQUEST where the host is missing or none (RFC 9112, section 3.2)."""
+    """Raise BAD_REQUEST if Host is malformed, or missing in HTTP/1.1 (RFC 9112, section 3.2)."""
     host = fields.get("HTTP_HOST")
     if version >= (1, 1) if host is None else not _is_host(host):
         raise Problem("BAD_REQUEST", "A request of HTTP/1.1 needs the header Host, which names a host and a port.")
 
 
 def body_length(fields: Fields, version: Version) -> int | None:
-    """Return the length of the body, None when it comes in chunks; raise BAD_REQUEST or NOT_IMPLEMENTED."""
+    """Return the length of the body in bytes, None for chunked coding; raise BAD_REQUEST or NOT_IMPLEMENTED.
+
+    RFC 9112, section 6.3.
+    """
     length, coding = fields.get("CONTENT_LENGTH"), fields.get("HTTP_TRANSFER_ENCODING")
     if coding is None:
         if length is None:
@@ -172,7 +191,7 @@ def body_length(fields: Fields, version: Version) -> int | None:
 
 
 def expects_continue(fields: Fields, version: Version) -> bool:
-    """Tell whether the client holds its body back (RFC 9110, section 10.1.1); raise EXPECTATION_FAILED."""
+    """Return whether the client waits for 100 Continue (RFC 9110, section 10.1.1); raise EXPECTATION_FAILED."""
     expected = fields.get("HTTP_EXPECT")
     if expected is None:
         return False
@@ -182,6 +201,6 @@ def expects_continue(fields: Fields, version: Version) -> bool:
 
 
 def is_last(method: str, fields: Fields, version: Version) -> bool:
-    """Tell whether the connection ends with this request (RFC 9112, section 9.3)."""
+    """Return whether the connection closes after this request (RFC 9112, section 9.3)."""
     said = fields.get("HTTP_CONNECTION", "").lower()
     return "close" in said or method == "CONNECT" or (version < (1, 1) and said != "keep-alive")

@@ -1,4 +1,18 @@
-"""Read requests within time-outs for each phase: silent, slow and invalid clients cost a bounded time."""
+"""Read requests with a time-out for each phase, so that a slow client costs a bounded time.
+
+| phase | limit (`ReadTimeouts`) | then |
+| --- | --- | --- |
+| first byte of the first request | `head`, 10 s | the worker closes the connection |
+| first byte of a later request | keep-alive: 65 s in the gateway, 75 s in services | the worker closes the connection |
+| from the first byte of a head to its end | `head`, 10 s | 408 |
+| body | a budget of `body`, 20 s | 408 |
+| sending of a response | `write`, 30 s without progress | the connection closes |
+| rest of a body that the application did not read | `SOON`, 10 ms | lingering close |
+| lingering close (RFC 9112, section 9.6) | `linger`, 5 s | the connection closes |
+
+Waiting for the body spends its budget. Each `MIN_RATE` (1024) bytes give back one second, up to 20 s. So a client that
+sends 1 KiB a second goes on, and one that sends 100 bytes a second gets a 408 after 22 s.
+"""
 
 import socket
 import time
@@ -13,19 +27,19 @@ from shared.problems import Problem
 from shared.server import head_parser
 from shared.server.chunked_body import ChunkedReader
 
-MAX_REST = 16 * 1024 * 1024  # bytes of a refused body that are read and dropped, so that the answer is seen
-MIN_RATE = 1024  # bytes per second that a body has to keep up in the long run
+MAX_REST = 16 * 1024 * 1024  # bytes of an unread body that are read and dropped, so that the client sees the response
+MIN_RATE = 1024  # least bytes per second of a body in the long run
 BLOCK = 64 * 1024
-MAX_CHUNKED_REST = 1024 * 1024  # bytes of a refused body in chunks, whose framing costs more than to connect again
-MAX_PIPELINED = 100  # requests in a row that a client may send before it has the answers to those before
-AT_ONCE = 0.001  # seconds; a time-out of 0 would mean another mode of the socket
-SOON = 0.01  # seconds for what is left of a body, during which a thread is held; then the connection lingers
-OVERDUE = 1.0  # seconds after a deadline from which on even bytes that have arrived come too late
+MAX_CHUNKED_REST = 1024 * 1024  # the same for chunked coding, whose parsing soon costs more than a new connection
+MAX_PIPELINED = 100  # pipelined requests in a row, after which the connection closes
+AT_ONCE = 0.001  # seconds; a time-out of 0 would make the socket non-blocking
+SOON = 0.01  # seconds, during which a thread is held
+OVERDUE = 1.0  # seconds after a deadline until even bytes that have arrived are refused
 
 
 @dataclass(frozen=True)
 class ReadTimeouts:
-    """Seconds that a client is waited for."""
+    """Seconds to wait for a client."""
 
     head: float = 10.0  # from the first byte of a request to the end of its headers
     body: float = 20.0  # for the next bytes of a body
@@ -34,7 +48,7 @@ class ReadTimeouts:
 
 
 class Unreader(SocketUnreader):
-    """Receive from a client under the clock of the part that is expected: silence, head, body, or a rest to drop."""
+    """Receive from a client with the time-out of the current phase: silence, head, body, or rest of a body."""
 
     def __init__(self, sock: socket.socket, patience: ReadTimeouts) -> None:
         super().__init__(sock)
@@ -47,7 +61,7 @@ class Unreader(SocketUnreader):
         self._throttle = PieceThrottle()
 
     def expect_head(self, silence: float) -> None:
-        """Wait for the first byte for `silence` seconds, at whose end the worker looks, then give the head its time."""
+        """Begin the silence phase, whose end the worker enforces; the first byte begins the head phase."""
         self.began = time.monotonic()
         self.in_head = True
         self._throttle.reset()
@@ -55,7 +69,7 @@ class Unreader(SocketUnreader):
         self.deadline = self.began + (silence if self.waiting else self._patience.head)
 
     def read_head(self) -> bytes | None:
-        """Return the next head without its empty line, None when the client ends the connection instead."""
+        """Return the next head without its empty line, None if the client closes the connection."""
         data: bytes = self.take_buffered()
         while not data or (end := head_parser.end_of_head(data)) < 0:
             more = self.chunk()
@@ -77,13 +91,13 @@ class Unreader(SocketUnreader):
         self.deadline = time.monotonic() + SOON
 
     def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
-        """Return so many bytes, fewer only at the end; gunicorn would read ahead and copy the surplus at each read."""
+        """Return `size` bytes, fewer only at the end; gunicorn would read ahead and copy the surplus at each read."""
         data: bytes = super().read(size, None if size else read_ahead)
         return data
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """Return the next bytes, none at the end; raise REQUEST_TIMEOUT, or ClientGone."""
-        if not self.in_head:  # which is short: to wait would only delay those who cost nothing
+        """Return the next bytes, empty at the end; raise REQUEST_TIMEOUT or ClientGone."""
+        if not self.in_head:  # a head is short: yielding would only delay clients that cost little
             yield_if_due()
         self._throttle.wait()
         started = time.monotonic()
@@ -113,7 +127,7 @@ class Unreader(SocketUnreader):
 
 
 class WholeBody(Body):
-    """A body that is refused as a Problem when it breaks off, drips or is not valid chunked coding."""
+    """A request body; reading raises Problem if it is cut off, too slow or malformed chunked coding."""
 
     def __init__(self, request: "Request", length: int | None, held_back: bool) -> None:
         unreader = request.unreader
@@ -123,11 +137,11 @@ class WholeBody(Body):
         )
         self.max_rest = MAX_CHUNKED_REST if is_chunked else MAX_REST
         self._request = request
-        self.held_back = held_back  # by a client that waits for 100 Continue (RFC 9110, section 10.1.1)
+        self.held_back = held_back  # the client waits for 100 Continue (RFC 9110, section 10.1.1)
 
     @property
     def complete(self) -> bool:
-        """Tell whether nothing of it is left on the connection."""
+        """Return whether all of it was read from the connection."""
         if isinstance(self.reader, ChunkedReader):
             return self.reader.complete
         return not self.reader.length
@@ -155,7 +169,7 @@ class WholeBody(Body):
 
 
 class Request:
-    """A request; what has been found out before it is refused stays known."""
+    """A request; if its head is refused, the attributes parsed before stay set."""
 
     body: WholeBody
 
@@ -166,7 +180,7 @@ class Request:
         self.must_close = False
 
     def parse(self, head: bytes) -> None:
-        """Take the head; raise Problem."""
+        """Set the attributes from a head; raise Problem if it is malformed or not supported."""
         line, _, block = head.decode("latin-1").removeprefix(head_parser.CRLF).partition(head_parser.CRLF)
         try:
             self.method, target, self.version = head_parser.parse_line(line)
@@ -184,11 +198,11 @@ class Request:
         self.must_close = head_parser.is_last(self.method, self.fields, self.version)
 
     def check_trailers(self, block: bytes) -> None:
-        """Look at the trailers of a body in chunks, of which nobody makes use; raise Problem."""
+        """Validate the trailers of a chunked body, which are then dropped; raise Problem."""
         head_parser.check_trailers(block.decode("latin-1"))
 
     def should_close(self) -> bool:
-        """Tell whether the connection ends with the answer: it does where a body that was not asked for may come."""
+        """Return whether the connection closes after the response, also if a body held back may still come."""
         return self.must_close or (self.body.held_back and not self.body.complete)
 
     def force_close(self) -> None:
@@ -196,14 +210,14 @@ class Request:
 
 
 class Parser:
-    """Yield the requests of one connection: the first has to begin soon, a later one within the keep-alive time."""
+    """Yield the requests of one connection."""
 
     def __init__(self, sock: socket.socket, patience: ReadTimeouts, keepalive: float) -> None:
         self.unreader = Unreader(sock, patience)
         self.patience = patience
         self.request: Request | None = None
         self.answered = 0
-        self.pipelined = 0  # requests in a row whose first bytes came before the answer to the one before
+        self.pipelined = 0  # requests in a row that began before the response to the one before
         self._keepalive = keepalive
         self._body: WholeBody | None = None
 
@@ -228,16 +242,16 @@ class Parser:
 
     @property
     def unread(self) -> bool:
-        """Tell whether the client may still be sending something that nobody reads."""
-        return self.is_rushed or (self._body is not None and not self._body.complete)
+        """Return whether the client may still send bytes that nobody reads."""
+        return self.pipelines_too_many or (self._body is not None and not self._body.complete)
 
     @property
-    def is_rushed(self) -> bool:
-        """Tell whether the client sends so much in advance that the connection ends: others wait meanwhile."""
+    def pipelines_too_many(self) -> bool:
+        """Return whether the connection closes because the client pipelines without a pause while others wait."""
         return self.pipelined >= MAX_PIPELINED
 
     def finish_body(self) -> bool:
-        """Read and drop the rest of a body, within bounds; False when the connection cannot be used any more."""
+        """Drop the rest of a body, within time and size limits; return False if the connection cannot be kept alive."""
         if self._body is None or self._body.complete:
             return True
         if self._body.failed or self._body.held_back:

@@ -203,7 +203,7 @@ class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
             request = next(conn.requests())
             if conn.turn and conn.turn.refusal:
                 raise conn.turn.refusal
-            last = not self.alive or conn.parser.is_rushed or len(self.keepalived_conns) >= self.max_keepalived
+            last = not self.alive or conn.parser.pipelines_too_many or len(self.keepalived_conns) >= self.max_keepalived
             if self.respond(request, conn.sock, conn.client, conn.server, last=last) and conn.parser.finish_body():
                 return True
             conn.lingers = conn.parser.unread

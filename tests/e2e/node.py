@@ -13,24 +13,24 @@ from tests.e2e.stack import ROOT
 FOLDER = ROOT / ".venv" / "node"
 
 
-def node_modules(package: str) -> Path:
-    """Return the folder with the package `name@version`; skip the test where it cannot be installed."""
+def node_modules(*packages: str) -> Path:
+    """Return the folder with the packages `name@version`; skip the test where they cannot be installed."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("node and npm are not installed")
-    folder = FOLDER / package
+    folder = FOLDER / "+".join(package.replace("/", "_") for package in packages)
     if not folder.is_dir():
-        install(package, folder)
+        install(packages, folder)
     return folder / "node_modules"
 
 
-def install(package: str, folder: Path) -> None:
-    """Install all of the package or nothing, whoever else does so at the same time."""
+def install(packages: tuple[str, ...], folder: Path) -> None:
+    """Install all of the packages or nothing, whoever else does so at the same time."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER, ignore_cleanup_errors=True) as new:
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", new, package]
+        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", new, *packages]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=90)
+            subprocess.run(command, check=True, capture_output=True, timeout=180)
         except subprocess.SubprocessError:
-            pytest.skip(f"{package} cannot be installed from here")
+            pytest.skip(f"{', '.join(packages)} cannot be installed from here")
         with suppress(OSError):  # somebody was faster
             Path(new).rename(folder)

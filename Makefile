@@ -10,7 +10,7 @@ COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=85
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make pins" .venv/pins/bin/uv pip compile --quiet --upgrade --universal \
 	--fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: help up dev test cover test-all lint types format migrate admin seed rotate-keys pins clean FORCE
+.PHONY: help up dev test cover test-all lint types format migrate admin seed rotate-keys pins client clean FORCE
 .NOTPARALLEL:
 
 help: ## List what make can do
@@ -58,6 +58,11 @@ pins: $(RUNTIME) ## Choose the newest versions that pyproject.toml allows and pi
 	.venv/pins/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
 	$(COMPILE) --output-file requirements/runtime.txt pyproject.toml
 	$(COMPILE) --output-file requirements/dev.txt --group dev --constraints requirements/runtime.txt
+
+client: $(RUNTIME) ## Generate the types of the TypeScript client from the services' documents, and build it (needs Node.js)
+	cd clients/typescript && npm ci --ignore-scripts
+	$(RUN) -m clients.openapi_document > clients/typescript/openapi.json
+	cd clients/typescript && npm run --silent types && npm run --silent build
 
 clean: ## Delete .venv and all caches, never the data in var/
 	rm -rf .venv .venv.lock .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov

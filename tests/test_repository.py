@@ -29,7 +29,7 @@ def services() -> set[str]:
 
 def project_files() -> Iterator[tuple[Path, str]]:
     """Return every text file that a clone would have."""
-    local = re.compile(r"\.git|\.env|\.venv.*|var|htmlcov|\.coverage.*|__pycache__|\..*_cache")
+    local = re.compile(r"\.git|\.env|\.venv.*|var|htmlcov|\.coverage.*|__pycache__|\..*_cache|node_modules|dist")
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if not local.fullmatch(name)]
         for path in (Path(folder, name) for name in names if not local.fullmatch(name)):

@@ -30,6 +30,9 @@ OWN_PATHS = {  # what somebody signed in may read at each service
 class Stack:
     """One installation: `start` and `stop` it, ask it over HTTP; what it answers must be as its document says."""
 
+    command = ("-m", "services")
+    cwd = ROOT
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.ports = {name: free_port() for name in SERVICES}
         self.url = f"http://127.0.0.1:{self.ports['gateway']}"
@@ -48,7 +51,7 @@ class Stack:
     def start(self, deadline: float = 120) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "services"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                [sys.executable, *self.command], cwd=self.cwd, env=self.environment, stdout=log, stderr=log
             )
         until = time.monotonic() + deadline
         while time.monotonic() < until and self.process.poll() is None:

@@ -5,9 +5,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from services.gateway.proxy import dialing
 from services.gateway.proxy.connection_pool import ConnectionPool
 from services.gateway.proxy.forward import forward
+from shared.network import dialing
 from shared.network.name_lookup import NameLookup
 from tests.gateway.forwarding import Start, a_request, code_of, read
 from tests.gateway.upstreams import echo

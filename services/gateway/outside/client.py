@@ -16,9 +16,9 @@ from urllib3.exceptions import TimeoutError as TimedOut
 
 from services.gateway.outside.address_policy import is_public
 from services.gateway.outside.pinned_connection import PORT, InvalidResponse, PinnedConnection
-from services.gateway.proxy.dialing import Dial, dial, seconds_left
 from shared.client_address import Address
 from shared.concurrency import Bulkhead
+from shared.network.dialing import Dial, dial, seconds_left
 from shared.network.name_lookup import NameLookup
 from shared.network.tls import client_context
 from shared.problems import Problem, reason

@@ -13,9 +13,9 @@ from typing import Any
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPSConnection
 
-from services.gateway.proxy.dialing import Dial, seconds_left, try_each
 from shared.client_address import Address
 from shared.event_loop import yield_if_due
+from shared.network.dialing import Dial, seconds_left, try_each
 
 CONNECT_TIMEOUT = 3.0  # seconds for one of several addresses
 MAX_ANSWER = 5 * 1024 * 1024

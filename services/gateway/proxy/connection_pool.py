@@ -9,8 +9,8 @@ from collections import deque
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from services.gateway.proxy.dialing import connect
 from shared.concurrency import Bulkhead
+from shared.network.dialing import connect
 from shared.network.sockets import ClientGone, send_all
 from shared.problems import Problem
 

@@ -24,6 +24,11 @@ class SettingsError(Exception):
         self.mistakes = mistakes
 
 
+def pass_on(name: str, value: str) -> None:
+    """Set a variable for a library that takes its setting from the environment only."""
+    os.environ[name] = value
+
+
 def setting(name: str, parse: Callable[[str], Any], default: Any, help: str) -> Any:
     """Declare a dataclass field that is read from the variable `name`.
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 from gunicorn import glogging, systemd
@@ -25,6 +25,7 @@ from shared.settings import BaseConfig
 from shared.start_error import StartError
 from shared.telemetry import json_log as kit_logging
 from shared.telemetry import metrics
+from shared.telemetry.metric_files import IN_MEMORY
 
 THREADS = 8
 GRACE = 10  # seconds that requests under way have at a stop
@@ -120,7 +121,7 @@ def serve(
     under way have `drain` seconds.
     """
     kit_logging.configure(name, config.log_level)
-    metrics.share(_parts(processes))
+    metrics.share()
     _raise_file_limit()
     share_freed_memory()
     settings = _settings(name, config, events=events, processes=processes, reload=reload)
@@ -148,11 +149,13 @@ def _settings(name: str, config: BaseConfig, *, events: bool, processes: int, re
         "control_socket_disable": True,  # its path is one for all gunicorns of a user
         "logger_class": Logger,
         "loglevel": {"debug": "info", "info": "warning"}.get(config.log_level, config.log_level),
-        "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 (heartbeats off the disk)
+        "worker_tmp_dir": IN_MEMORY and str(IN_MEMORY),  # heartbeats off the disk
         "pre_fork": _before_fork,
         "post_fork": _after_fork,
         "post_worker_init": _start_background,
         "worker_exit": _stop_background,
+        "child_exit": _forget_worker,
+        "on_exit": _remove_metrics,
     }
     return settings | (_EVENTS if events else _THREADS | {"preload_app": not reload})
 
@@ -170,7 +173,7 @@ def _before_fork(master: Arbiter, worker: Any) -> None:
     """Keep what is loaded out of the collector's sight, so that the workers go on sharing its pages."""
     gc.freeze()
     taken = {known.metrics_part for known in master.WORKERS.values()}
-    worker.metrics_part = next((n for n in range(_parts(master.cfg.workers)) if n not in taken), None)
+    worker.metrics_part = next(number for number in count() if number not in taken)
 
 
 def _after_fork(_master: Arbiter, worker: Any) -> None:
@@ -179,11 +182,6 @@ def _after_fork(_master: Arbiter, worker: Any) -> None:
     loaded = time.monotonic() + LOADING
     os.utime(worker.tmp.fileno(), (loaded, loaded))  # the next sign of life sets it right
     metrics.take_part(worker.metrics_part)
-
-
-def _parts(processes: int) -> int:
-    """Return how many workers there are at most: at a reload, old ones end beside the new."""
-    return 3 * processes
 
 
 def _start_background(worker: Any) -> None:
@@ -203,6 +201,14 @@ def _stop_background(_master: Arbiter, worker: Any) -> None:
             stop()
         except Exception:
             _logger.exception("a part did not stop")
+
+
+def _forget_worker(_master: Arbiter, worker: Any) -> None:
+    metrics.leave_part(worker.metrics_part)
+
+
+def _remove_metrics(_master: Arbiter) -> None:
+    metrics.remove()
 
 
 def _raise_file_limit() -> None:

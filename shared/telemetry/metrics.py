@@ -1,123 +1,156 @@
-"""Counters, gauges and histograms of the processes of a service, in the Prometheus text format."""
+"""Counters, gauges and histograms of the processes of a service, kept and told by prometheus_client."""
 
-import threading
-from bisect import bisect_left
-from collections.abc import Iterator
+import logging
+import shutil
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
 
-import orjson
+import prometheus_client
+from prometheus_client import CollectorRegistry, generate_latest, multiprocess, values
 
-from shared.telemetry import tally
+from shared.settings import pass_on
+from shared.telemetry import metric_files
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_BOUNDS = (*map(str, BOUNDS), "+Inf")
+MAX_SERIES = 1000  # of a process
+SERIES_SIZE = 16 * 1024  # bytes that a series takes in a file at most: for each bound its labels, and a number
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_metrics: "list[Metric]" = []
-_tallies = [tally.private()]
-_own = _tallies[0]
+_logger = logging.getLogger("postern.metrics")
+_registry = CollectorRegistry()  # of this process, where it counts alone
+_folder: Path | None = None  # in which processes count together
+_part: int | None = None
+_lock = Lock()
 Labels = tuple[str | int, ...]
+prometheus_client.disable_created_metrics()
 
 
-def share(processes: int) -> None:
-    """Let the processes that this one forks, at most so many at the same time, tell their figures together."""
-    global _tallies
-    _tallies = tally.shared(processes)
-
-
-def take_part(number: int | None) -> None:
-    """Go on counting where the process that had this number before has stopped; None is one too many."""
-    global _own
-    if number is None:
+def share() -> None:
+    """Let the processes that this one forks tell their figures together."""
+    global _folder
+    try:
+        _folder = metric_files.make_folder()
+    except OSError as error:
+        _logger.warning("each process tells its own figures only: %s", error)
         return
-    _own = tally.Tally(_tallies[number].memory)
-    for metric in _metrics:
-        metric.begin()
+    pass_on("PROMETHEUS_MULTIPROC_DIR", str(_folder))
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _part)
+
+
+def take_part(number: int) -> None:
+    """Go on counting where the process that had this number before has stopped."""
+    global _part
+    _part = number
+
+
+def leave_part(number: int) -> None:
+    """Forget the gauges of a process that has ended."""
+    if _folder:
+        multiprocess.mark_process_dead(number, str(_folder))
+
+
+def remove() -> None:
+    """Remove what the processes have counted, when all have ended."""
+    if _folder:
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
+def render() -> bytes:
+    """Return all that the processes of the service have counted, those that have ended too."""
+    if _folder is None:
+        return generate_latest(_registry)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, str(_folder))
+    return generate_latest(registry)
 
 
 class Metric:
-    """Numbers for each combination of labels; the values of labels must be few."""
+    """A metric whose labels have few values."""
 
-    kind = ""
-    size = 1
+    made = 0  # series of all metrics
 
-    def __init__(self, name: str, help: str, *labels: str) -> None:
-        self.name, self.help, self.labels = name, help, labels
-        self._places: dict[Labels, int] = {}
-        self._lock = threading.Lock()
-        _metrics.append(self)
+    def __init__(self, metric: Any, file: str) -> None:
+        self._metric = metric
+        self._file = file  # how the library begins the names of its files
+        self._series: dict[Labels, Any] = {}  # since the library takes longer to find one
 
-    def begin(self) -> None:
-        self._places.clear()
+    def _begin(self, labels: Labels) -> Any:
+        """Return the series of labels that are new here, one that is not told where there is no room for it."""
+        with _lock:
+            known = self._series.get(labels)
+            if known is None and Metric.made < MAX_SERIES and self._has_room():
+                known = self._series[labels] = self._metric.labels(*labels)
+                Metric.made += 1
+        if known is None:
+            _warn_once()
+        return known or _UNTOLD
 
-    def _place(self, values: Labels) -> int:
-        """Return where the numbers of these labels are; called with the lock."""
-        place = self._places.get(values)
-        if place is None:
-            place = self._places[values] = _own.place(orjson.dumps([self.name, *map(str, values)]), self.size)
-        return place
+    def _has_room(self) -> bool:
+        if _folder is None:
+            return True
+        try:
+            metric_files.make_room(_folder / f"{self._file}_{_part}.db", SERIES_SIZE)
+        except OSError:
+            return False
+        return True
 
-    def lines(self, values: list[str], numbers: list[float]) -> Iterator[str]:
-        yield f"{self.name}{_labels(self.labels, values)} {_number(numbers[0])}"
+
+@cache
+def _warn_once() -> None:
+    _logger.warning("there are more metrics than fit; the latest are not told")
+
+
+class _Untold:
+    def inc(self) -> None: ...
+
+    def set(self, number: float) -> None: ...
+
+    def observe(self, number: float) -> None: ...
+
+
+_UNTOLD = _Untold()
 
 
 class Counter(Metric):
     """A number that only grows."""
 
-    kind = "counter"
+    def __init__(self, name: str, help: str, *labels: str) -> None:
+        super().__init__(prometheus_client.Counter(name, help, labels, registry=_registry), "counter")
 
-    def add(self, *values: str | int) -> None:
-        with self._lock:
-            _own.numbers[self._place(values)] += 1
+    def add(self, *labels: str | int) -> None:
+        try:
+            series = self._series[labels]
+        except KeyError:
+            series = self._begin(labels)
+        series.inc()
 
 
 class Gauge(Metric):
     """A number that goes up and down; of several processes the sum is told."""
 
-    kind = "gauge"
+    def __init__(self, name: str, help: str, *labels: str) -> None:
+        gauge = prometheus_client.Gauge(name, help, labels, registry=_registry, multiprocess_mode="livesum")
+        super().__init__(gauge, "gauge_livesum")
 
-    def begin(self) -> None:
-        """Forget what a process before this one has left behind."""
-        super().begin()
-        for key, place in _own.places():
-            if orjson.loads(key)[0] == self.name:
-                _own.numbers[place] = 0
-
-    def set(self, number: float, *values: str | int) -> None:
-        with self._lock:
-            _own.numbers[self._place(values)] = number
+    def set(self, number: float, *labels: str | int) -> None:
+        (self._series.get(labels) or self._begin(labels)).set(number)
 
 
 class Histogram(Metric):
     """How often something took how many seconds."""
 
-    kind = "histogram"
-    size = len(_BOUNDS) + 1  # a number for each bound, and the sum
+    def __init__(self, name: str, help: str, *labels: str) -> None:
+        super().__init__(
+            prometheus_client.Histogram(name, help, labels, registry=_registry, buckets=BOUNDS), "histogram"
+        )
 
-    def observe(self, seconds: float, *values: str | int) -> None:
-        with self._lock:
-            place = self._place(values)
-            _own.numbers[place + bisect_left(BOUNDS, seconds)] += 1
-            _own.numbers[place + len(_BOUNDS)] += seconds
-
-    def lines(self, values: list[str], numbers: list[float]) -> Iterator[str]:
-        so_far = 0.0
-        for bound, number in zip(_BOUNDS, numbers, strict=False):
-            so_far += number
-            yield f"{self.name}_bucket{_labels((*self.labels, 'le'), [*values, bound])} {_number(so_far)}"
-        yield f"{self.name}_sum{_labels(self.labels, values)} {numbers[-1]:.6f}"
-        yield f"{self.name}_count{_labels(self.labels, values)} {_number(so_far)}"
-
-
-def _number(number: float) -> str:
-    return str(int(number)) if number.is_integer() else str(number)
-
-
-def _labels(names: tuple[str, ...], values: list[str]) -> str:
-    pairs = (f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
-    return f"{{{','.join(pairs)}}}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    def observe(self, seconds: float, *labels: str | int) -> None:
+        try:
+            series = self._series[labels]
+        except KeyError:
+            series = self._begin(labels)
+        series.observe(seconds)
 
 
 _requests = Histogram(
@@ -128,22 +161,3 @@ _requests = Histogram(
 def note_request(route: str | None, method: str, status: int, milliseconds: float) -> None:
     """Count a request; what a client can invent, an unknown path or method, is told as one."""
     _requests.observe(milliseconds / 1000, route or "none", method if method in _METHODS else "other", status)
-
-
-def render() -> bytes:
-    """Return all that the processes of the service have counted, those that have ended too."""
-    sums: dict[bytes, list[float]] = {}
-    for part in _tallies:
-        for key, numbers in part.rows():
-            known = sums.get(key)
-            sums[key] = [a + b for a, b in zip(known, numbers, strict=True)] if known else numbers
-    found: dict[str, list[tuple[list[str], list[float]]]] = {}
-    for key, numbers in sorted(sums.items()):
-        name, *values = orjson.loads(key)
-        found.setdefault(name, []).append((values, numbers))
-    lines = []
-    for metric in _metrics:
-        lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}"]
-        for values, numbers in found.get(metric.name, ()):
-            lines += metric.lines(values, numbers)
-    return "".join(f"{line}\n" for line in lines).encode()

@@ -36,11 +36,11 @@ def test_every_service_tells_its_figures_a_thousand_ports_up(stack: Stack, servi
 def test_a_request_is_counted_in_the_gateway_and_in_its_service(stack: Stack) -> None:
     wait_until(lambda: answers(stack, "gateway") and answers(stack, "posts"))
     samples = {
-        "gateway": 'http_request_duration_seconds_count{route="/api/posts/{id}",method="GET",status="404"}',
-        "posts": 'http_request_duration_seconds_count{route="/api/posts/<key>",method="GET",status="404"}',
+        "gateway": 'http_request_duration_seconds_count{method="GET",route="/api/posts/{id}",status="404"}',
+        "posts": 'http_request_duration_seconds_count{method="GET",route="/api/posts/<key>",status="404"}',
     }
     before = {service: number(stack, service, sample) for service, sample in samples.items()}
-    upstream = 'gateway_upstream_duration_seconds_count{upstream="posts",route="/api/posts/{id}",outcome="4xx"}'
+    upstream = 'gateway_upstream_duration_seconds_count{outcome="4xx",route="/api/posts/{id}",upstream="posts"}'
     passed = number(stack, "gateway", upstream)
     for name in ("a", "b", "c"):
         assert stack.get(f"/api/posts/not-there-{name}")[0] == 404

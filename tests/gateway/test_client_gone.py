@@ -49,8 +49,8 @@ def test_it_is_no_error_and_counted_by_itself(
 ) -> None:
     uploads.behaviour = hold()
     route = "/api/files/by-id/{id}"
-    sample = f'gateway_upstream_duration_seconds_count{{upstream="uploads",route="{route}",outcome="CLIENT_GONE"}}'
-    lost = f'http_request_duration_seconds_count{{route="{route}",method="GET",status="499"}}'
+    sample = f'gateway_upstream_duration_seconds_count{{outcome="CLIENT_GONE",route="{route}",upstream="uploads"}}'
+    lost = f'http_request_duration_seconds_count{{method="GET",route="{route}",status="499"}}'
     before = told(sample), told(lost)
     with pytest.raises(ClientGone):
         ask(start_gateway(), "/api/files/by-id/x", gone)

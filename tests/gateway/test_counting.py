@@ -153,7 +153,7 @@ def test_limits_can_be_switched_off_outside_production(start_gateway: StartGatew
 def test_an_observed_limit_refuses_nobody_and_tells_who_is_beyond_it(
     start_gateway: StartGateway, posts: Upstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sample = 'gateway_rate_limited_total{limit="general",action="observed"}'
+    sample = 'gateway_rate_limited_total{action="observed",limit="general"}'
     before = told(sample)
     client = start_gateway(RATELIMIT_OBSERVE="true")
     answers = [client.get("/api/tags") for _ in range(103)]

@@ -19,7 +19,7 @@ def told(sample: str) -> float:
 
 
 def test_a_refusal_of_the_limits_is_counted(start_gateway: StartGateway) -> None:
-    sample = 'gateway_rate_limited_total{limit="register",action="refused"}'
+    sample = 'gateway_rate_limited_total{action="refused",limit="register"}'
     before = told(sample)
     client = start_gateway()
     for _ in range(CLASSES["register"].quota + 2):
@@ -28,8 +28,8 @@ def test_a_refusal_of_the_limits_is_counted(start_gateway: StartGateway) -> None
 
 
 def test_an_upstream_is_timed_by_how_it_went(client: WsgiClient, posts: Upstream) -> None:
-    well = 'gateway_upstream_duration_seconds_count{upstream="posts",route="/api/posts",outcome="2xx"}'
-    badly = 'gateway_upstream_duration_seconds_count{upstream="posts",route="/api/posts",outcome="BAD_GATEWAY"}'
+    well = 'gateway_upstream_duration_seconds_count{outcome="2xx",route="/api/posts",upstream="posts"}'
+    badly = 'gateway_upstream_duration_seconds_count{outcome="BAD_GATEWAY",route="/api/posts",upstream="posts"}'
     before = told(well), told(badly)
     assert client.get("/api/posts").status == 200
     posts.behaviour = lambda line: line.send(b"garbage\r\n\r\n") if line.read() else None

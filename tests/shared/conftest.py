@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry, values
 from werkzeug.serving import make_server
 
 from shared.identity.jwks import Jwks
 from shared.ids import new_id
+from shared.telemetry import metrics
 from tests.conftest import MakeToken
 from tests.shared.toys import MIGRATIONS, Config, create_app
 from tests.shared.toys.models import database
@@ -116,3 +118,20 @@ def in_threads(number: int, work: Callable[[int], Any]) -> list[Any]:
 @pytest.fixture(autouse=True)
 def quiet_werkzeug() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Only the metrics of the test are known; this process is one of some that count together."""
+    monkeypatch.setattr(metrics, "_folder", None)
+    monkeypatch.setattr(metrics, "_part", None)
+    monkeypatch.setattr(metrics, "_registry", CollectorRegistry())
+    monkeypatch.setattr(metrics.Metric, "made", 0)
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # which sharing sets
+    metrics._warn_once.cache_clear()
+    metrics.share()
+    metrics.take_part(3)
+    yield
+    values.close_all_multiprocess_files()
+    metrics.remove()

@@ -6,27 +6,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from prometheus_client import values
 
-from shared.telemetry import metrics, metrics_server
+from shared.telemetry import metric_files, metrics, metrics_server
 from shared.telemetry.metrics import BOUNDS, Counter, Gauge, Histogram, note_request, render
 from shared.telemetry.metrics_server import MetricsServer
 from shared.telemetry.request_id import with_request_id
-from shared.telemetry.tally import Tally
 from tests.ports import free_port
 
-SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)*)\})? ([0-9.]+|\+Inf)')
-
-
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the metrics of the test are known; this process is one of four that count together."""
-    monkeypatch.setattr(metrics, "_metrics", [])
-    monkeypatch.setattr(metrics, "_tallies", metrics._tallies)
-    monkeypatch.setattr(metrics, "_own", metrics._own)
-    metrics.share(4)
-    metrics.take_part(3)
+SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)*)\})? ([0-9.]+(?:e-[0-9]+)?|\+Inf)')
 
 
 def samples() -> dict[str, float]:
@@ -58,7 +49,7 @@ def test_a_histogram_counts_each_time_in_every_larger_bucket() -> None:
     for seconds in (0.0005, 0.001, 0.3, 99.0):
         histogram.observe(seconds, "/a")
     told = samples()
-    buckets = [told[f'took_seconds_bucket{{route="/a",le="{bound}"}}'] for bound in (*BOUNDS, "+Inf")]
+    buckets = [told[f'took_seconds_bucket{{le="{bound}",route="/a"}}'] for bound in (*BOUNDS, "+Inf")]
     assert buckets == [2] * 8 + [3] * 5 + [4]
     assert told['took_seconds_count{route="/a"}'] == 4
     assert told['took_seconds_sum{route="/a"}'] == pytest.approx(99.3015)
@@ -98,29 +89,50 @@ def test_processes_are_told_together_and_none_that_has_ended_is_forgotten() -> N
     assert (told['asked_total{x="a"}'], told['asked_total{x="b"}']) == (8, 4)
     assert told['took_seconds_count{x="a"}'] == 8
     assert told['took_seconds_sum{x="a"}'] == pytest.approx(1.6)
-    assert told['took_seconds_bucket{x="a",le="0.1"}'] == 0
+    assert told['took_seconds_bucket{le="0.1",x="a"}'] == 0
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_gauge_is_the_sum_of_the_processes_and_forgets_one_that_was_replaced() -> None:
+def test_a_gauge_is_the_sum_of_the_processes_and_forgets_one_that_has_ended() -> None:
     gauge = Gauge("open", "Open.", "x")
     in_a_process(0, lambda: gauge.set(1, "a"))
     in_a_process(1, lambda: gauge.set(1, "a"))
     assert samples() == {'open{x="a"}': 2}
-    in_a_process(1, lambda: None)
+    metrics.leave_part(1)
     assert samples() == {'open{x="a"}': 1}
     in_a_process(0, lambda: gauge.set(0, "a"))
     assert samples() == {'open{x="a"}': 0}
 
 
-def test_more_series_than_fit_are_left_out_and_the_others_still_count(caplog: pytest.LogCaptureFixture) -> None:
-    full = Tally(memoryview(bytearray(1024)))
-    places = [full.place(f"key {number}".encode(), 15) for number in range(20)]
-    for place in places:
-        full.numbers[place + 14] += 1
-    rows = dict(full.rows())
-    assert 0 < len(rows) < 20
-    assert all(numbers == [0] * 14 + [1] for numbers in rows.values())
+@pytest.mark.usefixtures("alone")
+def test_more_series_than_fit_are_left_out_and_the_others_still_count(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(metrics, "MAX_SERIES", 3)
+    counter, histogram, gauge = (
+        Counter("asked_total", "A.", "x"),
+        Histogram("took", "T.", "x"),
+        Gauge("open", "O.", "x"),
+    )
+    for number in (*range(5), 0):
+        counter.add(number)
+    histogram.observe(0.1, "a")
+    gauge.set(1, "a")
+    assert samples() == {'asked_total{x="0"}': 2, 'asked_total{x="1"}': 1, 'asked_total{x="2"}': 1}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_process_that_cannot_share_counts_alone(
+    alone: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    metrics.remove()
+    monkeypatch.setattr(metrics, "_folder", None)
+    monkeypatch.setattr(values, "ValueClass", values.MutexValue)
+    monkeypatch.setattr(metric_files, "IN_MEMORY", tmp_path / "missing")
+    metrics.share()
+    counter = Counter("asked_total", "Asked.", "x")
+    counter.add("a")
+    assert samples() == {'asked_total{x="a"}': 1}
     assert len(caplog.records) == 1
 
 
@@ -147,7 +159,7 @@ def test_a_request_is_counted_by_its_template_when_its_log_line_is_written() -> 
         start_response("201 Created", [])
         return [b""]
 
-    key = 'http_request_duration_seconds_count{route="/things/{id}",method="POST",status="201"}'
+    key = 'http_request_duration_seconds_count{method="POST",route="/things/{id}",status="201"}'
     before = samples().get(key, 0)
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/things/1"}
     with_request_id(app)(environ, lambda status, headers, exc_info=None: None).close()  # type: ignore[attr-defined]
@@ -159,7 +171,7 @@ def test_what_a_client_invents_makes_no_new_series() -> None:
     for number in range(50):
         note_request(None, f"INVENTED{number}", 599, 1.0)
     assert [key for key in set(samples()) - before if "_count" in key] == [
-        'http_request_duration_seconds_count{route="none",method="other",status="599"}'
+        'http_request_duration_seconds_count{method="other",route="none",status="599"}'
     ]
     assert "INVENTED" not in render().decode()
 

@@ -51,7 +51,7 @@ def greetings(gateway: Gateway) -> int:
         answer = urllib.request.urlopen(f"http://127.0.0.1:{gateway.port + OFFSET}/metrics", timeout=5)
     except OSError:
         return -1
-    sample = rb'^http_request_duration_seconds_count{route="/api/hello",method="GET",status="200"} (\d+)$'
+    sample = rb'^http_request_duration_seconds_count{method="GET",route="/api/hello",status="200"} (\d+)\.0$'
     found = re.search(sample, answer.read(), re.MULTILINE)
     return int(found[1]) if found else 0
 

@@ -28,7 +28,7 @@ IMPORTED = {
 ATTRIBUTES = {
     "app.base.BaseApplication": {"cfg", "load", "load_config", "run"},
     "arbiter.Arbiter": {
-        "WORKERS", "cfg", "handle_int", "handle_term", "kill_worker", "murder_workers", "reload", "stop", "systemd",
+        "WORKERS", "handle_int", "handle_term", "kill_worker", "murder_workers", "reload", "stop", "systemd",
         "worker_age",
     },
     "config.Config": {"set", "settings"},

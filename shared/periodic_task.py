@@ -21,7 +21,7 @@ class PeriodicTask:
     def __init__(self, name: str, pause: float, work: Callable[[], object]) -> None:
         self.stopping = threading.Event()
         self._name = name
-        self._pause = pause
+        self.pause = pause
         self._work = work
         self._thread: threading.Thread | None = None
         self._failures = 0  # in a row
@@ -37,18 +37,21 @@ class PeriodicTask:
 
     def _run(self) -> None:
         while not self.stopping.is_set():
-            self.stopping.wait(self._pause if self._works() else self.after_failure)
+            self._rest(self._works())
+
+    def _rest(self, worked: bool) -> None:
+        self.stopping.wait(self.pause if worked else self.after_failure)
 
     def _works(self) -> bool:
         try:
             self._work()
         except Exception as error:  # noqa: BLE001 (the thread never dies)
             if self._failures % REMIND == 0:
-                self._log(f"{self._name} failed and is tried again", error)
+                self._log_failure(error)
             self._failures += 1
             return False
         self._failures = 0
         return True
 
-    def _log(self, what: str, error: Exception) -> None:
-        _logger.warning("%s: %s", what, error)
+    def _log_failure(self, error: Exception) -> None:
+        _logger.warning("%s failed and is tried again: %s", self._name, error)

@@ -1,4 +1,4 @@
-"""A periodic task that uses a database."""
+"""Periodic tasks that use a database."""
 
 import logging
 from collections.abc import Callable
@@ -10,12 +10,10 @@ from shared.periodic_task import PeriodicTask
 _logger = logging.getLogger("postern.background")
 
 
-class DatabaseTask(PeriodicTask):
-    """A periodic task with a connection of its own, which is replaced when it was lost."""
+class UsesDatabase(PeriodicTask):
+    """Give a task a connection of its own, which is replaced when it was lost; mixed in before its class."""
 
-    def __init__(self, name: str, pause: float, work: Callable[[], object], database: Database) -> None:
-        super().__init__(name, pause, work)
-        self._database = database
+    _database: Database
 
     def _run(self) -> None:
         try:
@@ -29,5 +27,13 @@ class DatabaseTask(PeriodicTask):
         finally:
             drop_broken(self._database)
 
-    def _log(self, what: str, error: Exception) -> None:
-        log_failure(_logger, what, error)
+
+class DatabaseTask(UsesDatabase):
+    """A periodic task that says in one line when the database is away."""
+
+    def __init__(self, name: str, pause: float, work: Callable[[], object], database: Database) -> None:
+        super().__init__(name, pause, work)
+        self._database = database
+
+    def _log_failure(self, error: Exception) -> None:
+        log_failure(_logger, f"{self._name} failed and is tried again", error)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from shared import clock
 from shared.feed.service_client import BATCH, GoneError, InternalClient
-from shared.periodic_task import REMIND
+from shared.periodic_task import PeriodicTask
 
 PAUSE = 0.4
 WOKEN_PAUSE = 1.4  # so that a revocation takes effect within 2 seconds even if its wake-up is lost
@@ -34,25 +34,24 @@ class HandlerError(Exception):
     """A handler failed on an event."""
 
 
-class FeedConsumer:
+class FeedConsumer(PeriodicTask):
     """Poll the feed of one service in a thread, for as long as the process lives."""
 
     def __init__(self, source: str, url: str, token: str, handlers: Mapping[str, Handler]) -> None:
+        super().__init__(f"feed-{source}", PAUSE, self._read)
         self.source = source
         self.last_event_id: str | None = None
+        self.after_failure = RETRY
         self._handlers = handlers
         self._client = InternalClient(url, token)
-        self._stopping = threading.Event()
         self._news = threading.Event()
-        self.pause = PAUSE
-        self._is_woken = False
-        self._retry = RETRY
-
-    def start(self) -> None:
-        threading.Thread(target=self._run, name=f"feed-{self.source}", daemon=True).start()
+        self._is_woken = False  # from time to time
+        self._was_woken = False  # just now
+        self._found = 0
 
     def stop(self) -> None:
-        self._stopping.set()
+        """Let the thread end, without waiting for the answer that it may wait for."""
+        self.stopping.set()
         self._news.set()
 
     def wake(self) -> None:
@@ -65,21 +64,16 @@ class FeedConsumer:
         self._is_woken = False
         self._news.set()
 
-    def _run(self) -> None:
-        failures, woken, found = 0, False, 0
-        while not self._stopping.is_set():
-            try:
-                while (found := self.read_batch()) == BATCH and not self._stopping.is_set():
-                    pass
-                failures = 0
-            except Exception as error:  # noqa: BLE001 (the thread never dies)
-                if failures % REMIND == 0:
-                    self._log_failure(error)
-                failures += 1
-            usual = max(self.pause, WOKEN_PAUSE) if self._is_woken else self.pause
-            pause = min(usual, PAUSE) if woken and not found else usual
-            woken = self._news.wait(self._retry if failures else pause)
-            self._news.clear()
+    def _read(self) -> None:
+        self._found = BATCH
+        while self._found == BATCH and not self.stopping.is_set():
+            self._found = self.read_batch()
+
+    def _rest(self, worked: bool) -> None:
+        usual = max(self.pause, WOKEN_PAUSE) if self._is_woken else self.pause
+        pause = min(usual, PAUSE) if self._was_woken and not self._found else usual
+        self._was_woken = self._news.wait(pause if worked else self.after_failure)
+        self._news.clear()
 
     def _log_failure(self, error: Exception) -> None:
         if isinstance(error, OSError):

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from shared import clock
-from shared.database.connection import Database, drop_broken
+from shared.database.database_task import UsesDatabase
 from shared.database.errors import log_failure
 from shared.feed.consumer import FeedConsumer, HandlerError
 from shared.feed.outbox import FeedPositionColumns
@@ -29,7 +29,7 @@ class Page(NamedTuple):
         return {row["id"] for row in self.rows}
 
 
-class DatabaseConsumer(FeedConsumer):
+class DatabaseConsumer(UsesDatabase, FeedConsumer):
     """A consumer whose position is in this service's database.
 
     Several processes may poll the same feed. The first that moves the position applies the batch; the others apply
@@ -41,20 +41,8 @@ class DatabaseConsumer(FeedConsumer):
 
     def __init__(self, *details: Any, position: type[FeedPositionColumns]) -> None:
         super().__init__(*details)
-        self._database: Database = position._meta.database
+        self._database = position._meta.database
         self._positions = position
-
-    def _run(self) -> None:
-        try:
-            super()._run()
-        finally:
-            self._database.close()
-
-    def read_batch(self) -> int:
-        try:
-            return super().read_batch()
-        finally:
-            drop_broken(self._database)
 
     def rebuild(self) -> None:
         """Make up for missed facts from the source's tables, which `pages` reads."""

@@ -24,7 +24,7 @@ class RevocationConsumer(MemoryConsumer):
         }
         super().__init__("auth", auth_url, token, handlers, look_back=LOOK_BACK)
         self._revocations = revocations
-        self._retry = PAUSE
+        self.after_failure = PAUSE
 
     def start(self) -> None:
         self._revocations.expect_past()
@@ -34,7 +34,7 @@ class RevocationConsumer(MemoryConsumer):
         number = super().read_batch()
         if number < BATCH:
             self._revocations.past_is_known()
-            self._retry = RETRY
+            self.after_failure = RETRY
         return number
 
     def _end_session(self, event: dict[str, Any]) -> None:

@@ -4,26 +4,26 @@ A touch is only a hint, as a Redis message is. Consumers of a source on another 
 """
 
 import os
-import threading
 import time
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
 from shared.feed.consumer import FeedConsumer
+from shared.periodic_task import PeriodicTask
 
 LOOK = 0.2  # seconds between two polls of the files; one takes microseconds, a poll of a feed a millisecond
 
 
-class FileWakeup:
+class FileWakeup(PeriodicTask):
     """Touch this service's file at each commit of a fact, and wake consumers when the file of their source changes."""
 
     def __init__(self, folder: Path, name: str) -> None:
+        super().__init__("nearby", LOOK, self._look_around)
         self._folder = folder
         self._own = folder / name
         self._consumers: dict[Path, list[FeedConsumer]] = defaultdict(list)
         self._seen: dict[Path, int] = {}
-        self._stopping = threading.Event()
 
     def subscribe(self, consumer: FeedConsumer) -> None:
         self._consumers[self._folder / consumer.source].append(consumer)
@@ -38,16 +38,12 @@ class FileWakeup:
         with suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.notify()
-        threading.Thread(target=self._run, name="nearby", daemon=True).start()
+        super().start()
 
-    def stop(self) -> None:
-        self._stopping.set()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK):
-            for file, consumers in self._consumers.items():
-                with suppress(OSError):
-                    self._look(file, consumers)
+    def _look_around(self) -> None:
+        for file, consumers in self._consumers.items():
+            with suppress(OSError):
+                self._look(file, consumers)
 
     def _look(self, file: Path, consumers: list[FeedConsumer]) -> None:
         touched = file.stat().st_mtime_ns

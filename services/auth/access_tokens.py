@@ -25,10 +25,10 @@ def init_app(app: Flask, keyring: Keyring) -> None:
 
 
 def issue_access_token(user: User, session_id: str, issued_at: datetime) -> str:
-    """Sign who the user is in this session, for the next `LIFETIME` seconds.
+    """Return a JWT (RFC 9068) of the user in this session, which expires after `LIFETIME` seconds.
 
-    `issued_at` is when the user was so, read under a lock: a role that is taken away meanwhile ends this token too.
-    It has its fraction of a second, so that what ends a user's tokens spares those made right after it.
+    `issued_at` is the time at which the user was read under a lock, so that a later revocation covers this token. It
+    has fractions of a second, so that a revocation spares tokens issued right after it.
     """
     keyring: Keyring = current_service().get(Keyring)
     g.signing_key = keyring.signing

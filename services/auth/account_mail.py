@@ -181,7 +181,7 @@ def email_changed(user: User, before: str) -> None:
     _mails().write_link(user, VERIFY)
 
 
-def session_stolen(user: User) -> None:
+def refresh_token_reused(user: User) -> None:
     """Tell a user that a session was ended because its refresh token was used twice."""
     _mails().write_notice("session_stolen", user.email, *SESSION_STOLEN)
 

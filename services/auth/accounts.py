@@ -53,14 +53,14 @@ def check_password(email: str, password: str) -> User:
 
 def _note_failure(kind: AuditKind, account: str, user: User | None, source: str = "") -> None:
     with database.atomic():
-        login_throttle.fail(account, source)
+        login_throttle.record_failure(account, source)
         audit(kind, user.id if user else None)
 
 
 def _note_suspended(account: str, user: User | None, source: str) -> None:
     """Note that somebody had the password; whoever guessed it among too many is not told."""
     with database.atomic():
-        login_throttle.judge(account, source)
+        login_throttle.recheck(account, source)
         audit("login_failed", user.id if user else None, code="ACCOUNT_SUSPENDED")
 
 
@@ -104,7 +104,7 @@ def note_login(user: User) -> User:
     if not User.update(last_login=clock.now()).where(_unchanged(user), User.status == user.status).execute():
         raise Problem("INVALID_CREDENTIALS")
     source = signin_sources.known_source(user.id)
-    (login_throttle.succeed if source else login_throttle.judge)(user.email_folded, source)
+    (login_throttle.clear_source if source else login_throttle.recheck)(user.email_folded, source)
     return by_id(user.id)
 
 
@@ -122,7 +122,7 @@ def require_password(user: User, password: str) -> None:
         _note_failure("password_refused", user.id, user)
         raise Problem("INVALID_CREDENTIALS", "The password is not right.")
     with database.atomic():
-        login_throttle.succeed(user.id)
+        login_throttle.clear_source(user.id)
 
 
 def change_password(user: User, password_hash: str, session_id: str, now: datetime) -> list[str]:
@@ -138,7 +138,7 @@ def change_password(user: User, password_hash: str, session_id: str, now: dateti
 
 def forget_guesses(user: User) -> None:
     """Count failures anew for another password, and know no browser by its cookie. Call it inside a transaction."""
-    login_throttle.clear(user)
+    login_throttle.clear_account(user)
     signin_sources.forget_devices(user.id)
 
 

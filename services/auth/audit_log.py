@@ -1,4 +1,4 @@
-"""Note security events: who did what to whose account, when and from where."""
+"""Write the audit log: who did what to whose account, when and from which address."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from shared.client_address import client_address
 
 
 def audit(kind: AuditKind, user_id: str | None, **detail: Any) -> None:
-    """Note an event about a user; call it inside the transaction of what happened.
+    """Write an event about a user; call it inside the transaction of what happened.
 
     The actor is whoever is signed in to the request: nobody for a login, or for a command.
     """

@@ -35,7 +35,7 @@ def keep_device(response: Response, token: str) -> Response:
 
 
 def are_sent(cookies: str) -> bool:
-    """Tell whether any of them is there, by which a page of another site is told from ours: it sends none."""
+    """Tell whether a Cookie header has any of them: with SameSite=Strict a page of another site sends none."""
     return any(name in cookies for name in (TOKEN_COOKIE, REFRESH_COOKIE, CSRF_COOKIE))
 
 

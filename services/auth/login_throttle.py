@@ -1,7 +1,10 @@
-"""Slow down guesses of passwords and refreshes of one session.
+"""Throttle failed logins of an account and refreshes of a session, each by a sliding window in the database.
 
-Five failures of an account in five minutes stop it. Addresses and browsers from which the account has signed in have
-failures of their own (`signin_sources.py`), so that strangers stop guesses, but not the owner.
+After five failed logins in five minutes the account answers 429. Addresses and browsers from which it has signed in
+count their own failures (`signin_sources.py`), so that strangers cannot lock the owner out.
+
+Example: strangers fail at 12:00:00, :10, :20, :30 and :40. They get 429 until 12:05:00, when the first failure leaves
+the window. The owner's browser, known by its `device` cookie, has no failures and signs in at 12:01.
 """
 
 import hashlib
@@ -35,8 +38,8 @@ def check(account: str, source: str = "") -> None:
         raise _refusal("Too many failed attempts for this account.", times[-MAX_FAILURES] + WINDOW, now)
 
 
-def judge(account: str, source: str = "") -> None:
-    """Check once more after hashing, as one of several that come one after the other; call it inside a transaction.
+def recheck(account: str, source: str = "") -> None:
+    """Check again after the password was hashed, one request of the account at a time. Call it inside a transaction.
 
     However many guesses run at once, only the first five learn whether they were right.
     """
@@ -46,21 +49,21 @@ def judge(account: str, source: str = "") -> None:
     check(account, source)
 
 
-def fail(account: str, source: str = "") -> None:
+def record_failure(account: str, source: str = "") -> None:
     """Count a failure; raise RATE_LIMITED when others failed often enough meanwhile. Call it inside a transaction."""
-    judge(account, source)
+    recheck(account, source)
     now = clock.now()
     FailedLogin.forget_before(now - WINDOW)
     FailedLogin.create(account=_key(account), source=source, created_at=now)
 
 
-def succeed(account: str, source: str = "") -> None:
+def clear_source(account: str, source: str = "") -> None:
     """Forget the failures from there; raise RATE_LIMITED when there were too many meanwhile, inside a transaction."""
-    judge(account, source)
+    recheck(account, source)
     FailedLogin.delete().where(FailedLogin.account == _key(account), FailedLogin.source == source).execute()
 
 
-def clear(user: User) -> None:
+def clear_account(user: User) -> None:
     """Forget all failures of a user, who has another password now. Call it inside a transaction."""
     FailedLogin.delete().where(FailedLogin.account.in_([_key(user.email_folded), _key(user.id)])).execute()
 

@@ -35,7 +35,7 @@ def hashing_places(threads: int) -> Bulkhead:
 
 
 class FreedMemory:
-    """Return the memory of hashes to the system some time after one of them."""
+    """Return the memory of hashes to the operating system `KEEP_MEMORY` seconds after one of them."""
 
     def __init__(self) -> None:
         self._waiting = threading.Lock()
@@ -85,13 +85,13 @@ def hash_password(password: str) -> str:
 
 
 def matches(password_hash: str | None, password: str) -> bool:
-    """Tell whether the password is the one that was hashed; without a hash, say no after the same work.
+    """Verify a password. Without a hash verify a dummy one, so that an unknown address takes the same time.
 
     Hashes of version 0.1 were made of the password as typed, so that form is tried too.
     """
     known = password_hash if password_hash != NO_PASSWORD else None
     forms = dict.fromkeys((normal(password), password))
-    return any(_verify(known or nobodys_hash(), form) for form in forms) and known is not None
+    return any(_verify(known or dummy_hash(), form) for form in forms) and known is not None
 
 
 def _verify(password_hash: str, password: str) -> bool:
@@ -109,8 +109,8 @@ def is_outdated(password_hash: str, password: str) -> bool:
     return password != normal(password) and not _verify(password_hash, normal(password))
 
 
-def nobodys_hash() -> str:
-    """Return a hash that no password matches, put together so that to verify it is as much work as any other."""
+def dummy_hash() -> str:
+    """Return an argon2id hash of today's costs that no password matches."""
     salt, digest = (b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
     costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
     return f"$argon2id$v=19${costs}${salt}${digest}"

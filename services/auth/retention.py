@@ -1,7 +1,7 @@
-"""Delete what has served.
+"""Delete rows whose retention period is over.
 
-Ended sessions with their refresh tokens after a day, sources of sign-ins after 30 days, security events after a year.
-Old mail tokens go too. No request does this: its transaction would lock rows of other users.
+Ended sessions with their refresh tokens are kept for a day, sign-in sources for 30 days, security events for a year,
+mail tokens until they expire. A background task deletes them: a request would lock rows of other users.
 """
 
 from datetime import timedelta

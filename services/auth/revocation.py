@@ -1,4 +1,4 @@
-"""End access tokens in this process at once; everywhere else they end by the feed."""
+"""Revoke access tokens in this process at once; other processes and services learn of it by the feed."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,13 +8,13 @@ from shared.service import current_service
 
 
 def end_sessions_here(session_ids: Iterable[str], now: datetime) -> None:
-    """Refuse the tokens of these sessions from now on; call it after the commit."""
+    """Revoke the tokens of these sessions; call it after the commit."""
     verifier: Verifier = current_service().get(Verifier)
     for session_id in session_ids:
         verifier.revocations.end_session(session_id, now.timestamp())
 
 
 def end_tokens_here(user_id: str, now: datetime) -> None:
-    """Refuse the user's tokens that were made before now; call it after the commit."""
+    """Revoke the user's tokens that were issued before now; call it after the commit."""
     verifier: Verifier = current_service().get(Verifier)
     verifier.revocations.end_tokens_before(user_id, now.timestamp(), now.timestamp())

@@ -1,4 +1,9 @@
-"""Sessions: opened by a login, continued by refresh tokens, ended by a logout or by theft."""
+"""Sessions and their refresh tokens: rotation, a grace period, reuse detection (RFC 9700, section 4.14.2).
+
+Example: a browser shows token 1 at 12:00:00 in two tabs at once. The first request replaces it by token 2; the second
+gets token 2 too, since it comes within `GRACE`. At 12:10:00 token 2 is replaced by token 3. A request that shows token
+1 now, or token 2 after 12:10:30, has a copy: the session ends, and its owner gets a mail.
+"""
 
 import hashlib
 import hmac
@@ -47,11 +52,11 @@ def open_session(user: User, remember: bool, cookie_only: bool, user_agent: str,
 def continue_session(refresh_token: str) -> Signin:
     """Replace a refresh token; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED, ACCOUNT_SUSPENDED or RATE_LIMITED.
 
-    The previous token gives its successor again within `GRACE`. Later, or once the successor was replaced too, it has
-    been stolen, from its owner or by them: the session ends.
+    The previous token gives its successor again within `GRACE`. Later, or once the successor was replaced too, it is
+    reused: the session ends.
 
-    Waiting for the lock is no client's fault. A token that waits for 40 seconds is replaced after them, so a retry at
-    41 seconds is within the grace; one that was shown before the lock was free is judged by when it was shown.
+    The grace period counts from the replacement. A token counts as shown when its request arrives, before it waits for
+    the lock, so a retry after such a wait is no reuse.
     """
     token = _decode(refresh_token)
     shown_at = clock.now()
@@ -63,7 +68,7 @@ def continue_session(refresh_token: str) -> Signin:
         if successor is None:
             if Session.end(row.session_id, now):
                 audit("refresh_reused", user.id, session=row.session_id)
-                account_mail.session_stolen(user)
+                account_mail.refresh_token_reused(user)
         elif not Session.note_use(row.session_id, now):  # a logout was faster
             raise Problem("TOKEN_REVOKED")
     if successor is None:
@@ -126,7 +131,7 @@ def _replace(row: RefreshToken, token: bytes, now: datetime) -> bytes | None:
     """Make the successor, unless somebody else has: the database decides between racing requests."""
     successor = secrets.token_bytes(TOKEN_BYTES)
     unused = (RefreshToken.hash == row.hash) & RefreshToken.replaced_at.is_null()
-    replaced = {"replaced_at": now, "successor": _seal(successor, token)}
+    replaced = {"replaced_at": now, "successor": _xor_with_pad(successor, token)}
     if not RefreshToken.update(replaced).where(unused).execute():
         return None
     login_throttle.check_refreshes(row.session_id, now)
@@ -135,7 +140,7 @@ def _replace(row: RefreshToken, token: bytes, now: datetime) -> bytes | None:
 
 def _known_successor(row: RefreshToken, token: bytes, shown_at: datetime) -> bytes | None:
     current: RefreshToken = RefreshToken.get(RefreshToken.hash == row.hash)
-    successor = _seal(bytes(current.successor or b""), token)
+    successor = _xor_with_pad(bytes(current.successor or b""), token)
     was_replaced = RefreshToken.get(RefreshToken.hash == _hash(successor)).replaced_at
     return None if was_replaced or shown_at - current.replaced_at > GRACE else successor
 
@@ -147,8 +152,8 @@ def _new_token(session: Session, now: datetime, token: bytes | None = None) -> b
     return token
 
 
-def _seal(successor: bytes, token: bytes) -> bytes:
-    """Seal and open: the pad is a random function of a token that seals one successor only."""
+def _xor_with_pad(successor: bytes, token: bytes) -> bytes:
+    """Encrypt or decrypt a successor with a one-time pad: the HMAC of the token that it replaces."""
     pad = hmac.digest(token, b"successor", "sha256")
     return bytes(a ^ b for a, b in zip(successor, pad, strict=True))
 

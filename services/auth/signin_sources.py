@@ -1,6 +1,6 @@
-"""Addresses and browsers from which an account has signed in: each has failures of its own.
+"""Client addresses and browsers from which an account has signed in: each counts its own failed logins.
 
-Both are kept as digests with a key, so that the table tells nobody where users are.
+Both are stored as keyed digests (HMAC), so that the table reveals no address.
 """
 
 import hmac
@@ -50,7 +50,7 @@ def note_source(user_id: str, *, browser: bool) -> str:
 
 
 def forget_devices(user_id: str) -> None:
-    """Let no browser be known any more. Call it inside a transaction."""
+    """Forget the `device` cookies of a user. Call it inside a transaction."""
     SigninSource.delete().where(SigninSource.user == user_id, SigninSource.kind == DEVICE).execute()
 
 

@@ -1,8 +1,11 @@
-"""The private keys under `DATA_DIR/auth`: made, published, used and retired while processes run.
+"""The private keys under `DATA_DIR/auth`, and their rotation while processes run.
 
-A key is a file, and the time of the file says where it stands. It is public from the start, so that every verifier
-has time to learn of it, signs `PUBLISHED_FOR` seconds later, and is removed when its successor has signed for as long
-as a token lives. Each process looks at the folder itself: nobody has to be told or restarted.
+A key is a file, and its modification time says in which phase it is. Each process looks at the folder every second, so
+a rotation needs no restart.
+
+Example: 0001.pem signs. `make rotate-keys` writes 0002.pem at 12:00:00. From 12:00:01 on the JWKS has both public keys,
+so that every verifier can fetch the new one. From 12:00:10 on (`PUBLISHED_FOR`) 0002 signs. `KEPT_FOR` seconds later,
+when the last token of 0001 has expired, 0001.pem is deleted.
 """
 
 import hashlib
@@ -55,7 +58,7 @@ class Keyring:
 
     @property
     def keys(self) -> tuple[SigningKey, ...]:
-        """Return the keys as they are now; look at the folder when that is due."""
+        """Return the keys, read anew from the folder if that was `LOOK_EVERY` seconds ago."""
         if time.monotonic() >= self._look_at and self._lock.acquire(blocking=False):
             try:
                 self._look_at = time.monotonic() + LOOK_EVERY
@@ -75,7 +78,7 @@ class Keyring:
         return {"keys": [key.public for key in self.keys]}
 
     def _look(self) -> None:
-        """Take what has changed; a folder that cannot be read changes nothing."""
+        """Read the keys anew where a file has changed; keep the known ones where the folder cannot be read."""
         try:
             _retire(self._keys)
             known = {(key.path, key.signs_from) for key in self._keys}
@@ -145,6 +148,6 @@ def _read_key(path: Path) -> SigningKey:
 
 
 def _thumbprint(x: str) -> str:
-    """Name a key by what it is (RFC 7638; RFC 8037, appendix A.3)."""
+    """Return the JWK thumbprint (RFC 7638; RFC 8037, appendix A.3) of a public key."""
     digest = hashlib.sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
     return urlsafe_b64encode(digest).decode().rstrip("=")

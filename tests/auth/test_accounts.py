@@ -196,10 +196,10 @@ def test_logins_that_renew_a_hash_at_once_all_succeed(app: Flask, register: Regi
 def test_the_hash_for_unknown_addresses_takes_the_same_work_as_any() -> None:
     from services.auth import passwords
 
-    made, real = argon2.extract_parameters(passwords.nobodys_hash()), passwords.hash_password(PASSWORD)
+    made, real = argon2.extract_parameters(passwords.dummy_hash()), passwords.hash_password(PASSWORD)
     assert made == argon2.extract_parameters(real)
     with pytest.raises(VerifyMismatchError):
-        passwords.hasher.verify(passwords.nobodys_hash(), PASSWORD)
+        passwords.hasher.verify(passwords.dummy_hash(), PASSWORD)
 
 
 @on_sqlite

@@ -104,7 +104,7 @@ def test_a_right_guess_among_too_many_is_not_told(
     def overtaken(*details: Any) -> bool:
         with database.atomic():
             for _ in range(5):
-                login_throttle.fail("ann@example.org", signin_sources.known_source(User.get().id))
+                login_throttle.record_failure("ann@example.org", signin_sources.known_source(User.get().id))
         return matches(*details)
 
     monkeypatch.setattr(passwords, "matches", overtaken)

@@ -81,7 +81,7 @@ def gateway(origin: str) -> WsgiApp:
     pool = ConnectionPool("origin", origin)
     pools: Mapping[str, ConnectionPool] = defaultdict(lambda: pool)
     breakers: Mapping[str, CircuitBreaker] = defaultdict(lambda: CircuitBreaker("origin"))
-    app = middleware.pass_on(lambda *_: (), pools, breakers, proxies(()), Path(tempfile.gettempdir()))
+    app = middleware.proxy(lambda *_: (), pools, breakers, proxies(()), Path(tempfile.gettempdir()))
     app = response_cache(app, Store(64 * 1024 * 1024), lambda *_: None, AS_THEY_COME)
     app = middleware.find_route(app, Anything())
     return with_request_id(open_visit(app))

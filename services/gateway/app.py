@@ -1,4 +1,4 @@
-"""The gateway: the one public port, with the policies that every request meets before a service sees it."""
+"""The gateway: the only public port, and the middleware that each request passes before it reaches a service."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -33,11 +33,11 @@ HTTPS_ONLY = [("Strict-Transport-Security", "max-age=31536000; includeSubDomains
 
 
 def create_app(config: Config | None = None) -> Flask:
-    """Return the gateway: the chain of layers in front of a Flask app that serves the gateway's own pages."""
+    """Return the gateway: the middleware chain in front of a Flask app with the gateway's own pages."""
     config = config or Config.from_environment()
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     blueprints = [hello.blp, health.blp, errors.blp, mail_links.blp, docs.blp, outside.blp]
-    app = create_service("gateway", config, blueprints, own_cors=False)  # the chain has that
+    app = create_service("gateway", config, blueprints, own_cors=False)  # the chain adds the CORS headers
     service = service_of(app)
     pools = service.add(ConnectionPools())
     pools |= {name: ConnectionPool(name, url, bounded=SERVICES[name].streams) for name, url in config.upstreams.items()}
@@ -59,7 +59,7 @@ def create_app(config: Config | None = None) -> Flask:
     service.add(OutsideClient(config.proxy_allowed_hosts))
     service.on_stop += [pool.end_streams for pool in pools.values()]
     service.on_exit += [pool.close for pool in pools.values()]
-    own_pages = partial(Flask.wsgi_app, app)  # without the kit's request id and log, which the chain begins with
+    own_pages = partial(Flask.wsgi_app, app)  # without request id and access log, which the chain adds
     verifier = service.get(Verifier)
     csrf = service.get(Csrf)
     app.wsgi_app = chain(own_pages, pools, breakers, store, views, verifier, csrf, window, config)  # type: ignore[method-assign, assignment]
@@ -68,7 +68,7 @@ def create_app(config: Config | None = None) -> Flask:
 
 
 def make_store(config: Config) -> Store | None:
-    """Return where answers are kept; with Redis it hears of what other gateways purge."""
+    """Return the store of the cache, None without a cache; with Redis, gateway processes share their purges."""
     if not config.cache_bytes:
         return None
     if not config.redis_url:
@@ -81,7 +81,7 @@ def make_store(config: Config) -> Store | None:
 
 
 def make_window(config: Config) -> tuple[Window, dict[str, Callable[[], bool]]]:
-    """Return where requests are counted, and what health has to look at for it."""
+    """Return the counter of the rate limits, and its health checks by name."""
     if not config.redis_url:
         return MemoryWindow(), {}
     from services.gateway.rate_limit.redis import FallbackWindow, RedisWindow
@@ -101,16 +101,16 @@ def chain(
     window: Window,
     config: Config,
 ) -> WsgiApp:
-    """Show the way of a request, from the last step to the first."""
+    """Return the middleware chain; a request passes it from the last line to the first."""
     table, cors, is_proxy = RouteTable(), Cors(config.cors_origins), proxies(config.trusted_proxies)
 
-    app = middleware.pass_on(own_pages, pools, breakers, is_proxy, config.data_dir)
+    app = middleware.proxy(own_pages, pools, breakers, is_proxy, config.data_dir)
     app = response_cache(app, store, views.note)
-    app = middleware.check_rights(app)
-    app = middleware.count(app, window if config.ratelimit_enabled else None, observe=config.ratelimit_observe)
-    app = middleware.identify(app, verifier.verify, csrf)
-    app = middleware.answer_preflights(app, cors)
+    app = middleware.authorize(app)
+    app = middleware.rate_limit(app, window if config.ratelimit_enabled else None, observe=config.ratelimit_observe)
+    app = middleware.authenticate(app, verifier.verify, csrf)
+    app = middleware.handle_preflights(app, cors)
     app = middleware.limit_body(app)
     app = middleware.find_route(app, table)
-    app = middleware.answer(app, is_proxy, cors, config.public_url, HTTPS_ONLY if config.production else [])
+    app = middleware.open_context(app, is_proxy, cors, config.public_url, HTTPS_ONLY if config.production else [])
     return with_request_id(app)

@@ -48,7 +48,7 @@ def _outside_host(value: str) -> str:
 
 
 def _with_upstreams(base: type[Settings]) -> type[Settings]:
-    """Add the port and the address of every service in the route table."""
+    """Add the settings for the port and the URL of each service in the route table."""
     added: list[Any] = []
     for name, service in SERVICES.items():
         added.append((f"{name}_port", int, service_port(name, service.port)))
@@ -59,27 +59,30 @@ def _with_upstreams(base: type[Settings]) -> type[Settings]:
 @_with_upstreams
 @dataclass(frozen=True, kw_only=True)
 class Config(BaseConfig):
-    """What the gateway reads from the environment besides the settings that all services have."""
+    """The settings of the gateway besides those of all services."""
 
     workers: int = setting("GATEWAY_WORKERS", integer(1, 64), "1", "Gateway processes; several need REDIS_URL")
     drain: int = setting(
-        "DRAIN_SECONDS", integer(10, 3600), "300", "Seconds that requests under way have when SIGHUP replaces a process"
+        "DRAIN_SECONDS",
+        integer(10, 3600),
+        "300",
+        "Seconds for running requests to finish when SIGHUP replaces a process",
     )
     trusted_proxies: tuple[Network, ...] = setting(
-        "TRUSTED_PROXIES", items(_network), "", "Networks of the proxies in front, whose X-Forwarded-* count"
+        "TRUSTED_PROXIES", items(_network), "", "Networks of the trusted proxies, whose X-Forwarded-* headers count"
     )
     ratelimit_enabled: bool = ratelimit_enabled()
     ratelimit_observe: bool = setting(
-        "RATELIMIT_OBSERVE", boolean, "false", "Whether those beyond a limit are counted and let pass"
+        "RATELIMIT_OBSERVE", boolean, "false", "Whether requests over a limit are logged and counted instead of refused"
     )
     proxy_allowed_hosts: tuple[str, ...] = setting(
         "PROXY_ALLOWED_HOSTS",
         items(_outside_host),
         "jsonplaceholder.typicode.com,api.github.com,httpbin.org",
-        "Outside hosts that signed-in users may ask at /api/proxy",
+        "Outside hosts that signed-in users may request through /api/proxy",
     )
     cache_mib: int = setting(
-        "CACHE_MIB", integer(0, 65536), "32", "MiB of each process for answers that are kept; 0 keeps none"
+        "CACHE_MIB", integer(0, 65536), "32", "MiB of each process for cached responses; 0 turns the cache off"
     )
 
     @classmethod
@@ -91,10 +94,10 @@ class Config(BaseConfig):
 
     @property
     def upstreams(self) -> dict[str, str]:
-        """Return the address of each service by the name that the route table has for it."""
+        """Return the URL of each service by its name in the route table."""
         return {name: getattr(self, f"{name}_url") for name in SERVICES}
 
     @property
     def cache_bytes(self) -> int:
-        """Return how much a process may keep."""
+        """Return the size of the cache of one process in bytes."""
         return self.cache_mib * 1024 * 1024

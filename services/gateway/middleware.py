@@ -1,7 +1,7 @@
-"""The layers that a request meets, each a WSGI application around the next; `chain` in `__init__.py` has the order.
+"""The WSGI middleware of the gateway; `chain` in `app.py` has the order.
 
-What one layer finds out the later ones read from the `RequestContext`. A request that is refused is counted first, so
-that its answer tells the limits too.
+Each middleware stores its results in the `RequestContext` for the next ones. A refused request counts against its rate
+limit first, so its response has the rate limit headers.
 """
 
 import logging
@@ -26,12 +26,12 @@ from services.gateway.request_context import (
     RequestContext,
     StartResponse,
     client_body,
-    point_at,
     raw_target,
     reset_on_close,
+    set_path,
 )
 from services.gateway.routes import Route, RouteTable
-from services.gateway.telemetry import note_excess, note_upstream, told
+from services.gateway.telemetry import note_excess, note_upstream, timing_headers
 from shared.concurrency import Bulkhead
 from shared.identity import credentials, roles
 from shared.identity.csrf import SAFE_METHODS, Csrf, media_type
@@ -40,14 +40,16 @@ from shared.problems import Problem
 from shared.telemetry.request_id import WsgiApp
 from shared.web import content_coding, html_forms
 
-WAITING = 32  # bodies of one client that wait on the gateway's disk until they are whole
-TOO_MANY_WAIT = f"{WAITING} uploads of yours are under way already."
+MAX_SPOOLED = 32  # bodies of one client that are being spooled
+TOO_MANY_SPOOLED = f"{MAX_SPOOLED} uploads of yours are under way already."
 OF_ALL_ROUTES = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _logger = logging.getLogger("postern.gateway")
 
 
-def answer(app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, public_url: str, always: headers.Headers) -> WsgiApp:
-    """Open the context, refuse in the one error shape, and put on every answer the headers that all have."""
+def open_context(
+    app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, public_url: str, always: headers.Headers
+) -> WsgiApp:
+    """Create the request context, turn exceptions into problems, and add the headers of all responses."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         context = environ[KEY] = RequestContext(
@@ -59,7 +61,7 @@ def answer(app: WsgiApp, is_proxy: forwarded.IsProxy, cors: Cors, public_url: st
         started = time.perf_counter()
 
         def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
-            extra = context.extra + told(environ, context, time.perf_counter() - started)
+            extra = context.extra + timing_headers(environ, context, time.perf_counter() - started)
             ours = headers.with_policies(answered, extra, private=context.private)
             return start_response(status, ours, exc_info)
 
@@ -88,7 +90,7 @@ def _refusal(problem: Problem, environ: Environ, start: StartResponse, public_ur
 
 
 def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
-    """Look the path up in the table, once: this very path is authorised and forwarded."""
+    """Find the route of the path. Exactly this path is authorised and forwarded."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         context: RequestContext = environ[KEY]
@@ -97,7 +99,7 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
             start_response("204 No Content", [("Allow", OF_ALL_ROUTES)])
             return []
         try:
-            if problem := environ.get("postern.problem"):  # of the server, which has not read it to its end
+            if problem := environ.get("postern.problem"):  # from the server: the request is malformed or timed out
                 raise problem
             context.path, context.query = split_target(raw_target(environ))
         except Problem as problem:
@@ -118,14 +120,14 @@ def find_route(app: WsgiApp, table: RouteTable) -> WsgiApp:
 
 
 def takes_form(environ: Environ, route: Route | None) -> bool:
-    """Tell whether the request is an HTML form of the kind that its route takes."""
+    """Return whether the request is an HTML form of the media type that its route takes."""
     return bool(route and route.form and route.form == media_type(environ))
 
 
 def _stated_route(environ: Environ, context: RequestContext) -> Route | None:
-    """Return the route of the method that an HTML form states in `_method`, which the request then has.
+    """Return the route of the method in the field `_method` of an HTML form, and set the method of the request.
 
-    The body is read for that, as it is of any form before a service hears of it.
+    This reads the body of the form.
     """
     routes = context.node.routes if context.node else {}
     candidates = (routes.get(name) for name in html_forms.METHODS)
@@ -145,7 +147,7 @@ def _stated_route(environ: Environ, context: RequestContext) -> Route | None:
 
 
 def limit_body(app: WsgiApp) -> WsgiApp:
-    """Refuse a body that is compressed or announces more than the route takes; the server has limited the head."""
+    """Refuse a compressed body, or a Content-Length above the limit of the route."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         context: RequestContext = environ[KEY]
@@ -159,12 +161,12 @@ def limit_body(app: WsgiApp) -> WsgiApp:
     return layer
 
 
-def answer_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
-    """Answer a CORS preflight; any other OPTIONS goes on."""
+def handle_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
+    """Respond to CORS preflights; other OPTIONS requests pass."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-        if not is_preflight or "postern.problem" in environ:  # of the server: the request is not valid HTTP
+        if not is_preflight or "postern.problem" in environ:  # from the server: the request is malformed
             return app(environ, start_response)
         context: RequestContext = environ[KEY]
         methods = context.node.allowed if context.node else ()
@@ -174,11 +176,11 @@ def answer_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
     return layer
 
 
-def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: Csrf) -> WsgiApp:
-    """Find out who is asking; a bad bearer token is refused later, when it has counted against the address.
+def authenticate(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: Csrf) -> WsgiApp:
+    """Verify the access token and the CSRF token; a refusal is raised after the request has counted.
 
-    The token in a form's body is left for the service to check, as nothing is read of it here; the cookie, which
-    the field has to equal, and the origin are checked.
+    Of an HTML form, this checks the CSRF cookie and the origin. The service compares the cookie with the form field,
+    since the gateway does not read the body.
     """
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -187,18 +189,18 @@ def identify(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: 
             form = takes_form(environ, context.route)
             field = partial(credentials.csrf_cookie, environ) if form else None
             try:
-                context.somebody, context.cookie_refusal = credentials.identify(environ, verify, csrf, field)
+                context.identity, context.cookie_refusal = credentials.identify(environ, verify, csrf, field)
             except Problem as problem:
                 context.refuse(problem)
-            if context.somebody:
-                environ["postern.user"] = context.somebody.user_id
+            if context.identity:
+                environ["postern.user"] = context.identity.user_id
         return app(environ, start_response)
 
     return layer
 
 
-def count(app: WsgiApp, window: Window | None, *, observe: bool) -> WsgiApp:
-    """Count the request against its user, else its address, and refuse it when the window is full, or only note it."""
+def rate_limit(app: WsgiApp, window: Window | None, *, observe: bool) -> WsgiApp:
+    """Count the request by user or client address; over the limit raise RATE_LIMITED, or only log it with `observe`."""
     if window is None:
         return app
 
@@ -206,81 +208,79 @@ def count(app: WsgiApp, window: Window | None, *, observe: bool) -> WsgiApp:
         context: RequestContext = environ[KEY]
         name = context.route.limit if context.route else "general"
         if name is not None:
-            key = context.counted_by
+            key = context.rate_limit_key
             verdict = window.hit(CLASSES[name], key)
             context.extra += verdict.headers()
             if not verdict.allowed:
                 note_excess(environ, name, key, "observed" if observe else "refused")
                 if not observe:
                     raise verdict.problem()
-            elif context.route and context.route.gives_back:
-                return app(environ, _giving_back(start_response, window, context, verdict))
+            elif context.route and context.route.refunds_success:
+                return app(environ, _refunding(start_response, window, context, verdict))
         return app(environ, start_response)
 
     return layer
 
 
-def _giving_back(
+def _refunding(
     start_response: StartResponse, window: Window, context: RequestContext, verdict: Verdict
 ) -> StartResponse:
-    """Return what begins an answer, and takes a success out of the count."""
+    """Wrap `start_response` so that a success is refunded."""
 
     def start(status: str, answered: headers.Headers, exc_info: Any = None) -> Any:
         if status < "4":
-            window.give_back(verdict.limit, context.counted_by)
+            window.refund(verdict.limit, context.rate_limit_key)
             counted = verdict.headers()
-            context.extra = [
-                header for header in context.extra if header not in counted
-            ] + verdict.without_this().headers()
+            context.extra = [header for header in context.extra if header not in counted] + verdict.refunded().headers()
         return start_response(status, answered, exc_info)
 
     return start
 
 
-def check_rights(app: WsgiApp) -> WsgiApp:
-    """Refuse whoever may not pass, and whatever was found wrong before."""
+def authorize(app: WsgiApp) -> WsgiApp:
+    """Raise the refusal of an earlier middleware, or refuse a client without the role of the route."""
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         context: RequestContext = environ[KEY]
         if context.refusal or context.route is None:
             raise context.refusal or Problem("NOT_FOUND")
-        check_role(context.route.role, context.somebody, context.cookie_refusal)
+        check_role(context.route.role, context.identity, context.cookie_refusal)
         return app(environ, start_response)
 
     return layer
 
 
-def check_role(needed: str | None, somebody: credentials.Identity | None, cookie_refusal: Problem | None) -> None:
-    """Raise UNAUTHORIZED for a stranger where a user is needed, FORBIDDEN for too low a role.
+def check_role(needed: str | None, identity: credentials.Identity | None, cookie_refusal: Problem | None) -> None:
+    """Raise UNAUTHORIZED without an identity if a role is needed, FORBIDDEN for too low a role.
 
-    `cookie_refusal` is why a stranger's cookie proves nobody, which is raised in place of UNAUTHORIZED.
+    `cookie_refusal`, the reason why a cookie is not accepted, is raised in place of UNAUTHORIZED.
     """
     if needed is None:
         return
-    if somebody is None:
+    if identity is None:
         raise cookie_refusal or Problem("UNAUTHORIZED", "This needs a signed-in user.")
-    if not roles.includes(somebody.role, needed):
+    if not roles.includes(identity.role, needed):
         raise Problem("FORBIDDEN", f"This needs the role {needed}.")
 
 
-def pass_on(
+def proxy(
     own_pages: WsgiApp,
     pools: Mapping[str, ConnectionPool],
     breakers: Mapping[str, CircuitBreaker],
     is_proxy: forwarded.IsProxy,
     spool: Path,
 ) -> WsgiApp:
-    """Forward to the upstream that owns the route, or to the gateway's own pages; `spool` is where bodies wait."""
-    waiting = Bulkhead(None, per_client=WAITING, patience=PATIENCE, detail=TOO_MANY_WAIT, code="RATE_LIMITED")
+    """Forward to the upstream of the route, or to the gateway's own pages; bodies are spooled in the folder `spool`."""
+    spooling = Bulkhead(None, per_client=MAX_SPOOLED, patience=PATIENCE, detail=TOO_MANY_SPOOLED, code="RATE_LIMITED")
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         context: RequestContext = environ[KEY]
         route = context.route
         if route is None or route.upstream is None:
-            point_at(environ, context.path)
+            set_path(environ, context.path)
             return own_pages(environ, start_response)
         name = route.upstream
-        with waiting.place(context.counted_by) if route.spooled else nullcontext():
+        with spooling.place(context.rate_limit_key) if route.spooled else nullcontext():
             request = _request(environ, context, route, is_proxy, spool if route.spooled else None)
         try:
             answer = forward(pools[name], request, breakers[name], partial(note_upstream, context, name))
@@ -288,7 +288,7 @@ def pass_on(
             if request.body:
                 request.body.close()
         said = answer.headers
-        if environ["REQUEST_METHOD"] == "OPTIONS":  # a service sees fewer patterns, which overlap in another way
+        if environ["REQUEST_METHOD"] == "OPTIONS":  # the service's own Allow lacks methods of overlapping patterns
             said = [header for header in said if header[0].lower() != "allow"] + [("Allow", allowed(context))]
         start_response(answer.status, said)
         return answer.body
@@ -318,13 +318,13 @@ def _request(
         context.body or client_body(environ, route.max_body, spool),
         context.time_for(route),
         lambda: reset_on_close(environ) if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else None,
-        None if concerns_others(environ, route) else environ.get("gunicorn.socket"),
-        context.counted_by,
+        None if outlives_client(environ, route) else environ.get("gunicorn.socket"),
+        context.rate_limit_key,
         note_sent=context.note_sent,
-        hurried=context.deadline is not None,
+        has_waited=context.deadline is not None,
     )
 
 
-def concerns_others(environ: Environ, route: Route) -> bool:
-    """Tell whether the answer is awaited even when the client leaves: others wait for it, or it purges the cache."""
+def outlives_client(environ: Environ, route: Route) -> bool:
+    """Return whether to finish after a disconnect: other requests wait for the response, or it purges the cache."""
     return "postern.shared" in environ or (route.cached and environ["REQUEST_METHOD"] not in SAFE_METHODS)

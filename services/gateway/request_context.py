@@ -1,4 +1,4 @@
-"""What the layers find out about a request, one after the other, and how they read the WSGI environment."""
+"""The context of a request, which the middleware fills in, and access to the WSGI environment."""
 
 import socket
 import struct
@@ -23,69 +23,64 @@ KEY = "postern.context"
 
 @dataclass(slots=True)
 class RequestContext:
-    """What is known about a request; `refusal` is why it will be refused, `extra` goes on its answer.
+    """The state of one request in the gateway."""
 
-    `body` is that of a form which had to be read to find the route.
-
-    `cookie_refusal` is why the cookie of a stranger proves nobody, for routes that need a user.
-    `waited` are the seconds until an upstream's answer began, `sent` says whether it was asked at all, and `deadline`
-    is when it must have answered, where the request has waited already. `verdict` is what the cache did.
-    """
-
-    address: str
-    private: bool
-    extra: Headers
+    address: str  # of the client
+    private: bool  # has credentials, valid or not
+    extra: Headers  # added to the response
     path: str = ""
     query: str = ""
     node: Node | None = None
     route: Route | None = None
-    somebody: Identity | None = None
-    body: ClientBody | None = None
-    refusal: Problem | None = None
-    cookie_refusal: Problem | None = None
-    waited: float = 0.0
-    sent: bool = False
-    deadline: float | None = None
-    verdict: str = ""
+    identity: Identity | None = None
+    body: ClientBody | None = None  # read already, to find the route of an HTML form
+    refusal: Problem | None = None  # raised after the request has counted against its rate limit
+    cookie_refusal: Problem | None = None  # why the cookie is not accepted, for routes that need a user
+    upstream_seconds: float = 0.0  # until the upstream's response started
+    sent: bool = False  # the request went to an upstream
+    deadline: float | None = (
+        None  # monotonic time at which the response has to start, after waiting for another request
+    )
+    cache_result: str = ""  # the X-Cache of the response
 
     @property
-    def counted_by(self) -> str:
-        """Return the user, else the client's address, that the request counts against."""
-        return self.somebody.user_id if self.somebody else limiter_key(self.address)
+    def rate_limit_key(self) -> str:
+        """Return the key of the rate limit: the user id, otherwise the client's address."""
+        return self.identity.user_id if self.identity else limiter_key(self.address)
 
     @property
-    def by_stranger(self) -> bool:
-        """Tell whether the request has no credentials, or a cookie that proves nobody."""
+    def is_anonymous(self) -> bool:
+        """Return whether the request has no credentials, or only a cookie that is not accepted."""
         return not self.private or self.cookie_refusal is not None
 
     def note_sent(self) -> None:
         self.sent = True
 
     def time_for(self, route: Route) -> float:
-        """Return for how many seconds to wait for the first byte of an answer."""
+        """Return the seconds to wait for the first byte of the response."""
         return route.first_byte if self.deadline is None else min(route.first_byte, self.deadline - time.monotonic())
 
     def refuse(self, problem: Problem) -> None:
-        """Note a refusal; the first one is the answer."""
+        """Set the refusal, unless there is one already."""
         self.refusal = self.refusal or problem
 
 
 def raw_target(environ: Environ) -> str:
-    """Return the request target as it was sent, rebuilt where the server does not tell."""
+    """Return the request target as sent, rebuilt from the path if the server does not set RAW_URI."""
     if raw := environ.get("RAW_URI"):
         return str(raw)
     path, query = environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", "")
     return quote(path.encode("latin-1"), safe="/!$&'()*+,;=:@") + (f"?{query}" if query else "")
 
 
-def point_at(environ: Environ, path: str) -> None:
-    """Let the application see the path that was authorised, and no other reading of it."""
+def set_path(environ: Environ, path: str) -> None:
+    """Set the path of the WSGI environment to the one that was authorised."""
     environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
     environ["SCRIPT_NAME"] = ""
 
 
 def client_body(environ: Environ, limit: int, spool: Path | None = None) -> ClientBody | None:
-    """Return the request's body with its first block read, None when there is none; all read with a folder for it."""
+    """Return the request's body with its first block read, or None; with a folder `spool`, all of it is read."""
     length = content_length(environ.get("CONTENT_LENGTH", ""))
     chunked = "HTTP_TRANSFER_ENCODING" in environ
     if chunked and length is not None:
@@ -98,12 +93,12 @@ def client_body(environ: Environ, limit: int, spool: Path | None = None) -> Clie
 
 
 def whole_body(environ: Environ, limit: int) -> bytes:
-    """Return all of the body, for a page that wants it at once."""
+    """Read and return the whole body."""
     body = client_body(environ, limit)
     return b"" if body is None else body.first + b"".join(body.rest())
 
 
 def reset_on_close(environ: Environ) -> None:
-    """Let a client of HTTP/1.0, for whom the end of the connection is the end of the body, see a reset instead."""
+    """Make the connection end with a TCP reset, so that an HTTP/1.0 client does not take a part for the whole body."""
     if client := environ.get("gunicorn.socket"):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

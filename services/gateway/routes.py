@@ -1,4 +1,4 @@
-"""The route table: which upstream owns a path, who may pass, and the limits; the most specific pattern wins."""
+"""The route table: upstream, role and limits of each path; the most specific pattern wins."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,32 +18,24 @@ UPLOADS_LIMIT = 102 * MIB  # ten files
 class Route:
     """One row of the table.
 
-    The pattern has `{name}` for any one segment and `{name…}` for the rest of the path, which ends with a slash
-    only where the pattern says so. `upstream` None is a page of the gateway itself; `role` is the lowest that may pass,
-    None lets strangers pass; `limit` names a class of
-    `CLASSES`, None is not counted; `max_body` is in bytes, `first_byte` in seconds. Where `reads_token` is false a
-    stale access token does no harm, since that is the way to a new one, and the address is counted, so that tokens
-    of other accounts do not multiply the tries. `form` is the media type of the HTML forms that the service takes, if
-    it takes any. Where `cached` is true, reads by strangers are kept as the service marks them, and writes forget
-    them; it reads no cookie but the token there. Where `spooled` is true, a service hears of a request when all of
-    its body has come. Where `gives_back` is true, a success does not count, so that many users behind one address
-    sign in and out without hindering each other. `names` has the operationId of a method where
-    `openapi.merge.operation_id` would give a wrong one.
+    In the pattern, `{name}` is any one segment and `{name…}` the rest of the path; a final slash counts. With
+    `reads_token` false the access token is ignored, since these routes lead to a new one. The rate limit then counts
+    the client's address, so that tokens of other accounts do not multiply the tries.
     """
 
     pattern: str
     methods: tuple[str, ...]
-    upstream: str | None
-    role: str | None
-    limit: str | None
-    max_body: int
-    first_byte: float
+    upstream: str | None  # None: a page of the gateway
+    role: str | None  # the lowest that may use it; None: everybody
+    limit: str | None  # a class of `CLASSES`; None: not counted
+    max_body: int  # bytes
+    first_byte: float  # seconds until the response has to start
     reads_token: bool
-    form: str
-    cached: bool
-    spooled: bool
-    gives_back: bool
-    names: Mapping[str, str]
+    form: str  # media type of the HTML forms that the service takes
+    cached: bool  # anonymous reads are cached, and writes invalidate them; the service reads no cookie but the token
+    spooled: bool  # the service gets the request when the gateway has all of the body
+    refunds_success: bool  # a success does not count, so that users behind one address do not hinder each other
+    names: Mapping[str, str]  # operationId by method, where `openapi.merge.operation_id` would give a wrong one
 
 
 def row(
@@ -58,14 +50,14 @@ def row(
     form: str = "",
     cached: bool = False,
     spooled: bool = False,
-    gives_back: bool = False,
+    refunds_success: bool = False,
     names: str = "",
 ) -> Route:
-    """Make a row with what most rows share; `names` are as many as methods, or none."""
+    """Return a row with the defaults of most rows; `names` has one name for each method, or is empty."""
     words = tuple(methods.split())
     named = dict(zip(map(str.lower, words), names.split(), strict=bool(names)))
     limits = (role, limit, max_body, first_byte, reads_token, form)
-    return Route(pattern, words, upstream, *limits, cached, spooled, gives_back, named)
+    return Route(pattern, words, upstream, *limits, cached, spooled, refunds_success, named)
 
 
 own = row
@@ -79,7 +71,7 @@ sign_in = partial(auth, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=F
 own_form = partial(own, "POST", limit="auth", max_body=FORM_LIMIT, reads_token=False)
 
 OWN = (
-    # A MiB of JSON would take 30 to 60 ms of the loop.
+    # A MiB of JSON would block the event loop for 30 to 60 ms.
     own("GET POST", "/api/hello", max_body=FORM_LIMIT, names="getHello echo"),
     own("GET", "/api/health", limit=None, reads_token=False, names="getHealth"),
     own("GET", "/api/errors/{code}", reads_token=False, names="explainError"),
@@ -101,14 +93,14 @@ OWN = (
 
 AUTH = (
     sign_in("/api/auth/register", limit="register", form=FORM, names="register"),
-    sign_in("/api/auth/login", limit="login", form=FORM, gives_back=True, names="login"),
-    sign_in("/api/auth/refresh", limit="refresh", gives_back=True, names="refreshSession"),
+    sign_in("/api/auth/login", limit="login", form=FORM, refunds_success=True, names="login"),
+    sign_in("/api/auth/refresh", limit="refresh", refunds_success=True, names="refreshSession"),
     sign_in("/api/auth/verify-email", names="verifyEmail"),
     sign_in("/api/auth/verify-email/resend", names="resendVerificationMail"),
     sign_in("/api/auth/forgot-password", names="forgotPassword"),
     sign_in("/api/auth/reset-password", names="resetPassword"),
-    sign_in("/api/auth/logout", form=FORM, gives_back=True, names="logout"),
-    sign_in("/api/auth/logout-all", form=FORM, gives_back=True, names="logoutEverywhere"),
+    sign_in("/api/auth/logout", form=FORM, refunds_success=True, names="logout"),
+    sign_in("/api/auth/logout-all", form=FORM, refunds_success=True, names="logoutEverywhere"),
     auth("GET PATCH DELETE", "/api/auth/me", role=USER, names="getMe updateMe deleteMe"),
     auth("PUT", "/api/auth/me/password", role=USER, names="changePassword"),
     auth("GET", "/api/auth/sessions", role=USER, names="listSessions"),
@@ -176,11 +168,11 @@ MESSAGES = (
 
 @dataclass(frozen=True)
 class Upstream:
-    """A service behind the gateway: the port that it has by default, and its rows.
+    """A service behind the gateway: its default port and its routes.
 
-    Without an `essential` one the whole counts as unhealthy. `invalidation` has, by the noun of a fact in its feed, the
-    Cache-Tags of the answers that such a fact changes; `{subject}` and members of the fact's data are filled in. Where
-    `counts_views` is true, it hears of the views that the cache answered.
+    Health is `unhealthy` while an `essential` service is down. `invalidation` maps the noun of a fact's type to the
+    cache tags that the fact purges. Example: the fact `comment.created` of post 7 purges `posts` and `post-7`. With
+    `counts_views` the gateway reports views of cached responses to the service.
     """
 
     port: int
@@ -191,7 +183,7 @@ class Upstream:
 
     @property
     def streams(self) -> bool:
-        """Tell whether long bodies are sent to it."""
+        """Return whether clients send it large bodies."""
         return any(route.max_body > MIB for route in self.routes)
 
     @property
@@ -214,7 +206,7 @@ ROUTES = OWN + tuple(route for service in SERVICES.values() for route in service
 
 
 class Node:
-    """One place in the tree of segments, and the routes that end there, by method."""
+    """A node in the tree of path segments, with the routes that end here by method."""
 
     __slots__ = ("allowed", "named", "rest", "routes", "static")
 
@@ -235,7 +227,7 @@ class Node:
         return self.named
 
     def add(self, route: Route) -> None:
-        """Add a row; HEAD comes with GET, and OPTIONS, which anybody may ask, with every path."""
+        """Add a row, with HEAD for GET, and OPTIONS without a role; raise ValueError if it contradicts another row."""
         methods = [*route.methods, "HEAD"] if "GET" in route.methods else route.methods
         for method in methods:
             if method in self.routes:
@@ -248,7 +240,7 @@ class Node:
 
 
 class RouteTable:
-    """Find the routes of a path in a tree, whatever their number."""
+    """The routes in a tree of path segments; a lookup costs the same for any number of routes."""
 
     def __init__(self, routes: Iterable[Route] = ROUTES) -> None:
         self._root = Node()
@@ -259,7 +251,7 @@ class RouteTable:
             node.add(route)
 
     def find(self, path: str) -> Node | None:
-        """Return the most specific node for a canonical path, None when there is nothing."""
+        """Return the node of the most specific pattern that matches a canonical path, or None."""
         return _descend(self._root, path.split("/"), 0)
 
 

@@ -1,4 +1,4 @@
-"""What the gateway counts besides requests, and what it tells of a single one: how long it took, and why so."""
+"""The gateway's metrics, and the headers Server-Timing and X-Explain of a response."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ _logger = logging.getLogger("postern.limits")
 
 
 def note_excess(environ: Environ, limit: str, key: str, action: str) -> None:
-    """Count a request beyond a limit, and tell of one that is let pass whom it would have met."""
+    """Count a request over a limit; log it if the limit is only observed."""
     EXCESS.add(limit, action)
     if action == "observed":
         fields = {"limit": limit, "countedBy": key, "requestId": environ["postern.request_id"]}
@@ -32,19 +32,19 @@ def note_excess(environ: Environ, limit: str, key: str, action: str) -> None:
 
 
 def note_upstream(context: RequestContext, upstream: str, outcome: str, seconds: float) -> None:
-    """Count an exchange with an upstream, and keep its time for Server-Timing and the log."""
-    context.waited = seconds
+    """Record the duration of an upstream request, for the metrics and Server-Timing."""
+    context.upstream_seconds = seconds
     UPSTREAMS.observe(seconds, upstream, context.route.pattern if context.route else "", outcome)
 
 
-def told(environ: Environ, context: RequestContext, elapsed: float) -> Headers:
-    """Return Server-Timing in milliseconds until the answer began, and to an admin who asks what was decided."""
-    if context.verdict:
-        VERDICTS.add(context.verdict)
-    timing = f"gateway;dur={(elapsed - context.waited) * 1000:.1f}"
-    if context.waited:
-        timing += f", upstream;dur={context.waited * 1000:.1f}"
-    if "HTTP_X_EXPLAIN" not in environ or context.somebody is None or context.somebody.role != "admin":
+def timing_headers(environ: Environ, context: RequestContext, elapsed: float) -> Headers:
+    """Return Server-Timing in ms until the response started; also X-Explain, if an admin sent that header."""
+    if context.cache_result:
+        VERDICTS.add(context.cache_result)
+    timing = f"gateway;dur={(elapsed - context.upstream_seconds) * 1000:.1f}"
+    if context.upstream_seconds:
+        timing += f", upstream;dur={context.upstream_seconds * 1000:.1f}"
+    if "HTTP_X_EXPLAIN" not in environ or context.identity is None or context.identity.role != "admin":
         return [("Server-Timing", timing)]
     return [("Server-Timing", timing), ("X-Explain", json.dumps(_decisions(environ, context)))]
 
@@ -53,16 +53,16 @@ def _decisions(environ: Environ, context: RequestContext) -> dict[str, Any]:
     route = context.route
     return {
         "client": context.address,
-        "user": context.somebody.user_id if context.somebody else None,
+        "user": context.identity.user_id if context.identity else None,
         "path": context.path,
         "route": route.pattern if route else None,
         "who": (route.role or "all") if route else None,
         "upstream": route.upstream if route else None,
         "limit": route.limit if route else "general",
-        "countedBy": context.counted_by,
+        "countedBy": context.rate_limit_key,
         "refusal": context.refusal.code if context.refusal else None,
-        "cache": context.verdict or None,
+        "cache": context.cache_result or None,
         "cacheKey": join_target(context.path, context.query) if route and route.cached else None,
-        "upstreamMs": round(context.waited * 1000, 1),
+        "upstreamMs": round(context.upstream_seconds * 1000, 1),
         "requestId": environ["postern.request_id"],
     }

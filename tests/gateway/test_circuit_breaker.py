@@ -37,7 +37,7 @@ def test_a_request_in_a_hurry_blames_nobody(pool_to: PoolTo) -> None:
     pool, breaker = pool_to(hold()), CircuitBreaker("test")
     for _ in range(THRESHOLD):
         with pytest.raises(Problem, match="GATEWAY_TIMEOUT"):
-            forward(pool, replace(a_request(first_byte=0.01), hurried=True), breaker)
+            forward(pool, replace(a_request(first_byte=0.01), has_waited=True), breaker)
     assert breaker.state == "closed"
 
 

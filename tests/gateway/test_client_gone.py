@@ -27,7 +27,7 @@ def gone(connected: Connected) -> socket.socket:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "GLANCE", 0.05)
+    monkeypatch.setattr(pool_module, "CLIENT_CHECK", 0.05)
 
 
 def ask(client: WsgiClient, target: str, connection: socket.socket) -> bytes:

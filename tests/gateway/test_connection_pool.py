@@ -212,7 +212,7 @@ def test_a_client_may_send_its_next_request_while_it_reads_a_stream(
         time.sleep(0.2)
         line.send(b":\n")
 
-    monkeypatch.setattr(pool_module, "GLANCE", 0.05)
+    monkeypatch.setattr(pool_module, "CLIENT_CHECK", 0.05)
     body = iter(forward(pools(serve(behave)), replace(a_request(), client=connected.ours)).body)
     connected.theirs.send(b"GET /next HTTP/1.1\r\n")
     assert b"".join(body) == b":\n:\n"

@@ -136,7 +136,7 @@ def test_a_write_whose_body_is_broken_purges_nothing(client: WsgiClient, posts: 
 def test_a_write_whose_client_leaves_purges_what_it_touched(
     client: WsgiClient, book: Book, connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "GLANCE", 0.02)
+    monkeypatch.setattr(pool_module, "CLIENT_CHECK", 0.02)
     for page in "12":
         client.get(f"/api/posts/{page}")
     book.slow_writes = 0.2

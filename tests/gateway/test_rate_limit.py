@@ -74,9 +74,9 @@ def test_what_is_given_back_is_not_counted() -> None:
     window = MemoryWindow(clock=Clock())
     for _ in range(10):
         assert window.hit(THREE, "a").remaining == 2
-        window.give_back(THREE, "a")
+        window.refund(THREE, "a")
     assert window.storage.export()["three"] == {}
-    window.give_back(THREE, "a")
+    window.refund(THREE, "a")
     assert [window.hit(THREE, "a").allowed for _ in range(4)] == [True, True, True, False]
 
 
@@ -149,7 +149,7 @@ class Broken:
         self.calls += 1
         raise redis.ConnectionError("down")
 
-    def give_back(self, limit: LimitClass, key: str) -> None:
+    def refund(self, limit: LimitClass, key: str) -> None:
         self.calls += 1
         raise redis.ConnectionError("down")
 
@@ -174,10 +174,10 @@ def test_without_its_store_is_given_back_what_was_counted_here(caplog: pytest.Lo
     window = FallbackWindow(broken, MemoryWindow(clock=clock), clock)
     for _ in range(5):
         assert window.hit(THREE, "a").remaining == 2
-        window.give_back(THREE, "a")
+        window.refund(THREE, "a")
     assert broken.calls == 1
     clock.now += 30
-    window.give_back(THREE, "a")
+    window.refund(THREE, "a")
     assert broken.calls == 2
 
 
@@ -215,6 +215,6 @@ def test_redis_gives_back(redis_url: str) -> None:
     gateways = [RedisWindow(redis_url) for _ in range(2)]
     for gateway in gateways * 10:
         assert gateway.hit(CLASSES["login"], "back").remaining == 9
-        gateway.give_back(CLASSES["login"], "back")
-    gateways[0].give_back(CLASSES["login"], "back")
+        gateway.refund(CLASSES["login"], "back")
+    gateways[0].refund(CLASSES["login"], "back")
     assert [gateways[1].hit(CLASSES["login"], "back").allowed for _ in range(11)] == [True] * 10 + [False]

@@ -87,7 +87,7 @@ def response_cache(
             return forward_write(app, store if route.cached else None, rules, environ, start_response)
         if not route.cached or method == "OPTIONS":
             return app(environ, start_response)
-        if cache is None or not context.by_stranger or bypasses_cache(environ):
+        if cache is None or not context.is_anonymous or bypasses_cache(environ):
             return app(environ, rewrite(start_response, context, rules, *BYPASS))
         return cache.read(environ, start_response, context)
 
@@ -107,7 +107,7 @@ def rewrite(
     """Remove the headers for the cache from a response, and add X-Cache and Cache-Status (RFC 9211)."""
 
     def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-        context.verdict = verdict
+        context.cache_result = verdict
         said = [("X-Cache", verdict), ("Cache-Status", status_line)]
         return start_response(status, rules.outward(headers) + said, exc_info)
 
@@ -275,7 +275,7 @@ class ResponseCache:
     ) -> Iterable[bytes]:
         """Send the entry, or 304 if the client has it."""
         context: RequestContext = environ[KEY]
-        context.verdict = verdict
+        context.cache_result = verdict
         said = [
             ("Age", str(int(now - entry.born))),
             ("X-Cache", verdict),

@@ -1,4 +1,4 @@
-"""Tell browsers which other origins may read our answers (Fetch standard, CORS protocol)."""
+"""CORS response headers (Fetch standard, CORS protocol)."""
 
 import re
 from collections.abc import Iterable
@@ -27,18 +27,18 @@ EXPOSED_HEADERS = (
 
 
 class Cors:
-    """The answer to each configured origin, made once by flask-cors; origins match exactly."""
+    """The CORS headers of each configured origin, built once by flask-cors; origins match exactly."""
 
     def __init__(self, origins: Iterable[str]) -> None:
-        self._answers = {origin: _headers_for(origin) for origin in origins}
+        self._headers = {origin: _build_headers(origin) for origin in origins}
 
     def headers(self, origin: str) -> Headers:
-        """Return the CORS headers of an answer: none for an unknown origin. `Vary` is every answer's."""
-        return self._answers.get(origin, [])
+        """Return the CORS headers of a response, none for an unknown origin; all responses have `Vary: Origin`."""
+        return self._headers.get(origin, [])
 
     def preflight_headers(self, origin: str, methods: Iterable[str]) -> Headers:
-        """Return what a preflight adds to that: the methods that the path has, headers and how long it holds."""
-        if origin not in self._answers:
+        """Return the further headers of a preflight response; `methods` are those of the path."""
+        if origin not in self._headers:
             return []
         return [
             ("Access-Control-Allow-Methods", ", ".join(methods)),
@@ -47,7 +47,7 @@ class Cors:
         ]
 
 
-def _headers_for(origin: str) -> Headers:
+def _build_headers(origin: str) -> Headers:
     options = serialize_options(
         {
             "origins": [re.compile(re.escape(origin))],
@@ -56,5 +56,5 @@ def _headers_for(origin: str) -> Headers:
             "vary_header": False,
         }
     )
-    made = get_cors_headers(options, WerkzeugHeaders({"Origin": origin}), "GET")
-    return [(name, str(value)) for name, value in made.items()]
+    built = get_cors_headers(options, WerkzeugHeaders({"Origin": origin}), "GET")
+    return [(name, str(value)) for name, value in built.items()]

@@ -1,4 +1,4 @@
-"""Find out which address a request comes from, and what the client asked for."""
+"""The client's address, scheme and host behind trusted proxies (X-Forwarded-*)."""
 
 import logging
 import re
@@ -17,7 +17,7 @@ _host = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}").fullmatch
 
 
 def proxies(networks: Iterable[Network]) -> IsProxy:
-    """Return what tells whether an address is one of a trusted proxy, and remembers it: to look it up takes 2 µs."""
+    """Return a memoized function that says whether an address is a trusted proxy; a lookup would take 2 µs."""
     known = tuple(networks)
 
     @lru_cache(maxsize=4096)
@@ -29,10 +29,13 @@ def proxies(networks: Iterable[Network]) -> IsProxy:
 
 
 def client_address(peer: str, forwarded_for: str, is_proxy: IsProxy) -> str:
-    """Return the nearest address that is no trusted proxy, from the right of X-Forwarded-For.
+    """Return the rightmost address in X-Forwarded-For that is not a trusted proxy.
 
-    The header counts only when the peer itself is trusted; a hop that is no address ends the walk, and the log says
-    so once.
+    The header counts only if the peer itself is a trusted proxy. A hop that is not an address ends the search, with one
+    warning in the log.
+
+    Example: the peer 10.0.0.2 and 10.0.0.1 are trusted. `X-Forwarded-For: 1.2.3.4, 203.0.113.9, 10.0.0.1` gives
+    203.0.113.9. The client itself sent 1.2.3.4, so that does not count.
     """
     nearest = _canonical(peer)
     if not (forwarded_for and is_proxy(peer)):
@@ -56,7 +59,7 @@ def _warn_of_hops() -> None:
 
 
 def scheme_and_host(environ: Mapping[str, Any], is_proxy: IsProxy) -> tuple[str, str]:
-    """Return what the client asked for, as a trusted proxy says, else as this server saw it; a bad host is empty."""
+    """Return scheme and host of the request, from X-Forwarded-* of a trusted proxy if any; a bad host is empty."""
     scheme, host = str(environ["wsgi.url_scheme"]), str(environ.get("HTTP_HOST", ""))
     if is_proxy(environ.get("REMOTE_ADDR", "")):
         said = environ.get("HTTP_X_FORWARDED_PROTO", "")

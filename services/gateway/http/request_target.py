@@ -1,4 +1,4 @@
-"""Read the request target once: the path that is authorised is the very path that is forwarded."""
+"""Parse the request target once, so that exactly the authorised path is forwarded."""
 
 import re
 from urllib.parse import quote, unquote, unquote_to_bytes
@@ -17,7 +17,7 @@ def split_target(target: str) -> tuple[str, str]:
     """Return the canonical path and the query as sent; raise BAD_REQUEST where readers could disagree.
 
     Only the origin form is taken (RFC 9112, section 3.2.1). Escapes are decoded and encoded again in one way,
-    so that two spellings of a path are one path.
+    so that a path has one spelling: `/a%41` becomes `/aA`.
     """
     if not _printable(target) or "#" in target:
         raise Problem("BAD_REQUEST", "The request target holds a character that must be percent-encoded.")
@@ -49,7 +49,7 @@ def _canonical(segment: str) -> str:
 
 
 def _refuse_ambiguous(text: str) -> None:
-    """Refuse what means something else to a reader that decodes the segment once more."""
+    """Refuse a segment that changes its meaning when it is decoded again, such as `%252e%252e`."""
     for _ in range(_MAX_ENCODINGS):
         if text in (".", "..") or _dangerous(text):
             raise Problem("BAD_REQUEST", "The path holds a dot segment, a slash, a backslash or a control character.")

@@ -28,7 +28,7 @@ def ask(domain: str, path: str = "") -> Response:
     authorised = context.path.split("/", 4)[3:]  # as it is written, which the arguments of the view are not
     target = join_target("/" + "".join(authorised[1:]), context.query)
     body = whole_body(request.environ, MIB)
-    user = context.somebody.user_id if context.somebody else ""
+    user = context.identity.user_id if context.identity else ""
     answer = outside.ask(authorised[0], request.method, target, from_environ(request.environ), body, user)
     response = Response(answer.body, answer.status)
     response.headers.clear()

@@ -23,7 +23,7 @@ MOMENT = 0.01  # seconds that a connection rests before it is looked at and used
 PER_CLIENT = 8  # requests of one client to a service that streams, which has 32 threads
 PATIENCE = 10.0  # seconds that another one waits
 RECEIVE = 64 * 1024
-GLANCE = 0.5  # seconds of a wait in which nobody looks whether the client is still there
+CLIENT_CHECK = 0.5  # seconds of a wait in which nobody looks whether the client is still there
 ESTABLISHED = 1  # of a TCP connection (Linux)
 
 
@@ -67,9 +67,9 @@ class UpstreamConnection:
         Raises ClientGone when that client does not wait any more.
         """
         deadline = time.monotonic() + timeout
-        if client and timeout > GLANCE:
+        if client and timeout > CLIENT_CHECK:
             with suppress(TimeoutError):
-                return self._receive(GLANCE)
+                return self._receive(CLIENT_CHECK)
             self._wait_beside(client, deadline - time.monotonic())
         return self._receive(deadline - time.monotonic())
 

@@ -29,7 +29,7 @@ class UpstreamRequest:
     """What to send, and for how many seconds to wait for an answer; `cut` is called before a broken answer ends.
 
     When `client` ends its connection meanwhile, nobody goes on waiting for the upstream. It counts as one of `who`.
-    `note_sent` is called before the first byte is sent. One that is `hurried` has less than the usual time, so that
+    `note_sent` is called before the first byte is sent. One that is `has_waited` has less than the usual time, so that
     the service is not to blame when it is over.
     """
 
@@ -42,7 +42,7 @@ class UpstreamRequest:
     client: socket.socket | None = None
     who: str = ""
     note_sent: Callable[[], None] = lambda: None
-    hurried: bool = False
+    has_waited: bool = False
 
     @property
     def id(self) -> str:
@@ -100,7 +100,7 @@ def _send(pool: ConnectionPool, request: UpstreamRequest) -> UpstreamResponse:
 
 
 def _blames_service(request: UpstreamRequest, error: BaseException) -> bool:
-    if isinstance(error, Problem) and error.code == "GATEWAY_TIMEOUT" and request.hurried:
+    if isinstance(error, Problem) and error.code == "GATEWAY_TIMEOUT" and request.has_waited:
         return False
     return isinstance(error, ConnectionLost) or (isinstance(error, Problem) and error.code in FAILURES)
 

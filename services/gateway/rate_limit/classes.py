@@ -1,4 +1,4 @@
-"""The limits of classes of routes, and what a rate limiter says of a request."""
+"""The rate limits of classes of routes, and the result for one request."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -10,7 +10,7 @@ MINUTE, HOUR = 60, 3600
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity: once a request
 class LimitClass:
-    """So many requests in so many seconds."""
+    """At most `quota` requests in `window` seconds."""
 
     name: str
     quota: int
@@ -35,19 +35,19 @@ CLASSES = {
 
 
 class Verdict(NamedTuple):
-    """What the window says: whether the request may go on, how many more may, and seconds until the next frees."""
+    """The result of a hit: `remaining` requests in the window, and `reset` seconds until the oldest one leaves it."""
 
     limit: LimitClass
     allowed: bool
     remaining: int
     reset: int
 
-    def without_this(self) -> "Verdict":
-        """Return the verdict once the request was given back."""
+    def refunded(self) -> "Verdict":
+        """Return the verdict after the request was refunded."""
         return self._replace(remaining=self.remaining + 1)
 
     def headers(self) -> list[tuple[str, str]]:
-        """Return both header families (draft-ietf-httpapi-ratelimit-headers, and X-RateLimit-* for older clients)."""
+        """Return the headers of draft-ietf-httpapi-ratelimit-headers, and X-RateLimit-* for older clients."""
         name, quota = self.limit.name, self.limit.quota
         return [
             ("RateLimit-Policy", f'"{name}";q={quota};w={self.limit.window}'),
@@ -58,18 +58,18 @@ class Verdict(NamedTuple):
         ]
 
     def problem(self) -> Problem:
-        """Return the refusal, to be asked again after `Retry-After` seconds."""
+        """Return the problem RATE_LIMITED with its `Retry-After` in seconds."""
         name, quota, window = self.limit.name, self.limit.quota, self.limit.window
         members: dict[str, Any] = {"retryAfter": self.reset, "violated-policies": [name]}
         return Problem("RATE_LIMITED", f"The limit {name} is {quota} requests in {window} seconds.", **members)
 
 
 class Window(Protocol):
-    """Count one request of a key and judge it; a refused one is not counted.
+    """A moving window: `hit` counts a request of a key unless it is over the limit.
 
-    `give_back` takes one that was allowed out of the count again: the newest, since only their number matters.
+    `refund` removes the newest request of a key from the count.
     """
 
     def hit(self, limit: LimitClass, key: str) -> Verdict: ...
 
-    def give_back(self, limit: LimitClass, key: str) -> None: ...
+    def refund(self, limit: LimitClass, key: str) -> None: ...

@@ -1,4 +1,4 @@
-"""Build rate limiters with Flask-Limiter, and ask them: moving windows, exact, per user or client address."""
+"""Rate limiters of Flask-Limiter: exact moving windows by user or client address."""
 
 import math
 from collections.abc import Callable
@@ -15,10 +15,10 @@ STRATEGY = "moving-window"
 
 
 class LimiterWindow:
-    """Count requests with a limiter of Flask-Limiter; `clock` is that of its storage.
+    """A window of Flask-Limiter; `clock` is that of its storage.
 
-    The gateway counts before Flask has a request, so it calls the strategy that Flask-Limiter builds, not its hooks:
-    these stay with an app of their own, which is never called.
+    The gateway counts before Flask has a request. So it calls the strategy that Flask-Limiter builds and not its hooks,
+    which stay with a Flask app that is never called.
     """
 
     def __init__(self, storage_uri: str, clock: Callable[[], float], options: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ class LimiterWindow:
 
 
 class _Item(RateLimitItemPerSecond):
-    """A limit as the library has it, with what the library computes anew at each of two calls a request."""
+    """A limit of the library with a precomputed key, which the library would build twice for each request."""
 
     __slots__ = ("_end", "_start")
 
@@ -57,7 +57,7 @@ class _Item(RateLimitItemPerSecond):
 
 @lru_cache(maxsize=64)
 def item_of(limit: LimitClass) -> RateLimitItem:
-    """Return the limit for the library; the keys under it begin with the name of the class."""
+    """Return the limit for the library; its storage keys begin with the name of the class."""
     return _Item(limit)
 
 

@@ -1,4 +1,4 @@
-"""Count requests in the memory of this process, for a bounded number of keys."""
+"""Rate limits in the memory of this process, for a bounded number of keys."""
 
 import threading
 import time
@@ -15,10 +15,9 @@ from services.gateway.rate_limit.limiter import LimiterWindow, item_of
 
 
 class BoundedMemoryStorage(Storage, MovingWindowSupport):
-    """Keep the times of each key's requests, eight bytes each, for at most `max_keys` keys of a class.
+    """Store the times of each key's requests, eight bytes each, for at most `max_keys` keys of a class (LRU).
 
-    The library's own memory storage keeps an object for every request, bounds the number of neither, and starts a
-    thread. Here a hit costs the same however many came before. The key that was quiet the longest is forgotten first.
+    The library's memory storage has an object for each request, bounds neither keys nor requests, and starts a thread.
     """
 
     STORAGE_SCHEME: ClassVar[list[str] | None] = ["bounded-memory"]  # type: ignore[misc]
@@ -44,7 +43,7 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport):
             if allowed:
                 hits.extend([now] * amount)
                 keys.move_to_end(key)
-                self._forget_quiet(keys, now - expiry)
+                self._evict(keys, now - expiry)
             return allowed
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
@@ -54,8 +53,8 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport):
             first = bisect_right(hits, now - expiry) if hits else 0
             return (hits[first], len(hits) - first) if hits and first < len(hits) else (now, 0)
 
-    def give_back(self, key: str) -> None:
-        """Take the newest request of a key out of the count."""
+    def refund(self, key: str) -> None:
+        """Remove the newest request of a key."""
         with self._lock:
             keys = self.classes.get(_class_of(key), OrderedDict())
             if hits := keys.get(key):
@@ -64,12 +63,12 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport):
                 del keys[key]
 
     def export(self) -> dict[str, dict[str, list[float]]]:
-        """Return the times of requests by class and key; the clock is the machine's, the same for all processes."""
+        """Return the times of requests by class and key; a machine has one monotonic clock for all processes."""
         with self._lock:
             return {name: {key: list(hits) for key, hits in keys.items()} for name, keys in self.classes.items()}
 
     def merge(self, exported: dict[str, dict[str, list[float]]]) -> None:
-        """Add what another process counted."""
+        """Add the exported counts of another process."""
         with self._lock:
             for name, keys in exported.items():
                 own = self.classes.setdefault(name, OrderedDict())
@@ -81,9 +80,9 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport):
 
     def reset(self) -> int:
         with self._lock:
-            forgotten = sum(map(len, self.classes.values()))
+            removed = sum(map(len, self.classes.values()))
             self.classes.clear()
-        return forgotten
+        return removed
 
     def clear(self, key: str) -> None:
         with self._lock:
@@ -98,12 +97,12 @@ class BoundedMemoryStorage(Storage, MovingWindowSupport):
     def get_expiry(self, key: str) -> float:
         raise NotImplementedError("only moving windows are kept")
 
-    def _forget_quiet(self, keys: OrderedDict[str, "array[float]"], expired: float) -> None:
+    def _evict(self, keys: OrderedDict[str, "array[float]"], expired: float) -> None:
         for _ in range(2):
-            quiet, hits = next(iter(keys.items()))
+            oldest, hits = next(iter(keys.items()))
             if hits[-1] > expired and len(keys) <= self._max_keys:
                 return
-            del keys[quiet]
+            del keys[oldest]
 
 
 class MemoryWindow(LimiterWindow):
@@ -112,8 +111,8 @@ class MemoryWindow(LimiterWindow):
     def __init__(self, max_keys: int = 50_000, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__("bounded-memory://", clock, {"max_keys": max_keys, "clock": clock})
 
-    def give_back(self, limit: LimitClass, key: str) -> None:
-        self.storage.give_back(item_of(limit).key_for(key))
+    def refund(self, limit: LimitClass, key: str) -> None:
+        self.storage.refund(item_of(limit).key_for(key))
 
 
 def _class_of(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Count requests in Redis, for several gateways together, and alone while it does not answer."""
+"""Rate limits in Redis, shared by all gateway processes; while Redis fails, each process counts alone."""
 
 import logging
 import math
@@ -16,7 +16,7 @@ _logger = logging.getLogger("postern.limits")
 
 
 class RedisWindow(LimiterWindow):
-    """Count in Redis, so that several gateways share one window; raise RedisError when it does not answer."""
+    """A window in Redis; raise RedisError while it fails."""
 
     def __init__(self, url: str, timeout: float = 0.25) -> None:
         pool = redis.ConnectionPool.from_url(
@@ -25,13 +25,13 @@ class RedisWindow(LimiterWindow):
         # The library's strategies share key names: another strategy needs another prefix.
         super().__init__(url, time.time, {"connection_pool": pool, "key_prefix": "postern:moving"})
 
-    def give_back(self, limit: LimitClass, key: str) -> None:
-        # The library pushes on the left.
+    def refund(self, limit: LimitClass, key: str) -> None:
+        # The library stores hits with LPUSH.
         self.storage.storage.lpop(self.storage.prefixed_key(item_of(limit).key_for(key)))
 
 
 class FallbackWindow:
-    """Count in the first window; while that fails, in the second, with a warning a minute."""
+    """Count in the first window; while that fails, in the second, with one warning a minute."""
 
     PAUSE = 2.0
     WARN_EVERY = 60.0
@@ -50,13 +50,13 @@ class FallbackWindow:
                 self._fail(error)
         return self._second.hit(limit, key)
 
-    def give_back(self, limit: LimitClass, key: str) -> None:
+    def refund(self, limit: LimitClass, key: str) -> None:
         if self._clock() >= self._resume:
             try:
-                return self._first.give_back(limit, key)
+                return self._first.refund(limit, key)
             except redis.RedisError as error:
                 self._fail(error)
-        return self._second.give_back(limit, key)
+        return self._second.refund(limit, key)
 
     def _fail(self, error: redis.RedisError) -> None:
         now = self._clock()

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from services.gateway.middleware import WAITING
-from services.gateway.proxy.connection_pool import GLANCE
+from services.gateway.middleware import MAX_SPOOLED
+from services.gateway.proxy.connection_pool import CLIENT_CHECK
 from tests.gateway.conftest import as_user
 from tests.gateway.server.running import MIB, USER, Gateway
 from tests.gateway.upstreams import Line, Upstream, echo, response
@@ -77,7 +77,7 @@ def test_a_client_that_has_sent_its_next_request_still_gets_both_answers(gateway
     def behave(line: Line) -> None:
         while line.read():
             asked.set()
-            time.sleep(GLANCE + 0.2)
+            time.sleep(CLIENT_CHECK + 0.2)
             line.send(response(b"late"))
 
     posts.behaviour = behave
@@ -190,9 +190,9 @@ BLOCK = 64 * 1024
 def test_the_service_hears_of_an_upload_when_all_of_it_has_come(gateway: Gateway, uploads: Upstream) -> None:
     with ExitStack() as clients:
         slow = [clients.enter_context(gateway.raw()) for _ in range(200)]
-        users = [upload_of(as_user()) for _ in range(200 // WAITING + 1)]
+        users = [upload_of(as_user()) for _ in range(200 // MAX_SPOOLED + 1)]
         for number, client in enumerate(slow):
-            start = users[number // WAITING] + b"Content-Length: %d\r\n\r\n" % (4 * BLOCK)
+            start = users[number // MAX_SPOOLED] + b"Content-Length: %d\r\n\r\n" % (4 * BLOCK)
             client.sendall(start + b"a" * 3 * BLOCK)
         assert gateway.get("/api/uploads", headers=USER)[0] == 200
         assert [request.target for request in uploads.received] == ["/api/uploads"]
@@ -204,11 +204,11 @@ def test_the_service_hears_of_an_upload_when_all_of_it_has_come(gateway: Gateway
 def test_of_one_client_so_many_bodies_wait(gateway: Gateway) -> None:
     held = b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % (4 * BLOCK)
     with ExitStack() as clients:
-        slow = [clients.enter_context(gateway.raw()) for _ in range(WAITING + 2)]
-        for client in slow[:WAITING]:
+        slow = [clients.enter_context(gateway.raw()) for _ in range(MAX_SPOOLED + 2)]
+        for client in slow[:MAX_SPOOLED]:
             client.sendall(UPLOAD + held)
             assert client.recv(100).startswith(b"HTTP/1.1 100 ")
-        one_more, another = slow[WAITING:]
+        one_more, another = slow[MAX_SPOOLED:]
         one_more.sendall(UPLOAD + held)
         another.sendall(upload_of(as_user()) + held)
         assert another.recv(100).startswith(b"HTTP/1.1 100 ")

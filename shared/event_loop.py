@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 SLICE = 0.01  # seconds that the loop may stand still
 MAX_TURNS = 50  # that somebody waits for a slice, even if none comes
@@ -11,6 +12,7 @@ NAP = 0.01  # seconds between two pieces after that
 HEARTBEAT = 1.0  # seconds between two signs of life to the master
 # A sleep of zero seconds would not do: gevent then runs what is ready again, before it looks at any socket.
 _NEXT_TURN = 1e-9
+Result = TypeVar("Result")
 
 
 class _Loop:
@@ -67,6 +69,16 @@ def take_turn() -> None:
         _loop.notified = time.monotonic()
         _loop.notify()
     time.sleep(_NEXT_TURN)
+
+
+def run_beside(compute: Callable[[], Result]) -> Result:
+    """Return the result of a computation that a thread makes, so that the loop turns meanwhile; it must not raise."""
+    if not _loop.is_watched:
+        return compute()
+    from gevent import get_hub
+
+    result: Result = get_hub().threadpool.apply(compute)
+    return result
 
 
 class PieceThrottle:

@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import suppress
 
+from shared.event_loop import run_beside
 from shared.telemetry import metrics
 
 HOST = "127.0.0.1"
@@ -71,7 +72,7 @@ def _read_line(client: socket.socket) -> bytes:
 
 def _answer(line: bytes) -> bytes:
     found = line.split(b" ")[:2] == [b"GET", b"/metrics"]
-    status, body = ("200 OK", metrics.render()) if found else ("404 Not Found", b"")
+    status, body = ("200 OK", run_beside(metrics.render)) if found else ("404 Not Found", b"")
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )

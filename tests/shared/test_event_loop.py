@@ -68,3 +68,39 @@ def test_what_cannot_be_interrupted_happens_once_in_a_turn() -> None:
     turns = answer.stdout.split()
     assert len(turns) == 12
     assert len(set(turns)) == 12
+
+
+BESIDE = """
+from gevent import monkey
+monkey.patch_all()
+import time
+import gevent
+from shared import event_loop
+
+event_loop.watch(lambda: None)
+computing = [True]
+
+def compute():
+    until = time.monotonic() + 20 * event_loop.SLICE
+    while time.monotonic() < until:
+        pass
+    computing.clear()
+    return "done"
+
+def count():
+    turns = 0
+    while computing:
+        gevent.sleep(0.001)
+        turns += 1
+    return turns
+
+counting = gevent.spawn(count)
+print(event_loop.run_beside(compute), counting.get())
+"""
+
+
+def test_the_loop_turns_while_a_thread_computes() -> None:
+    answer = subprocess.run([sys.executable, "-c", BESIDE], capture_output=True, text=True, check=True)
+    result, turns = answer.stdout.split()
+    assert result == "done"
+    assert int(turns) > 5  # without a thread it is one

@@ -103,4 +103,4 @@ def test_the_loop_turns_while_a_thread_computes() -> None:
     answer = subprocess.run([sys.executable, "-c", BESIDE], capture_output=True, text=True, check=True)
     result, turns = answer.stdout.split()
     assert result == "done"
-    assert int(turns) > 5  # without a thread it is one
+    assert int(turns) > 1  # without a thread there is none

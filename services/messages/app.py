@@ -1,4 +1,4 @@
-"""Messages: what reaches the owner and the users of an installation: contact messages, notifications, live events."""
+"""The messages service: contact messages, notifications and live events."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from flask import Flask
 from services.messages.config import Config
 from services.messages.feed_consumers import consumers
 from services.messages.live_events import event_log
-from services.messages.live_events.socket_handover import handing_over
+from services.messages.live_events.socket_handover import hand_over_streams
 from services.messages.live_events.sse_server import SseServer
 from services.messages.models import database, outbox
 from services.messages.resources import contact, events, notifications
@@ -26,7 +26,7 @@ PRUNING_PAUSE = 3600.0  # seconds
 
 
 def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | None = None) -> Flask:
-    """Return the service; `fetch_keys` gives the public keys, which are else asked of auth."""
+    """Return the service; `fetch_keys` returns the public keys, the default fetches them from auth."""
     config = config or Config.from_environment()
     app = create_service(
         "messages",
@@ -45,5 +45,5 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     service_of(app).add(streams)
     service_of(app).on_stop.append(streams.stop)
     run_in_background(app, streams)
-    app.wsgi_app = handing_over(app.wsgi_app, streams)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = hand_over_streams(app.wsgi_app, streams)  # type: ignore[method-assign, assignment]
     return app

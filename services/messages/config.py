@@ -9,10 +9,10 @@ from shared.settings import needed_in_production, service_port, service_url, set
 
 @dataclass(frozen=True, kw_only=True)
 class Config(MailConfig, service="messages", port=8004):
-    """What the messages service reads from the environment besides the settings that all services have."""
+    """The settings of the messages service besides those of all services."""
 
     posts_port: int = service_port("posts", 8002)
     posts_url: str = service_url("posts", 8002)
     contact_to: Address = setting(
-        "CONTACT_TO", mailbox, needed_in_production("owner@localhost"), "Who gets the messages of the contact form"
+        "CONTACT_TO", mailbox, needed_in_production("owner@localhost"), "Recipient of the messages of the contact form"
     )

@@ -1,4 +1,4 @@
-"""Keep what strangers write to the owner, and mail it: both or neither."""
+"""Store a contact message and queue its mail to the owner, in one transaction."""
 
 from email.headerregistry import Address
 from typing import Any
@@ -19,8 +19,11 @@ Message: {id}
 """
 
 
-def receive(data: dict[str, Any], source: str | None, user_agent: str, owner: Address) -> str:
-    """Keep a message, have it mailed to the owner, and return its id; a robot's is dropped, which it cannot tell."""
+def submit(data: dict[str, Any], source: str | None, user_agent: str, owner: Address) -> str:
+    """Store a message, queue its mail, and return its id.
+
+    A message with the honeypot field `website` is dropped. The bot gets the same response.
+    """
     if data.pop("website"):
         return new_id()
     with database.atomic():
@@ -42,12 +45,12 @@ def _text(message: ContactMessage) -> str:
 
 
 def _printable(user_agent: str) -> str:
-    """Return what a header says, which may be any bytes, as one line."""
+    """Replace control characters, and cut to the length of the column."""
     return "".join(character if character.isprintable() else " " for character in user_agent)[:MAX_USER_AGENT]
 
 
-def change(message: ContactMessage, status: str) -> None:
-    """Give a locked message another status."""
+def set_status(message: ContactMessage, status: str) -> None:
+    """Set the status of a locked message."""
     if message.status != status:
         message.status = status
         message.version += 1

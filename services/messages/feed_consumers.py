@@ -1,4 +1,4 @@
-"""Follow the feeds of auth and posts: each batch of facts, what comes of it and the position are one transaction."""
+"""The consumers of the feeds of auth and posts: the effects of a batch and the new position are one transaction."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,28 +11,28 @@ from shared import clock
 from shared.feed.consumer import Handler
 from shared.feed.database_consumer import SETTLED, DatabaseConsumer
 
-PAUSE = 0.2  # seconds between two questions: people wait for what is told here
+PAUSE = 0.2  # seconds between two polls, since users wait for notifications
 
 OF_AUTH = {
     "user.registered": notifications.welcome,
-    "user.updated": notifications.know,
-    "user.role_changed": notifications.tell_role,
-    "user.deleted": notifications.forget_user,
+    "user.updated": notifications.store_person,
+    "user.role_changed": notifications.notify_role,
+    "user.deleted": notifications.delete_user,
 }
 _NOTICES = {
-    "post.updated": notifications.rename_post,
-    "post.deleted": notifications.forget_post,
-    "post.liked": notifications.tell_like,
-    "post.unliked": notifications.take_like_back,
-    "comment.created": notifications.tell_comment,
-    "comment.shown": notifications.tell_comment,
-    "comment.hidden": notifications.withdraw_comment,
-    "comment.deleted": notifications.withdraw_comment,
+    "post.updated": notifications.update_post_title,
+    "post.deleted": notifications.remove_post,
+    "post.liked": notifications.notify_like,
+    "post.unliked": notifications.remove_like,
+    "comment.created": notifications.notify_comment,
+    "comment.shown": notifications.notify_comment,
+    "comment.hidden": notifications.remove_comment,
+    "comment.deleted": notifications.remove_comment,
 }
 
 
 def _in_turn(*handlers: Handler | None) -> Handler:
-    """Return what calls these handlers one after the other."""
+    """Return a handler that calls these handlers in order."""
     present = [handler for handler in handlers if handler]
 
     def handle(event: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ WITHDRAWN = ("comment.hidden", "comment.deleted")
 
 
 class FactConsumer(DatabaseConsumer):
-    """Read one feed; a comment that is hidden or deleted by the end of the batch is as if it had never been written."""
+    """A consumer that skips comments which are hidden or deleted later in the same batch."""
 
     def __init__(self, source: str, url: str, token: str, handlers: Mapping[str, Handler]) -> None:
         super().__init__(source, url, token, handlers, position=FeedPosition)
@@ -69,37 +69,37 @@ class FactConsumer(DatabaseConsumer):
 
 
 class AuthConsumer(FactConsumer):
-    """Read the feed of auth."""
+    """The consumer of auth's feed."""
 
     def rebuild(self) -> None:
-        """Know every user as auth does, and nobody whom it does not know; nobody is welcomed after so long."""
+        """Copy name and avatar of all users from auth, and delete users that auth does not have; send no welcome."""
         moment = clock.now() - SETTLED
         for page in self.pages("/internal/users"):
             with database.atomic():
                 event_log.lock()
                 for user in page.rows:
-                    Person.remember(user["id"], user["name"], user["avatar"], moment)
-                for user_id in Person.known(page.after, page.last) - page.ids:
-                    notifications.forget_user({"subject": user_id})
+                    Person.upsert(user["id"], user["name"], user["avatar"], moment)
+                for user_id in Person.existing_ids(page.after, page.last) - page.ids:
+                    notifications.delete_user({"subject": user_id})
 
 
 class PostsConsumer(FactConsumer):
-    """Read the feed of posts."""
+    """The consumer of posts' feed."""
 
     def _start_over(self, oldest: str) -> None:
-        """Forget what was told of posts: it is older than all that the feed keeps, which is read again.
+        """Delete all notifications and events about posts, since the feed, which is read again, has newer facts only.
 
-        Once for all processes: a slower one would forget what a faster one has read since.
+        Only the process that moves the position does so. A slower one would delete what a faster one has written since.
         """
         with database.atomic():
             event_log.lock()
             if self._move_position(oldest):
-                notifications.forget_posts()
-                event_log.start_over()
+                notifications.remove_all_posts()
+                event_log.reset()
 
 
 def consumers(config: Config) -> list[FactConsumer]:
-    """Return the consumers of both feeds."""
+    """Return the consumers of the feeds of auth and posts."""
     token = config.internal_token
     return [
         AuthConsumer("auth", config.auth_url, token, OF_AUTH),

@@ -16,9 +16,9 @@ from shared.feed.outbox import FeedPositionColumns
 from shared.mail.addresses import MAX_EMAIL
 from shared.mail.outbox import MailColumns, Outbox
 
-NEW, READ, ARCHIVED = "new", "read", "archived"  # what a contact message is
+NEW, READ, ARCHIVED = "new", "read", "archived"  # of a contact message
 STATUSES = (NEW, READ, ARCHIVED)
-WELCOME, COMMENT, REPLY, LIKE, ROLE = "welcome", "comment", "reply", "like", "role"  # what a notification is about
+WELCOME, COMMENT, REPLY, LIKE, ROLE = "welcome", "comment", "reply", "like", "role"  # types of notifications
 
 database = Database()
 Query: TypeAlias = "peewee.ModelSelect[Any]"
@@ -40,7 +40,7 @@ outbox = Outbox(Mail, database)
 
 
 class ContactMessage(Model):
-    """What somebody wrote to the owner; `source` and `user_agent` are what the sender's page and browser say."""
+    """A message to the owner; `source` names the page of the form, `user_agent` is the sender's header."""
 
     id = id_field()
     name = peewee.CharField(max_length=100)
@@ -58,7 +58,7 @@ class ContactMessage(Model):
 
     @classmethod
     def with_status(cls, status: str | None) -> Query:
-        """Select the messages of a status, or all; sort by NEWEST_MESSAGE."""
+        """Select the messages of a status, or all; order them by NEWEST_MESSAGE."""
         return cls.select().where(cls.status == status) if status else cls.select()
 
 
@@ -66,9 +66,9 @@ NEWEST_MESSAGE = Order("newest", (ContactMessage.created_at, ContactMessage.id))
 
 
 class Person(Model):
-    """Whom notifications name; `told_at` is the time of auth's last word, NULL while only a fact of posts named them.
+    """A user as an actor of notifications; `told_at` is the time of auth's newest fact, NULL before the first one.
 
-    Who is deleted stays as an id, so that a fact of posts that is read later makes nothing for them or of them.
+    A deleted user stays as a row, so that facts of posts that are read later create no notification for or about them.
     """
 
     id = IdField(primary_key=True)
@@ -78,13 +78,13 @@ class Person(Model):
     told_at = TimestampField(null=True)
 
     @classmethod
-    def introduce(cls, user_id: str, name: str | None) -> None:
-        """Add somebody of whom auth's feed has not told yet; what is known already stays."""
+    def add_if_missing(cls, user_id: str, name: str | None) -> None:
+        """Insert a user whom auth's feed has not reported yet; leave an existing row as it is."""
         cls.insert(id=user_id, name=name).on_conflict_ignore().execute()
 
     @classmethod
-    def remember(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:
-        """Keep what auth said at that moment, unless it has said something newer."""
+    def upsert(cls, user_id: str, name: str, avatar: str | None, moment: datetime) -> None:
+        """Insert or update a user with auth's data of that moment, unless the row is newer or deleted."""
         known = {"name": name, "avatar": avatar, "told_at": moment}
         is_news = cls.told_at.is_null() | (cls.told_at <= moment)
         cls.insert(id=user_id, **known).on_conflict(
@@ -92,26 +92,26 @@ class Person(Model):
         ).execute()
 
     @classmethod
-    def known(cls, after: str, last: str) -> set[str]:
-        """Return those with ids in this range who are not deleted."""
+    def existing_ids(cls, after: str, last: str) -> set[str]:
+        """Return the ids in `after` < id <= `last` of users that are not deleted."""
         rows: Any = cls.select(cls.id).where(cls.id > after, cls.id <= last, ~cls.deleted).tuples()
         return {user_id for (user_id,) in rows}
 
     @classmethod
-    def forget(cls, user_id: str) -> None:
+    def mark_deleted(cls, user_id: str) -> None:
         nothing = {"name": None, "avatar": None, "deleted": True}
         cls.insert(id=user_id, **nothing).on_conflict(conflict_target=[cls.id], update=nothing).execute()
 
     @classmethod
-    def are_gone(cls, *user_ids: str) -> bool:
-        """Tell whether one of them is deleted."""
+    def any_deleted(cls, *user_ids: str) -> bool:
+        """Return whether one of the users is deleted."""
         return bool(cls.select().where(cls.id.in_(user_ids), cls.deleted).exists())
 
 
 class Notification(Model):
-    """What a user is told; `key` names the fact that it comes from, so that each becomes one notification.
+    """A notification; `key` names its cause and is unique for each user, so that a repeated fact creates no second one.
 
-    Likes of a post are one notification, in `likes` their number; while that is 0 it is not to be seen.
+    All likes of a post are one notification. `likes` is their number; with 0 it is not listed.
     """
 
     id = id_field()
@@ -137,7 +137,7 @@ class Notification(Model):
 
     @classmethod
     def of(cls, user_id: str) -> Query:
-        """Select what a user is told, with whom it names; sort by NEWEST_NOTIFICATION."""
+        """Select a user's notifications with name and avatar of the actor; order them by NEWEST_NOTIFICATION."""
         actor = (Person.name.alias("actor_name"), Person.avatar.alias("actor_avatar"))
         return (
             cls.select(cls, *actor)
@@ -148,7 +148,7 @@ class Notification(Model):
 
     @classmethod
     def count(cls, user_id: str) -> tuple[int, int]:
-        """Count what a user is told, and what of that is not read."""
+        """Return the number of a user's notifications, and that of the unread ones."""
         total, unread = execute(
             database,
             "SELECT COUNT(*), COUNT(*) FILTER (WHERE NOT read) FROM notification"
@@ -159,7 +159,7 @@ class Notification(Model):
 
 
 class Liker(Model):
-    """Who likes a post, or did: who likes it again is no news."""
+    """A user's like of a post. A like that was taken back stays, since liking again does not notify again."""
 
     post_id = IdField()
     user_id = IdField(index=True)
@@ -172,14 +172,14 @@ class Liker(Model):
 
     @classmethod
     def add(cls, post_id: str, user_id: str, moment: datetime) -> tuple[bool, bool]:
-        """Note a like; return whether it is the user's first of the post, and whether it changes anything."""
+        """Add a like; return whether it is the user's first of the post, and whether it changed anything."""
         row = cls.insert(post_id=post_id, user_id=user_id, liked_at=moment).on_conflict_ignore()
         first = bool(row.as_rowcount().execute())
         return first, first or cls._set(post_id, user_id, likes=True)
 
     @classmethod
     def remove(cls, post_id: str, user_id: str) -> bool:
-        """Take a like back; return whether there was one."""
+        """Remove a like; return whether there was one."""
         return cls._set(post_id, user_id, likes=False)
 
     @classmethod
@@ -192,16 +192,17 @@ NEWEST_NOTIFICATION = Order("newest", (Notification.created_at, Notification.id)
 
 
 class EventHead(Model):
-    """The id of the newest event: one row, which whoever appends locks until the end of the transaction.
+    """One row with the id of the newest event; `append` locks it until the commit.
 
-    So ids have no gaps and appear in their order on PostgreSQL too: whoever has read one has read all before it.
+    So events become visible in the order of their ids, without gaps, on PostgreSQL too. Example: transaction A appends
+    event 8. Transaction B waits for the lock, and appends 9 after A's commit. A reader that has 9 has 8.
     """
 
     last = peewee.BigIntegerField()
 
     @classmethod
     def next(cls) -> int:
-        """Return the id of the next event; nobody else gets one before this transaction ends."""
+        """Return the id of the next event; other transactions wait until this one ends."""
         (row,) = cls.update(last=cls.last + 1).returning(cls.last).execute()
         return int(row.last)
 
@@ -211,7 +212,7 @@ class EventHead(Model):
 
 
 class Event(Model):
-    """What live streams tell: to everybody, or to its owner `user_id`; `subject` is the id of what it is about."""
+    """A live event, public or for `user_id` only; `subject` is the id of its post, comment or notification."""
 
     id = peewee.BigIntegerField(primary_key=True)
     topic = peewee.CharField(max_length=32)
@@ -227,8 +228,8 @@ class Event(Model):
         return cls.select().where(cls.id > after, cls.id <= last).order_by(cls.id).limit(limit)
 
     @classmethod
-    def heard_by(cls, user_id: str | None, topics: Collection[str]) -> Any:
-        """Return the condition for what a user, or a stranger, may hear of these topics."""
+    def visible_to(cls, user_id: str | None, topics: Collection[str]) -> Any:
+        """Return the condition for the events of these topics that a user, or an anonymous client, may receive."""
         public = cls.user_id.is_null()
         return cls.topic.in_(list(topics)) & ((public | (cls.user_id == user_id)) if user_id else public)
 
@@ -238,7 +239,7 @@ class Event(Model):
 
 
 class EventTicket(Model):
-    """The right to open one stream as somebody: a digest, and of the access token what may end the stream."""
+    """A one-time ticket for a stream: its digest, and the claims of the access token that can end the stream."""
 
     digest = peewee.CharField(max_length=64, primary_key=True)
     user_id = IdField()

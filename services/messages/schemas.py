@@ -1,4 +1,4 @@
-"""What comes in and what goes out, named by use."""
+"""Request and response schemas, named by use."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from shared.web.schema import AnswerSchema, Boolean, Schema, Text, Timestamp
 
 
 def _fits_a_head(text: str) -> None:
-    """Refuse what could end a line in the head of a mail; the kit's texts may hold U+2028."""
+    """Refuse line breaks, which would allow header injection; `Text` alone allows U+2028."""
     try:
         header_text(text)
     except ValueError as error:
@@ -24,7 +24,7 @@ def _fits_a_head(text: str) -> None:
 
 
 class ContactSchema(Schema):
-    """A message to the owner; `website` is left empty by people, who do not see it, and filled in by robots."""
+    """A message to the owner; `website` is a honeypot, hidden from people and filled in by bots."""
 
     name = Text(low=2, high=ContactMessage.name.max_length, required=True, validate=[_fits_a_head])
     email = Email(required=True)
@@ -36,25 +36,25 @@ class ContactSchema(Schema):
 
 
 class ContactQuerySchema(Schema):
-    """Where the form stands, such as the name of a page."""
+    """`source` says where the form is, such as the name of a page."""
 
     source = Text(high=ContactMessage.source.max_length)
 
 
 class ReceiptSchema(AnswerSchema):
-    """The id of what was sent."""
+    """The id of the message."""
 
     id = ma.fields.String()
 
 
 class ContactListSchema(PageQuerySchema):
-    """The query of the moderators' list; all messages without a status."""
+    """The query of the list of messages; without `status`, of all."""
 
     status = ma.fields.String(validate=ma.validate.OneOf(STATUSES))
 
 
 class ContactChangeSchema(Schema):
-    """What can be changed of a message."""
+    """A change of a message."""
 
     status = ma.fields.String(validate=ma.validate.OneOf(STATUSES), required=True)
 
@@ -74,20 +74,20 @@ class ContactMessageSchema(AnswerSchema):
 
 
 class Type(ma.fields.String):
-    """What tells the variants of a schema apart."""
+    """The discriminator of the variants of a schema."""
 
     def __init__(self, *types: str) -> None:
         super().__init__(validate=ma.validate.OneOf(types))
 
 
 class NotificationChangeSchema(Schema):
-    """What can be changed of a notification."""
+    """A change of a notification."""
 
     read = Boolean(required=True)
 
 
 class ActorSchema(AnswerSchema):
-    """Who did what a notification is about; the name is null until auth has told it."""
+    """The user that caused a notification; `name` is null until auth's feed has reported it."""
 
     id = ma.fields.String()
     name = ma.fields.String(allow_none=True)
@@ -102,7 +102,7 @@ class PostSchema(AnswerSchema):
 
 
 class _AnyNotificationSchema(AnswerSchema):
-    """What all notifications have."""
+    """The fields of all notifications."""
 
     id = ma.fields.String()
     read = ma.fields.Boolean()
@@ -110,13 +110,13 @@ class _AnyNotificationSchema(AnswerSchema):
 
 
 class WelcomeNotificationSchema(_AnyNotificationSchema):
-    """An account was made."""
+    """The user has registered."""
 
     type = Type(WELCOME)
 
 
 class CommentNotificationSchema(_AnyNotificationSchema):
-    """Somebody commented on one's post, or answered one's comment."""
+    """Another user commented on the user's post, or replied to their comment."""
 
     type = Type(COMMENT, REPLY)
     actor = ma.fields.Nested(ActorSchema)
@@ -125,7 +125,7 @@ class CommentNotificationSchema(_AnyNotificationSchema):
 
 
 class LikeNotificationSchema(_AnyNotificationSchema):
-    """Some like one's post: so many, the actor last."""
+    """`likes` users like the user's post; `actor` is the last of them."""
 
     type = Type(LIKE)
     actor = ma.fields.Nested(ActorSchema)
@@ -134,14 +134,14 @@ class LikeNotificationSchema(_AnyNotificationSchema):
 
 
 class RoleNotificationSchema(_AnyNotificationSchema):
-    """One's role has changed."""
+    """The user's role has changed."""
 
     type = Type(ROLE)
     role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
 
 
 class NotificationSchema(AnswerSchema):
-    """What a user is told."""
+    """A notification."""
 
     beside_list: ClassVar[dict[str, ma.fields.Field[Any]]] = {"unread": ma.fields.Integer(required=True)}
     variants: ClassVar[dict[str, type[Any]]] = {
@@ -154,13 +154,13 @@ class NotificationSchema(AnswerSchema):
 
 
 class StreamEventSchema(AnswerSchema):
-    """The stream begins here; after `resync` read everything anew."""
+    """The stream starts here; after `resync` fetch everything again."""
 
     type = Type(CONNECTED, RESYNC)
 
 
 class PostEventSchema(AnswerSchema):
-    """A post is to be seen by all, or was edited."""
+    """A post became public, or a public post was edited."""
 
     type = Type("post.published", "post.updated")
     id = ma.fields.String()
@@ -171,14 +171,14 @@ class PostEventSchema(AnswerSchema):
 
 
 class PostDeletedEventSchema(AnswerSchema):
-    """A post is not to be seen any more."""
+    """A post is no longer public."""
 
     type = Type("post.deleted")
     id = ma.fields.String()
 
 
 class CommentEventSchema(AnswerSchema):
-    """A comment is to be seen, or was edited."""
+    """A comment became public, or a public comment was edited."""
 
     type = Type("comment.created", "comment.updated")
     id = ma.fields.String()
@@ -196,7 +196,7 @@ class CommentDeletedEventSchema(AnswerSchema):
 
 
 class EventSchema(AnswerSchema):
-    """The `data` of an event of the stream: an event of posts, or a notification of the user who listens."""
+    """The `data` of an event of the stream: an event of posts, or a notification of the user."""
 
     variants: ClassVar[dict[str, type[Any]]] = {
         CONNECTED: StreamEventSchema,
@@ -239,7 +239,7 @@ class Topics(ma.fields.String):
 
 
 class EventsQuerySchema(Schema):
-    """What to hear, and from where on; a header `Last-Event-ID` counts before the parameter."""
+    """The topics of a stream and where it starts; the header `Last-Event-ID` overrides the parameter."""
 
     topics = Topics(metadata={"description": "Some of the topics, separated by commas; all without it."})
     last_event_id = ma.fields.String(data_key="lastEventId")
@@ -247,13 +247,13 @@ class EventsQuerySchema(Schema):
     names = ma.fields.String(
         validate=ma.validate.OneOf(["none"]),
         metadata={
-            "description": "`none`: no `event:` lines, so that `onmessage` hears every event; `data` has its topic."
+            "description": "`none`: no `event:` lines, so that `onmessage` receives every event; `data` has its topic."
         },
     )
 
 
 class TicketSchema(AnswerSchema):
-    """A ticket, and for how many seconds it is good."""
+    """A ticket and its lifetime in seconds."""
 
     ticket = ma.fields.String()
     expires_in = ma.fields.Integer()

@@ -78,13 +78,13 @@ def comment(author: str, owner: str, post: str, parent: tuple[str, str] | None =
     } | more  # fmt: skip
 
 
-def tell_comment(feed: ServedFeed, data: dict[str, Any], type: str = "comment.created") -> str:
+def notify_comment(feed: ServedFeed, data: dict[str, Any], type: str = "comment.created") -> str:
     comment_id = str(data["id"])
     feed.tell(type, comment_id, **data)
     return comment_id
 
 
-def tell_like(feed: ServedFeed, post: str, owner: str, user: str, type: str = "post.liked") -> None:
+def notify_like(feed: ServedFeed, post: str, owner: str, user: str, type: str = "post.liked") -> None:
     feed.tell(type, post, id=post, title="A post", authorId=owner, userId=user, userName="Whoever")
 
 
@@ -98,11 +98,11 @@ def everything(auth_feed: ServedFeed, posts_feed: ServedFeed) -> None:
     auth_feed.tell("user.role_changed", ANN, role="moderator", actorId=BOB)
     for number in range(40):
         post = new_id()
-        tell_comment(posts_feed, comment(BOB, ANN, post, (new_id(), EVE)))
+        notify_comment(posts_feed, comment(BOB, ANN, post, (new_id(), EVE)))
         for user in (BOB, EVE):
-            tell_like(posts_feed, post, ANN, user)
+            notify_like(posts_feed, post, ANN, user)
         if number % 10 == 0:
-            tell_like(posts_feed, post, ANN, BOB, "post.unliked")
+            notify_like(posts_feed, post, ANN, BOB, "post.unliked")
 
 
 EVERYTHING = {ANN: 82, BOB: 1, EVE: 41}

@@ -164,7 +164,7 @@ def test_what_belongs_to_a_user_is_forgotten_with_the_user(app: Flask) -> None:
     with database.atomic():
         event_log.append("notification", {"id": "1"}, user_id="ann")
         event_log.append("notification", {"id": "2"}, user_id="ben")
-        event_log.forget("ann")
+        event_log.delete_user("ann")
     assert rows() == [("notification", {"id": "2"})]
 
 
@@ -178,7 +178,7 @@ def test_what_happened_long_ago_is_told_nobody(app: Flask) -> None:
 def test_when_the_feed_starts_over_so_does_the_log(app: Flask) -> None:
     tell(PUBLISHED, PUBLISHED)
     with database.atomic():
-        event_log.start_over()
+        event_log.reset()
     assert rows() == []
     assert [event_log.reaches_back_to(known) for known in (1, 2, 3)] == [False, False, True]
 

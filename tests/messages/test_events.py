@@ -307,7 +307,7 @@ def test_there_is_a_number_of_streams_that_a_process_serves(listen: Listen, monk
 def test_whoever_does_not_read_is_cut_off(
     app: Flask, listen: Listen, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse_server, "PATIENCE", 0.3)
+    monkeypatch.setattr(sse_server, "WRITE_TIMEOUT", 0.3)
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(("127.0.0.1", port))
@@ -332,8 +332,8 @@ def test_whoever_reads_slowly_misses_nothing(port: int, monkeypatch: pytest.Monk
 
 
 def test_silence_is_broken_by_comments(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse_server, "BEAT", 0.2)
-    monkeypatch.setattr(sse_server, "LOOK", 0.05)
+    monkeypatch.setattr(sse_server, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(sse_server, "SWEEP_INTERVAL", 0.05)
     stream = listen()
     time.sleep(0.7)
     append(1)

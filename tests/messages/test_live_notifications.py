@@ -17,12 +17,12 @@ from tests.messages.telling import (  # noqa: F401 (fixtures)
     Told,
     auth_feed,
     comment,
+    notify_comment,
+    notify_like,
     posts_feed,
     read,
     register,
     settings,
-    tell_comment,
-    tell_like,
     told,
 )
 
@@ -42,9 +42,9 @@ def test_what_is_told_live_is_what_the_list_has(auth_feed: ServedFeed, posts_fee
     auth_feed.tell("user.role_changed", ANN, role="moderator", actorId=BOB)
     told(ANN)
     post = new_id()
-    tell_comment(posts_feed, comment(BOB, ANN, post))
-    tell_comment(posts_feed, comment(EVE, EVE, post, (new_id(), ANN)))
-    tell_like(posts_feed, post, ANN, BOB)
+    notify_comment(posts_feed, comment(BOB, ANN, post))
+    notify_comment(posts_feed, comment(EVE, EVE, post, (new_id(), ANN)))
+    notify_like(posts_feed, post, ANN, BOB)
     listed = told(ANN)
     assert len(listed) == 5
     assert sorted(live(ANN), key=lambda item: item["id"]) == sorted(listed, key=lambda item: item["id"])
@@ -55,7 +55,7 @@ def test_what_is_told_live_is_what_the_list_has(auth_feed: ServedFeed, posts_fee
 def test_each_new_like_is_told_and_no_other_change_of_them(posts_feed: ServedFeed, told: Told) -> None:  # noqa: F811
     post = new_id()
     for user, kind in ((BOB, "post.liked"), (EVE, "post.liked"), (BOB, "post.unliked"), (BOB, "post.liked")):
-        tell_like(posts_feed, post, ANN, user, kind)
+        notify_like(posts_feed, post, ANN, user, kind)
     told(ANN)
     assert [(item["likes"], item["actor"]["id"]) for item in live(ANN)] == [(1, BOB), (2, EVE)]
 
@@ -64,7 +64,7 @@ def test_each_new_like_is_told_and_no_other_change_of_them(posts_feed: ServedFee
 def test_what_is_gone_is_told_nobody_who_comes_later(posts_feed: ServedFeed, told: Told, gone: str) -> None:  # noqa: F811
     post = new_id()
     about = comment(BOB, ANN, post)
-    tell_comment(posts_feed, about)
+    notify_comment(posts_feed, about)
     told(ANN)
     assert len(live(ANN)) == 1
     subject = post if gone == "post.deleted" else about["id"]
@@ -75,8 +75,8 @@ def test_what_is_gone_is_told_nobody_who_comes_later(posts_feed: ServedFeed, tol
 
 def test_a_deleted_user_is_named_to_nobody(auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told) -> None:  # noqa: F811
     register(auth_feed, ann=ANN, bob=BOB)
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
-    tell_comment(posts_feed, comment(ANN, BOB, new_id()))
+    notify_comment(posts_feed, comment(BOB, ANN, new_id()))
+    notify_comment(posts_feed, comment(ANN, BOB, new_id()))
     told(ANN)
     auth_feed.tell("user.deleted", BOB, id=BOB)
     told(ANN)

@@ -30,12 +30,12 @@ from tests.messages.telling import (
     counted,
     everything,
     kinds,
+    notify_comment,
+    notify_like,
     posts_feed,
     read,
     register,
     settings,
-    tell_comment,
-    tell_like,
     told,
 )
 
@@ -53,7 +53,7 @@ def test_who_registers_is_welcome(auth_feed: ServedFeed, told: Told) -> None:
 def test_a_comment_is_told_to_the_author_of_the_post(auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told) -> None:
     auth_feed.tell("user.updated", BOB, id=BOB, name="Bob", avatar="some-upload")
     post = new_id()
-    comment_id = tell_comment(posts_feed, comment(BOB, ANN, post))
+    comment_id = notify_comment(posts_feed, comment(BOB, ANN, post))
     (item,) = told(ANN)
     assert (item["type"], item["commentId"], item["post"]) == ("comment", comment_id, {"id": post, "title": "A post"})
     assert item["actor"] == {"id": BOB, "name": "Bob", "avatar": "some-upload"}
@@ -63,8 +63,8 @@ def test_a_comment_is_told_to_the_author_of_the_post(auth_feed: ServedFeed, post
 def test_a_name_is_what_auth_says_and_until_then_what_the_fact_says(
     auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told
 ) -> None:
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
-    tell_comment(posts_feed, comment(EVE, ANN, new_id(), authorName=None))
+    notify_comment(posts_feed, comment(BOB, ANN, new_id()))
+    notify_comment(posts_feed, comment(EVE, ANN, new_id(), authorName=None))
     assert [item["actor"]["name"] for item in told(ANN)] == [None, "Whoever"]
     register(auth_feed, bob=BOB, eve=EVE)
     auth_feed.tell("user.updated", BOB, id=BOB, name="Robert", avatar=None)
@@ -72,20 +72,20 @@ def test_a_name_is_what_auth_says_and_until_then_what_the_fact_says(
 
 
 def test_a_reply_is_told_to_whom_it_answers(posts_feed: ServedFeed, told: Told) -> None:
-    tell_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), EVE)))
+    notify_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), EVE)))
     assert (kinds(told(ANN)), kinds(told(EVE)), kinds(told(BOB))) == (["comment"], ["reply"], [])
 
 
 def test_a_comment_on_my_post_that_answers_me_is_told_once(posts_feed: ServedFeed, told: Told) -> None:
-    tell_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), ANN)))
+    notify_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), ANN)))
     assert kinds(told(ANN)) == ["reply"]
 
 
 def test_nobody_is_told_of_their_own_doing(auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told) -> None:
     post = new_id()
-    tell_comment(posts_feed, comment(ANN, ANN, post))
-    tell_comment(posts_feed, comment(ANN, ANN, post, (new_id(), ANN)))
-    tell_like(posts_feed, post, ANN, ANN)
+    notify_comment(posts_feed, comment(ANN, ANN, post))
+    notify_comment(posts_feed, comment(ANN, ANN, post, (new_id(), ANN)))
+    notify_like(posts_feed, post, ANN, ANN)
     auth_feed.tell("user.role_changed", ANN, role="admin", actorId=ANN)
     assert told(ANN) == []
 
@@ -105,7 +105,7 @@ def test_a_role_from_before_facts_named_the_actor_is_told(auth_feed: ServedFeed,
 def test_likes_of_a_post_are_one_notification(posts_feed: ServedFeed, told: Told) -> None:
     one, other = new_id(), new_id()
     for post, user in ((one, BOB), (other, BOB), (one, EVE)):
-        tell_like(posts_feed, post, ANN, user)
+        notify_like(posts_feed, post, ANN, user)
     first, second = told(ANN)
     assert (first["post"]["id"], first["likes"], first["actor"]["id"]) == (one, 2, EVE)
     assert (second["post"]["id"], second["likes"], second["actor"]["id"]) == (other, 1, BOB)
@@ -116,14 +116,14 @@ def test_another_like_is_news_but_the_same_users_is_not(
     client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told
 ) -> None:
     post = new_id()
-    tell_like(posts_feed, post, ANN, BOB)
+    notify_like(posts_feed, post, ANN, BOB)
     (item,) = told(ANN)
     client.post("/api/notifications/read-all", headers=as_user(ANN))
     for type in ("post.unliked", "post.liked"):
-        tell_like(posts_feed, post, ANN, BOB, type)
+        notify_like(posts_feed, post, ANN, BOB, type)
     (again,) = told(ANN)
     assert (again["id"], again["likes"], again["read"], again["createdAt"]) == (item["id"], 1, True, item["createdAt"])
-    tell_like(posts_feed, post, ANN, EVE)
+    notify_like(posts_feed, post, ANN, EVE)
     (news,) = told(ANN)
     assert (news["id"], news["likes"], news["read"]) == (item["id"], 2, False)
 
@@ -131,24 +131,24 @@ def test_another_like_is_news_but_the_same_users_is_not(
 def test_a_like_taken_back_counts_no_more(posts_feed: ServedFeed, told: Told) -> None:
     post = new_id()
     for user in (BOB, EVE):
-        tell_like(posts_feed, post, ANN, user)
+        notify_like(posts_feed, post, ANN, user)
     for _ in range(2):
-        tell_like(posts_feed, post, ANN, EVE, "post.unliked")
+        notify_like(posts_feed, post, ANN, EVE, "post.unliked")
     (item,) = told(ANN)
     assert (item["likes"], item["actor"]["id"]) == (1, BOB)
-    tell_like(posts_feed, post, ANN, BOB, "post.unliked")
+    notify_like(posts_feed, post, ANN, BOB, "post.unliked")
     assert told(ANN) == []
 
 
 def test_a_hidden_comment_is_not_told(posts_feed: ServedFeed, told: Told) -> None:
     early, late = (comment(BOB, ANN, new_id()) for _ in range(2))
-    tell_comment(posts_feed, early)
+    notify_comment(posts_feed, early)
     assert kinds(told(ANN)) == ["comment"]
-    tell_comment(posts_feed, early, "comment.hidden")
-    tell_comment(posts_feed, late)
-    tell_comment(posts_feed, late, "comment.hidden")
+    notify_comment(posts_feed, early, "comment.hidden")
+    notify_comment(posts_feed, late)
+    notify_comment(posts_feed, late, "comment.hidden")
     assert told(ANN) == []
-    tell_comment(posts_feed, late, "comment.shown")
+    notify_comment(posts_feed, late, "comment.shown")
     assert [item["commentId"] for item in told(ANN)] == [late["id"]]
 
 
@@ -165,26 +165,26 @@ def test_what_is_hidden_when_it_is_read_was_never_told(
     monkeypatch.setattr(notifications, "_notify", note)
     for last in ("comment.hidden", "comment.deleted"):
         data = comment(BOB, ANN, new_id())
-        tell_comment(posts_feed, data)
-        tell_comment(posts_feed, data, last)
+        notify_comment(posts_feed, data)
+        notify_comment(posts_feed, data, last)
     read()
     assert made == []
 
 
 def test_a_deleted_comment_takes_its_notification_along(posts_feed: ServedFeed, told: Told) -> None:
     gone, stays = (comment(BOB, ANN, new_id()) for _ in range(2))
-    tell_comment(posts_feed, gone)
-    tell_comment(posts_feed, stays)
+    notify_comment(posts_feed, gone)
+    notify_comment(posts_feed, stays)
     assert len(told(ANN)) == 2
-    tell_comment(posts_feed, gone, "comment.deleted")
+    notify_comment(posts_feed, gone, "comment.deleted")
     assert [item["commentId"] for item in told(ANN)] == [stays["id"]]
 
 
 def test_a_deleted_post_takes_its_notifications_along(posts_feed: ServedFeed, told: Told) -> None:
     gone, stays = new_id(), new_id()
     for post in (gone, stays):
-        tell_comment(posts_feed, comment(BOB, ANN, post, (new_id(), EVE)))
-        tell_like(posts_feed, post, ANN, BOB)
+        notify_comment(posts_feed, comment(BOB, ANN, post, (new_id(), EVE)))
+        notify_like(posts_feed, post, ANN, BOB)
     assert (len(told(ANN)), len(told(EVE))) == (4, 2)
     posts_feed.tell("post.deleted", gone, id=gone, authorId=ANN)
     assert {item["post"]["id"] for item in told(ANN) + told(EVE)} == {stays}
@@ -193,10 +193,10 @@ def test_a_deleted_post_takes_its_notifications_along(posts_feed: ServedFeed, to
 
 def test_a_deleted_user_takes_along_what_names_them(auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told) -> None:
     shared, bobs = new_id(), new_id()
-    tell_comment(posts_feed, comment(BOB, ANN, shared))
-    tell_comment(posts_feed, comment(EVE, ANN, shared))
+    notify_comment(posts_feed, comment(BOB, ANN, shared))
+    notify_comment(posts_feed, comment(EVE, ANN, shared))
     for post, user in ((shared, EVE), (shared, BOB), (bobs, EVE), (new_id(), BOB)):
-        tell_like(posts_feed, post, BOB if post == bobs else ANN, user)
+        notify_like(posts_feed, post, BOB if post == bobs else ANN, user)
     register(auth_feed, bob=BOB)
     assert (len(told(ANN)), len(told(BOB))) == (4, 2)
     auth_feed.tell("user.deleted", BOB, id=BOB)
@@ -213,10 +213,10 @@ def test_a_fact_of_posts_that_comes_after_its_user_is_gone_makes_nothing(
 ) -> None:
     auth_feed.tell("user.deleted", BOB, id=BOB)
     assert told(BOB) == []
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
-    tell_comment(posts_feed, comment(ANN, BOB, new_id()))
-    tell_like(posts_feed, new_id(), ANN, BOB)
-    tell_like(posts_feed, new_id(), BOB, ANN)
+    notify_comment(posts_feed, comment(BOB, ANN, new_id()))
+    notify_comment(posts_feed, comment(ANN, BOB, new_id()))
+    notify_like(posts_feed, new_id(), ANN, BOB)
+    notify_like(posts_feed, new_id(), BOB, ANN)
     register(auth_feed, bob=BOB)
     assert told(ANN) == told(BOB) == []
     assert Notification.select().count() == Liker.select().count() == 0
@@ -224,7 +224,7 @@ def test_a_fact_of_posts_that_comes_after_its_user_is_gone_makes_nothing(
 
 def test_a_post_is_told_of_under_its_new_title(posts_feed: ServedFeed, told: Told) -> None:
     post = new_id()
-    tell_comment(posts_feed, comment(BOB, ANN, post))
+    notify_comment(posts_feed, comment(BOB, ANN, post))
     posts_feed.tell("post.updated", post, id=post, authorId=ANN)
     assert told(ANN)[0]["post"]["title"] == "A post"
     seen = {"wasListed": True, "authorId": ANN, "id": post}

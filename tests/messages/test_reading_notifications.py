@@ -18,11 +18,11 @@ from tests.messages.telling import (
     auth_feed,
     comment,
     everything,
+    notify_comment,
     posts_feed,
     read,
     register,
     settings,
-    tell_comment,
     told,
 )
 
@@ -49,7 +49,7 @@ def test_notifications_are_listed_by_page_and_cursor(
 
 def test_reading_one_and_reading_all(client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told) -> None:
     for _ in range(3):
-        tell_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), EVE)))
+        notify_comment(posts_feed, comment(BOB, ANN, new_id(), (new_id(), EVE)))
     items = told(ANN)
     path = f"/api/notifications/{items[1]['id']}"
     answer = client.patch(path, json={"read": True}, headers=as_user(ANN))
@@ -64,7 +64,7 @@ def test_reading_one_and_reading_all(client: Client, as_user: AsUser, posts_feed
 
 
 def test_two_pages_do_not_undo_each_other(client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told) -> None:
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    notify_comment(posts_feed, comment(BOB, ANN, new_id()))
     path = f"/api/notifications/{told(ANN)[0]['id']}"
     first = client.patch(path, json={"read": True}, headers=as_user(ANN))
     stale = client.patch(path, json={"read": False}, headers=as_user(ANN) | {"If-Match": '"1"'})
@@ -76,7 +76,7 @@ def test_two_pages_do_not_undo_each_other(client: Client, as_user: AsUser, posts
 def test_somebody_elses_notification_is_not_there(
     client: Client, as_user: AsUser, posts_feed: ServedFeed, told: Told
 ) -> None:
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    notify_comment(posts_feed, comment(BOB, ANN, new_id()))
     path = f"/api/notifications/{told(ANN)[0]['id']}"
     assert_problem(client.patch(path, json={"read": True}), 401, "UNAUTHORIZED")
     assert_problem(client.patch(path, json={"read": True}, headers=as_user(BOB)), 404, "NOT_FOUND")

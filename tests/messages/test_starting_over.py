@@ -18,12 +18,12 @@ from tests.messages.telling import (
     Told,
     auth_feed,
     comment,
+    notify_comment,
+    notify_like,
     posts_feed,
     read,
     register,
     settings,
-    tell_comment,
-    tell_like,
     told,
 )  # fmt: skip
 
@@ -54,8 +54,8 @@ def test_who_was_deleted_meanwhile_is_gone_with_what_names_them(
     auth_feed: ServedFeed, posts_feed: ServedFeed, told: Told
 ) -> None:
     register(auth_feed, zoe=ZOE, max=MAX, ann=ANN)
-    tell_comment(posts_feed, comment(ZOE, MAX, new_id()))
-    tell_comment(posts_feed, comment(MAX, ZOE, new_id()))
+    notify_comment(posts_feed, comment(ZOE, MAX, new_id()))
+    notify_comment(posts_feed, comment(MAX, ZOE, new_id()))
     assert (len(told(ZOE)), len(told(MAX))) == (2, 2)
     auth_feed.tell("user.deleted", ZOE, id=ZOE)
     auth_feed.forget()
@@ -80,14 +80,14 @@ def test_what_was_told_of_posts_is_told_again_as_far_as_the_feed_goes(
 ) -> None:
     old, new = new_id(), new_id()
     register(auth_feed, ann=ANN)
-    tell_comment(posts_feed, comment(BOB, ANN, old))
-    tell_like(posts_feed, old, ANN, BOB)
+    notify_comment(posts_feed, comment(BOB, ANN, old))
+    notify_like(posts_feed, old, ANN, BOB)
     assert len(told(ANN)) == 3
     posts_feed.tell("post.deleted", old, id=old, authorId=ANN)
     posts_feed.forget()
-    tell_comment(posts_feed, comment(BOB, ANN, new))
+    notify_comment(posts_feed, comment(BOB, ANN, new))
     for user in (BOB, EVE):
-        tell_like(posts_feed, new, ANN, user)
+        notify_like(posts_feed, new, ANN, user)
     assert [item["type"] for item in told(ANN)] == ["like", "comment", "welcome"]
     assert (told(ANN)[0]["likes"], {row.post_id for row in Liker.select()}) == (2, {new})
     assert FeedPosition.get_by_id("posts").event_id == f"0-{len(posts_feed.events)}"
@@ -96,11 +96,11 @@ def test_what_was_told_of_posts_is_told_again_as_far_as_the_feed_goes(
 def test_of_two_processes_that_start_over_the_slower_one_undoes_nothing(
     posts_feed: ServedFeed, config: Config, read: Callable[[], None], told: Told
 ) -> None:
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    notify_comment(posts_feed, comment(BOB, ANN, new_id()))
     posts_feed.forget()
     slow = consumers(config)[1]
     assert slow._position() == {}
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    notify_comment(posts_feed, comment(BOB, ANN, new_id()))
     read()
     slow._start_over(f"0-{posts_feed.oldest}")
     assert [item["type"] for item in told(ANN)] == ["comment"]
@@ -111,7 +111,7 @@ def test_who_starts_over_waits_for_the_log_first_as_whoever_reads_on(
     posts_feed: ServedFeed, config: Config, read: Callable[[], None]
 ) -> None:
     """In another order the two could wait for each other."""
-    tell_comment(posts_feed, comment(BOB, ANN, new_id()))
+    notify_comment(posts_feed, comment(BOB, ANN, new_id()))
     read()
     posts_feed.forget()
     slow = consumers(config)[1]

@@ -1,4 +1,4 @@
-"""The log of events: what live streams tell, in the order in which it became true, for seven days."""
+"""The log of live events in commit order, kept for seven days."""
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
@@ -12,13 +12,14 @@ from shared.database.locking import delete_unlocked
 
 KEPT = timedelta(days=7)
 
-on_commit: Callable[[], object] | None = None  # called when there is something new
+on_commit: Callable[[], object] | None = None  # called after the commit of an event
 
 
 def lock() -> None:
-    """Let nobody else append before this transaction ends.
+    """Block other appends until this transaction ends.
 
-    Whoever changes several rows that a reader may change too begins with it: so the two cannot wait for each other.
+    A transaction that changes several rows which a feed consumer may change too takes this lock first. So the two
+    cannot deadlock.
     """
     EventHead.update(last=EventHead.last).execute()
 
@@ -32,9 +33,10 @@ def append(
     post_id: str | None = None,
     moment: datetime | None = None,
 ) -> None:
-    """Write an event for everybody, or for one user, unless it is too old; call it inside a transaction.
+    """Append an event for all clients, or for one user; drop it if it is older than seven days.
 
-    It is about the thing `data["id"]`, and is withdrawn with that, with its `subject` or with its post.
+    `data` has an `id`, which is the default of `subject`. `delete_about` deletes the event by its subject or post.
+    Raises RuntimeError outside a transaction.
     """
     if not database.in_transaction():
         raise RuntimeError("an event is appended inside the transaction that makes it true")
@@ -54,53 +56,53 @@ def append(
         database.after_commit(on_commit)
 
 
-def withdraw(subject: str) -> None:
-    """Take back what was told of a thing, and of what hangs on a post, so that nobody hears it later."""
+def delete_about(subject: str) -> None:
+    """Delete the events about a post and its comments, or about a comment, so that no client gets them later."""
     Event.delete().where((Event.subject == subject) | (Event.post_id == subject)).execute()
 
 
-def withdraw_told(subject: str) -> None:
-    """Take back what single users were told of a comment, or of a post and what hangs on it."""
+def delete_private_about(subject: str) -> None:
+    """Delete the events for single users about a post and its comments, or about a comment."""
     about = (Event.subject == subject) | (Event.post_id == subject)
     Event.delete().where(Event.user_id.is_null(False), about).execute()
 
 
-def forget(user_id: str) -> None:
-    """Delete what only this user may hear, and what others have been told of the user."""
+def delete_user(user_id: str) -> None:
+    """Delete the events for this user, and the notifications of other users about them."""
     names = (Event.topic == "notification") & Event.data.contains(user_id)
     Event.delete().where((Event.user_id == user_id) | names).execute()
 
 
-def start_over() -> None:
-    """Forget everything; whoever comes back is told to begin anew."""
+def reset() -> None:
+    """Delete all events; clients that reconnect get `resync`."""
     EventHead.next()
     Event.delete().execute()
 
 
 def newest() -> int:
-    """Return the id of the newest event, 0 when there has never been one."""
+    """Return the id of the newest event, 0 before the first."""
     return EventHead.newest()
 
 
 def reaches_back_to(event_id: int) -> bool:
-    """Tell whether all that came after this event is still there."""
+    """Return whether all events after this one are still in the log."""
     last = newest()
     oldest = Event.oldest()
     return (last if oldest is None else oldest - 1) <= event_id <= last
 
 
 def page(after: int, last: int, limit: int) -> list[Event]:
-    """Return the next events for anybody."""
+    """Return the next events, of all users and topics."""
     return list(Event.between(after, last, limit))
 
 
 def page_for(user_id: str | None, topics: Collection[str], after: int, last: int, limit: int) -> list[Event]:
-    """Return the next events of these topics that a user, or a stranger, may hear."""
-    return list(Event.between(after, last, limit).where(Event.heard_by(user_id, topics)))
+    """Return the next events of these topics that a user, or an anonymous client, may receive."""
+    return list(Event.between(after, last, limit).where(Event.visible_to(user_id, topics)))
 
 
 def prune() -> None:
-    """Delete what is older than seven days, from the oldest on."""
+    """Delete the events that are older than seven days."""
     old = Event.select(Event.id).where(Event.created_at < clock.now() - KEPT)
     if last := old.order_by(Event.id.desc()).limit(1).scalar():
         delete_unlocked(Event, Event.id <= last)

@@ -1,4 +1,4 @@
-"""Say what everybody may hear of the facts of posts: of what is to be seen, and nothing private of that."""
+"""The handlers that turn facts of posts into public live events, without private fields."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +9,7 @@ from services.messages.live_events import event_log
 
 POST = ("id", "slug", "title", "authorId", "publishedAt")
 COMMENT = ("id", "postId", "authorId", "parentId")
-GONE = ("id", "postId")
+REMOVED = ("id", "postId")
 TOPICS = (
     "post.published",
     "post.updated",
@@ -23,44 +23,44 @@ NOTIFICATION = "notification"  # for its owner only
 Fact = dict[str, Any]
 
 
-def _tell(topic: str, names: tuple[str, ...], fact: Fact) -> None:
+def _append(topic: str, names: tuple[str, ...], fact: Fact) -> None:
     data = fact["data"]
-    told = {"type": topic} | {name: data[name] for name in names if name in data}
+    public = {"type": topic} | {name: data[name] for name in names if name in data}
     post_id = data.get("postId", data["id"])
-    event_log.append(topic, told, post_id=post_id, moment=datetime.fromisoformat(fact["time"]))
+    event_log.append(topic, public, post_id=post_id, moment=datetime.fromisoformat(fact["time"]))
 
 
-def _take_back(topic: str, fact: Fact) -> None:
-    """Tell that a thing is not to be seen any more, and nobody any more that it was."""
-    event_log.withdraw(fact["subject"])
-    _tell(topic, GONE, fact)
+def _retract(topic: str, fact: Fact) -> None:
+    """Delete the events about a post or comment that is no longer public, and append one that says so."""
+    event_log.delete_about(fact["subject"])
+    _append(topic, REMOVED, fact)
 
 
 def _post_updated(fact: Fact) -> None:
     listed, was_listed = fact["data"].get("listed"), fact["data"].get("wasListed")
     if listed:
-        _tell("post.updated" if was_listed else "post.published", POST, fact)
+        _append("post.updated" if was_listed else "post.published", POST, fact)
     elif was_listed:
-        _take_back("post.deleted", fact)
+        _retract("post.deleted", fact)
 
 
 def _post_deleted(fact: Fact) -> None:
     if fact["data"].get("wasListed"):
-        _take_back("post.deleted", fact)
+        _retract("post.deleted", fact)
 
 
-def _comment_gone(fact: Fact) -> None:
+def _comment_removed(fact: Fact) -> None:
     if fact["data"].get("wasVisible"):
-        _take_back("comment.deleted", fact)
+        _retract("comment.deleted", fact)
 
 
 HANDLERS: dict[str, Callable[[Fact], None]] = {
-    "post.published": partial(_tell, "post.published", POST),
+    "post.published": partial(_append, "post.published", POST),
     "post.updated": _post_updated,
     "post.deleted": _post_deleted,
-    "comment.created": partial(_tell, "comment.created", COMMENT),
-    "comment.shown": partial(_tell, "comment.created", COMMENT),
-    "comment.updated": partial(_tell, "comment.updated", COMMENT),
-    "comment.hidden": _comment_gone,
-    "comment.deleted": _comment_gone,
+    "comment.created": partial(_append, "comment.created", COMMENT),
+    "comment.shown": partial(_append, "comment.created", COMMENT),
+    "comment.updated": partial(_append, "comment.updated", COMMENT),
+    "comment.hidden": _comment_removed,
+    "comment.deleted": _comment_removed,
 }

@@ -1,4 +1,4 @@
-"""Hand the connection of a stream over to the thread that serves them all, and free the server's own."""
+"""Move the connection of a stream from the worker thread to the thread of the SSE server."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,29 +13,29 @@ KEY = "postern.stream"
 
 
 class HandedOver(ConnectionOver):
-    """The connection is served by somebody else: the server closes its descriptor, as if the client had gone."""
+    """The SSE server has a duplicate of the socket: the worker closes its own, as after a disconnect."""
 
 
-def handing_over(app: WsgiApp, streams: SseServer) -> WsgiApp:
-    """Wrap the application: what it answers goes to the server, unless it left a stream in the environment."""
+def hand_over_streams(app: WsgiApp, streams: SseServer) -> WsgiApp:
+    """Wrap the application: the SSE server takes over a connection whose view sets a stream in the WSGI environment."""
 
     def layer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        answers: list[Any] = []
-        body = app(environ, lambda *answer: answers.append(answer))
+        responses: list[Any] = []
+        body = app(environ, lambda *response: responses.append(response))
         stream: Stream | None = environ.get(KEY)
         if stream is None:
-            start_response(*answers[-1])
+            start_response(*responses[-1])
             return body
-        status, headers = answers[-1][:2]
+        status, headers = responses[-1][:2]
         body.close()  # type: ignore[attr-defined]
-        streams.take(stream, environ["gunicorn.socket"], head(status, headers))
+        streams.take(stream, environ["gunicorn.socket"], response_head(status, headers))
         raise HandedOver
 
     return layer
 
 
-def head(status: str, headers: list[tuple[str, str]]) -> bytes:
-    """Return the beginning of an answer that the end of the connection ends (RFC 9112, section 6.3)."""
+def response_head(status: str, headers: list[tuple[str, str]]) -> bytes:
+    """Return the response_head of a response whose body ends with the connection (RFC 9112, section 6.3)."""
     lines = [f"{name}: {value}" for name, value in headers if name.lower() != "content-length"]
     lines = [f"HTTP/1.1 {status}", *lines, f"Date: {http_date()}", "Connection: close", "", ""]
     return "\r\n".join(lines).encode("latin-1")

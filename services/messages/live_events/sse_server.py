@@ -1,8 +1,8 @@
-"""Serve all live streams of this process from one thread, to which the server's threads hand the connections over.
+"""Serve all live streams (Server-Sent Events) of this process from one thread with an event loop.
 
-A stream is a socket and a position in the log. News goes to those that have heard all before it; whoever has not,
-because it has just come back or reads slowly, is told from the database page by page, as fast as it reads. So nothing
-is buffered but one page, and an idle stream costs neither a thread nor a wake-up.
+A stream is a socket and a position in the event log. Streams that are up to date get new events at once. A stream that
+is behind, since its client has just reconnected or reads slowly, catches up from the database page by page
+(backpressure). So at most one page is buffered for a stream, and an idle stream needs neither a thread nor a wake-up.
 """
 
 import logging
@@ -26,17 +26,17 @@ from shared.identity.claims import Claims
 from shared.identity.revocations import Revocations
 from shared.problems import Problem
 
-BEAT = 14.5  # seconds of silence until a comment is sent
-LOOK = 0.5  # seconds between two looks at who has to go
-PAUSE = 0.2  # seconds between two questions for what other processes have appended
-PATIENCE = 20.0  # seconds in which a client has to take what is sent
-PAGE = 100  # events that are read at once
+HEARTBEAT = 14.5  # seconds without an event until a comment is sent
+SWEEP_INTERVAL = 0.5  # seconds between two checks for streams that have to end
+POLL_INTERVAL = 0.2  # seconds between two polls for events of other processes
+WRITE_TIMEOUT = 20.0  # seconds for a client to take what is sent
+PAGE = 100  # events of one query
 MAX_STREAMS = 2000
 PER_USER = 20
 PER_ADDRESS = 100
-BUFFER = 64 * 1024  # bytes that the system keeps for a client
-MAX_HEARD = 16 * 1024  # bytes that a client may send us
-RETRY = 2000  # milliseconds until a client comes back
+BUFFER = 64 * 1024  # bytes of the socket's send buffer
+MAX_RECEIVED = 16 * 1024  # bytes that a client may send
+RETRY = 2000  # milliseconds until a client reconnects
 COMMENT = b":\n"  # no blank line after it, which some clients take for an event
 
 _logger = logging.getLogger("postern.streams")
@@ -44,9 +44,10 @@ _logger = logging.getLogger("postern.streams")
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One client: what it wants to hear, who it is, how far it has been told, and what it has not taken yet.
+    """One client of the SSE server.
 
-    With `named` its events have `event:` lines, without it their data says the topic.
+    `position` is the id of the last event sent. `unsent` are bytes that the socket has not taken. With `named`, events
+    have `event:` lines; without, their data has the topic.
     """
 
     key: str
@@ -55,9 +56,9 @@ class Stream:
     position: int
     named: bool = True
     unsent: bytes = b""
-    sock: socket.socket = None  # type: ignore[assignment]  # known when it is handed over
-    heard: int = 0
-    since: float = 0.0  # since when it is silent or, with something unsent, stuck
+    sock: socket.socket = None  # type: ignore[assignment]  # set by `take`
+    received: int = 0
+    since: float = 0.0  # monotonic time of the last send or, with `unsent`, since when it is stuck
 
     @property
     def user_id(self) -> str | None:
@@ -67,15 +68,15 @@ class Stream:
         return event.user_id in (None, self.user_id) and event.topic in self.topics
 
 
-def text_of(event_id: int, topic: str, data: str, named: bool) -> bytes:
-    """Return an event as it is sent; `data` is a JSON object that is not empty."""
+def encode_event(event_id: int, topic: str, data: str, named: bool) -> bytes:
+    """Return an event in the format of text/event-stream; `data` is a JSON object that is not empty."""
     if named:
         return f"id: {event_id}\nevent: {topic}\ndata: {data}\n\n".encode()
     return f'id: {event_id}\ndata: {{"topic":"{topic}",{data[1:]}\n\n'.encode()
 
 
 class SseServer:
-    """All streams of this process."""
+    """The thread with the streams of this process."""
 
     def __init__(self, revocations: Revocations) -> None:
         self._revocations = revocations
@@ -84,14 +85,14 @@ class SseServer:
         self._arriving: deque[Stream] = deque()
         self._streams: set[Stream] = set()
         self._behind: set[Stream] = set()
-        self._told = 0  # all streams that are not behind have been told up to here
-        self._next_look = 0.0
+        self._position = 0  # position of all streams that are not behind
+        self._next_sweep = 0.0
         self._failed = False
         self._stopping = False
         self._thread: threading.Thread | None = None
 
     def admit(self, key: str, most: int) -> None:
-        """Count one stream more for a user or an address; raise RATE_LIMITED or SERVICE_UNAVAILABLE."""
+        """Count a new stream of a user or an address; raise RATE_LIMITED or SERVICE_UNAVAILABLE."""
         with self._lock:
             if self._stopping or self._counts.total() >= MAX_STREAMS:
                 raise Problem("SERVICE_UNAVAILABLE", "There are too many streams.", retryAfter=5)
@@ -100,11 +101,11 @@ class SseServer:
             self._counts[key] += 1
 
     def take(self, stream: Stream, sock: socket.socket, head: bytes) -> None:
-        """Serve an admitted stream on a connection, whose descriptor the caller goes on to close."""
+        """Serve an admitted stream on a duplicate of the socket; the caller closes its own. `head` is sent first."""
         try:
             stream.sock = sock.dup()
-        except OSError:  # there are too many open files
-            self._uncount(stream.key)
+        except OSError:  # too many open files
+            self._release(stream.key)
             raise
         stream.sock.setblocking(False)
         stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -114,7 +115,7 @@ class SseServer:
         self.wake()
 
     def wake(self) -> None:
-        """Look for news at once."""
+        """Poll for events at once."""
         with suppress(OSError, AttributeError):  # it is awake already, or does not run
             self._waker.send(b".")
 
@@ -128,7 +129,7 @@ class SseServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End all streams, with a hint for each when to come back."""
+        """End all streams, each with a time at which to reconnect."""
         self._stopping = True
         self.wake()
         if self._thread:
@@ -137,45 +138,45 @@ class SseServer:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                self._hear()
-                self._adopt()
-                self._tell()
-                if time.monotonic() >= self._next_look:
-                    self._look_after()
+                self._wait()
+                self._register_new()
+                self._send_events()
+                if time.monotonic() >= self._next_sweep:
+                    self._sweep()
         finally:
             for stream in [*self._streams, *self._arriving]:
-                self._say_goodbye(stream)
+                self._send_retry(stream)
             for part in (self._selector, self._wakened, self._waker, database):
                 part.close()
 
-    def _hear(self) -> None:
-        """Wait for news, for clients that read on or leave, or for the next look."""
-        for key, ready in self._selector.select(self._patience()):
+    def _wait(self) -> None:
+        """Wait for a wake-up, for clients that read or disconnect, or for the next poll."""
+        for key, ready in self._selector.select(self._timeout()):
             stream: Stream | None = key.data
             if stream is None:
                 with suppress(BlockingIOError):
                     key.fileobj.recv(4096)  # type: ignore[union-attr]
-            elif ready & selectors.EVENT_READ and self._has_left(stream):
+            elif ready & selectors.EVENT_READ and self._is_disconnected(stream):
                 self._drop(stream)
             elif ready & selectors.EVENT_WRITE:
                 self._send(stream, b"")
 
-    def _patience(self) -> float | None:
+    def _timeout(self) -> float | None:
         if self._arriving or any(not stream.unsent for stream in self._behind):
-            return LOOK if self._failed else 0
-        return PAUSE if self._streams else None
+            return SWEEP_INTERVAL if self._failed else 0
+        return POLL_INTERVAL if self._streams else None
 
-    def _has_left(self, stream: Stream) -> bool:
+    def _is_disconnected(self, stream: Stream) -> bool:
         try:
             data = stream.sock.recv(4096)
         except BlockingIOError:
             return False
         except OSError:
             return True
-        stream.heard += len(data)
-        return not data or stream.heard > MAX_HEARD
+        stream.received += len(data)
+        return not data or stream.received > MAX_RECEIVED
 
-    def _adopt(self) -> None:
+    def _register_new(self) -> None:
         while self._arriving:
             stream = self._arriving.popleft()
             self._streams.add(stream)
@@ -183,48 +184,48 @@ class SseServer:
             self._selector.register(stream.sock, selectors.EVENT_READ, stream)
             self._send(stream, b"")
 
-    def _tell(self) -> None:
+    def _send_events(self) -> None:
         """Read what is new, once for all, and tell it; a database that is away costs no stream."""
         try:
             if self._streams:
-                self._tell_news(event_log.newest())
+                self._broadcast(event_log.newest())
                 for stream in [stream for stream in self._behind if not stream.unsent]:
-                    self._tell_more(stream)
+                    self._catch_up(stream)
             self._failed = False
-        except Exception as error:  # noqa: BLE001 (a database that is away ends no stream)
+        except Exception as error:  # noqa: BLE001 (streams outlast a database that is down)
             if not self._failed:
                 log_failure(_logger, "the log of events cannot be read", error)
             self._failed = True
             drop_broken(database)
 
-    def _tell_news(self, newest: int) -> None:
+    def _broadcast(self, newest: int) -> None:
         if len(self._behind) == len(self._streams):
-            self._told = newest
+            self._position = newest
             return
-        while self._told < newest:
-            events = event_log.page(self._told, newest, PAGE)
-            self._told = events[-1].id if len(events) == PAGE else newest
-            texts = cache(partial(_texts, events))
+        while self._position < newest:
+            events = event_log.page(self._position, newest, PAGE)
+            self._position = events[-1].id if len(events) == PAGE else newest
+            encoded = cache(partial(_encode, events))
             for stream in self._streams - self._behind:
                 if stream.unsent:
                     self._behind.add(stream)
                 else:
-                    told = zip(events, texts(stream.named), strict=True)
-                    self._send(stream, b"".join(text for event, text in told if stream.wants(event)))
-                    stream.position = self._told
+                    pairs = zip(events, encoded(stream.named), strict=True)
+                    self._send(stream, b"".join(text for event, text in pairs if stream.wants(event)))
+                    stream.position = self._position
 
-    def _tell_more(self, stream: Stream) -> None:
-        """Tell a page of what the stream has missed."""
-        events = event_log.page_for(stream.user_id, stream.topics, stream.position, self._told, PAGE)
+    def _catch_up(self, stream: Stream) -> None:
+        """Send a page of the events that the stream has missed."""
+        events = event_log.page_for(stream.user_id, stream.topics, stream.position, self._position, PAGE)
         if len(events) == PAGE:
             stream.position = events[-1].id
         else:
-            stream.position = self._told
+            stream.position = self._position
             self._behind.discard(stream)
-        self._send(stream, b"".join(_texts(events, stream.named)))
+        self._send(stream, b"".join(_encode(events, stream.named)))
 
     def _send(self, stream: Stream, data: bytes) -> None:
-        """Send what the client takes; the rest waits until it reads on."""
+        """Send what the socket takes; the rest stays in `unsent`."""
         waited = bool(stream.unsent)
         if not (waited or data):
             return
@@ -241,22 +242,22 @@ class SseServer:
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if stream.unsent else 0)
         self._selector.modify(stream.sock, wanted, stream)
 
-    def _look_after(self) -> None:
-        """Send comments on silent streams; end those of ended sessions, and of clients that do not read."""
+    def _sweep(self) -> None:
+        """Send heartbeats; end streams whose token has expired or is revoked, or whose client does not read."""
         now, moment = time.monotonic(), clock.now().timestamp()
-        self._next_look = now + LOOK
+        self._next_sweep = now + SWEEP_INTERVAL
         for stream in list(self._streams):
             silence = now - stream.since
-            if self._is_over(stream.claims, moment) or (stream.unsent and silence > PATIENCE):
+            if self._is_over(stream.claims, moment) or (stream.unsent and silence > WRITE_TIMEOUT):
                 self._drop(stream)
-            elif not stream.unsent and silence >= BEAT:
+            elif not stream.unsent and silence >= HEARTBEAT:
                 self._send(stream, COMMENT)
 
     def _is_over(self, claims: Claims | None, moment: float) -> bool:
         return claims is not None and (claims.expires_at <= moment or self._revocations.covers(claims))
 
-    def _say_goodbye(self, stream: Stream) -> None:
-        """Spread the return of the clients over two seconds."""
+    def _send_retry(self, stream: Stream) -> None:
+        """Send a random `retry:`, so that the clients reconnect over two seconds."""
         if not stream.unsent:
             with suppress(OSError):
                 stream.sock.send(b"retry: %d\n\n" % random.randint(500, 500 + RETRY))  # noqa: S311 (no secret)
@@ -268,20 +269,20 @@ class SseServer:
             self._behind.discard(stream)
             self._selector.unregister(stream.sock)
             stream.sock.close()
-            self._uncount(stream.key)
+            self._release(stream.key)
 
-    def _uncount(self, key: str) -> None:
+    def _release(self, key: str) -> None:
         with self._lock:
             self._counts[key] -= 1
             if not self._counts[key]:
                 del self._counts[key]
 
 
-def _texts(events: Iterable[Event], named: bool) -> list[bytes]:
-    return [text_of(event.id, event.topic, event.data, named) for event in events]
+def _encode(events: Iterable[Event], named: bool) -> list[bytes]:
+    return [encode_event(event.id, event.topic, event.data, named) for event in events]
 
 
-def greeting(position: int, resync: bool, named: bool) -> bytes:
-    """Return what every stream begins with: how soon to come back, and from where it goes on."""
-    start = b"retry: %d\n" % RETRY + text_of(position, "connected", '{"type":"connected"}', named)
-    return start + text_of(position, "resync", '{"type":"resync"}', named) if resync else start
+def stream_start(position: int, resync: bool, named: bool) -> bytes:
+    """Return the start of a stream: `retry:`, the event `connected` and, after lost events, `resync`."""
+    start = b"retry: %d\n" % RETRY + encode_event(position, "connected", '{"type":"connected"}', named)
+    return start + encode_event(position, "resync", '{"type":"resync"}', named) if resync else start

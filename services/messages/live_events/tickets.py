@@ -1,4 +1,4 @@
-"""Tickets to the live stream, for browsers, whose EventSource sends no Authorization header."""
+"""One-time tickets for a live stream, since EventSource in browsers sends no Authorization header."""
 
 import hashlib
 import secrets
@@ -14,7 +14,7 @@ LIFETIME = timedelta(seconds=60)
 
 
 def issue(claims: Claims) -> str:
-    """Return a ticket that opens one stream as this user, for as long as the access token would."""
+    """Return a ticket that opens one stream of this user; the stream ends with the access token."""
     ticket, now = secrets.token_urlsafe(32), clock.now()
     with database.atomic():
         delete_unlocked(EventTicket, EventTicket.expires_at <= now)
@@ -30,7 +30,7 @@ def issue(claims: Claims) -> str:
 
 
 def redeem(ticket: str) -> Claims:
-    """Use the ticket up and return whose it was; raise UNAUTHORIZED for one that is unknown, used or too old."""
+    """Consume a ticket and return its claims; raise UNAUTHORIZED if it is unknown, used or expired."""
     mine = (EventTicket.digest == _digest(ticket), EventTicket.expires_at > clock.now())
     used = list(EventTicket.delete().where(*mine).returning(EventTicket).execute())
     if not used:

@@ -1,4 +1,4 @@
-"""Messages to the owner: everybody writes them, moderators read them."""
+"""Contact messages: anybody writes them, moderators read them."""
 
 from collections.abc import Callable
 from functools import partial, wraps
@@ -32,16 +32,16 @@ blp = Blueprint("contact", __name__, url_prefix="/api", description="Messages to
 
 
 def processed(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Tell the page that the message has come in, also when it came twice."""
+    """Add the header and cookie that confirm a message, also to a replay of its idempotency key."""
 
     @wraps(view)
-    def told(*args: Any, **kwargs: Any) -> Response:
+    def wrapper(*args: Any, **kwargs: Any) -> Response:
         response = make_response(view(*args, **kwargs))
         response.headers["X-Contact-Processed"] = "true"
         response.set_cookie("contact-sent", "true", path="/", httponly=True)
         return response
 
-    return told
+    return wrapper
 
 
 @blp.route("/contact", methods=["POST"])
@@ -52,9 +52,9 @@ def processed(view: Callable[..., Any]) -> Callable[..., Any]:
 @partial(idempotency.accepts_key, anybody=True)
 @blp.response(201, ReceiptSchema)
 def create(args: dict[str, Any], data: dict[str, Any]) -> Response:
-    """Write to the owner of this installation."""
+    """Send a message to the owner of this installation."""
     owner = current_service().get(Config).contact_to
-    message_id = contact.receive(data, args.get("source"), request.headers.get("User-Agent", ""), owner)
+    message_id = contact.submit(data, args.get("source"), request.headers.get("User-Agent", ""), owner)
     return respond({"id": message_id}, 201)
 
 
@@ -63,7 +63,7 @@ def create(args: dict[str, Any], data: dict[str, Any]) -> Response:
 @blp.arguments(ContactListSchema, location="query")
 @blp.response(200, ContactMessageSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
-    """List what was written to the owner, the newest first."""
+    """List the messages to the owner, newest first."""
     status = args.get("status")
     total = None if status else ContactMessage.select().count
     rows = paginate(ContactMessage.with_status(status), NEWEST_MESSAGE, args, total)
@@ -75,9 +75,9 @@ def index(args: dict[str, Any]) -> Response:
 @blp.arguments(ContactChangeSchema)
 @blp.response(200, ContactMessageSchema)
 def update(changes: dict[str, Any], message_id: str) -> Response:
-    """Note that a message was read, or put it away."""
+    """Change the status of a message."""
     with database.atomic():
         message = get_or_404(locking(ContactMessage.select()), ContactMessage.id == id_or_404(message_id))
         require_match(message.version, {"status": message.status}, changes, lambda: contact_item(message))
-        contact.change(message, changes["status"])
+        contact.set_status(message, changes["status"])
     return tagged(message.version, contact_item(message))

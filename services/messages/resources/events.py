@@ -1,4 +1,4 @@
-"""Live events: a stream of what happens, and tickets to it."""
+"""Live events as Server-Sent Events, and tickets for them."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ from flask import Response, request
 from services.messages.live_events import event_log, tickets
 from services.messages.live_events.public_events import CONNECTED, NOTIFICATION, RESYNC, TOPICS
 from services.messages.live_events.socket_handover import KEY
-from services.messages.live_events.sse_server import PER_ADDRESS, PER_USER, SseServer, Stream, greeting
+from services.messages.live_events.sse_server import PER_ADDRESS, PER_USER, SseServer, Stream, stream_start
 from services.messages.schemas import EventSchema, EventsQuerySchema, TicketSchema
 from shared.client_address import client_address, limiter_key
 from shared.identity.access_tokens import Verifier
@@ -28,7 +28,7 @@ STREAM = {
 LAST_EVENT_ID = {
     "name": "Last-Event-ID",
     "in": "header",
-    "description": "The id of the last event that was heard: what was missed since comes first.",
+    "description": "The id of the last event that the client received; the stream starts with those it missed.",
     "schema": {"type": "string"},
 }
 # A proxy that compresses (RFC 9110, section 7.7) or buffers would hold events back.
@@ -41,7 +41,7 @@ _event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 @blp.response(200)
 @blp.doc(responses={"200": STREAM}, parameters=[LAST_EVENT_ID])
 def listen(args: dict[str, Any]) -> Response:
-    """Listen to what happens, as Server-Sent Events; `Last-Event-ID` tells first what was missed."""
+    """Stream live events as Server-Sent Events; after a reconnect, `Last-Event-ID` resumes the stream."""
     response = Response(content_type="text/event-stream", headers=UNBUFFERED)
     claims = current_user()
     if request.method == "HEAD":
@@ -57,7 +57,7 @@ def listen(args: dict[str, Any]) -> Response:
     streams.admit(key, PER_USER if claims else PER_ADDRESS)
     named = args.get("names") != "none"
     request.environ[KEY] = Stream(
-        key, frozenset(topics), claims, position, named, unsent=greeting(position, missed, named)
+        key, frozenset(topics), claims, position, named, unsent=stream_start(position, missed, named)
     )
     return response
 
@@ -75,7 +75,7 @@ def _ticket_holder(ticket: str, claims: Claims | None) -> Claims:
 
 
 def _position(event_id: str | None) -> tuple[int, bool]:
-    """Return where a stream goes on, and whether what came before is not known here any more."""
+    """Return the position at which a stream resumes, and whether events before it are lost."""
     if event_id is None:
         return event_log.newest(), False
     if _event_id(event_id) and event_log.reaches_back_to(int(event_id)):
@@ -87,5 +87,5 @@ def _position(event_id: str | None) -> tuple[int, bool]:
 @signed_in()
 @blp.response(200, TicketSchema)
 def create_ticket() -> Response:
-    """Get a ticket, which opens one stream within a minute, for an EventSource that sends no token."""
+    """Create a ticket, which opens one stream within a minute, for an EventSource, which sends no token."""
     return respond({"ticket": tickets.issue(require_user()), "expiresIn": int(tickets.LIFETIME.total_seconds())})

@@ -1,4 +1,4 @@
-"""What a user is told."""
+"""Notifications of the signed-in user."""
 
 from typing import Any
 
@@ -20,7 +20,9 @@ from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
 from shared.web.responses import no_content, respond
 
-blp = Blueprint("notifications", __name__, url_prefix="/api/notifications", description="What a user is told")
+blp = Blueprint(
+    "notifications", __name__, url_prefix="/api/notifications", description="Notifications of the signed-in user"
+)
 
 
 @blp.route("", methods=["GET"])
@@ -28,7 +30,7 @@ blp = Blueprint("notifications", __name__, url_prefix="/api/notifications", desc
 @blp.arguments(PageQuerySchema, location="query")
 @blp.response(200, NotificationSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
-    """List what one is told, the newest first, and count what is not read."""
+    """List the user's notifications, newest first, with the number of unread ones."""
     user_id = require_user().user_id
     total, unread = Notification.count(user_id)
     rows = paginate(Notification.of(user_id), NEWEST_NOTIFICATION, args, lambda: total)
@@ -40,7 +42,7 @@ def index(args: dict[str, Any]) -> Response:
 @blp.arguments(NotificationChangeSchema)
 @blp.response(200, NotificationSchema)
 def update(changes: dict[str, Any], notification_id: str) -> Response:
-    """Note that a notification was read, or is to be read again."""
+    """Mark a notification as read or unread."""
     mine = (Notification.id == id_or_404(notification_id), Notification.user_id == require_user().user_id)
     with database.atomic():
         locked = get_or_404(locking(Notification.select()), *mine)
@@ -55,7 +57,7 @@ def update(changes: dict[str, Any], notification_id: str) -> Response:
 @signed_in()
 @blp.response(204)
 def read_all() -> Response:
-    """Note that all notifications were read."""
+    """Mark all notifications as read."""
     mine = (Notification.user_id == require_user().user_id) & ~Notification.read
     with database.atomic():
         event_log.lock()

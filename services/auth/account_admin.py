@@ -10,8 +10,7 @@ from flask import has_app_context
 from services.auth import account_mail, accounts
 from services.auth.audit_log import actor_id, audit
 from services.auth.config import Config
-from services.auth.folding import fold_name
-from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, AuditKind, Session, User, database, feed
+from services.auth.models import ACTIVE, NO_PASSWORD, SUSPENDED, AuditKind, Session, User, database, feed, fold_name
 from shared.database.locking import locking
 from shared.mail.addresses import fold_email
 from shared.problems import Problem

@@ -7,8 +7,7 @@ import peewee
 
 from services.auth import account_mail, login_throttle, passwords, signin_sources
 from services.auth.audit_log import audit
-from services.auth.folding import fold_name
-from services.auth.models import SUSPENDED, AuditKind, Profile, Session, User, database, feed
+from services.auth.models import SUSPENDED, AuditKind, Profile, Session, User, database, feed, fold_name
 from shared import clock
 from shared.database.locking import locking
 from shared.mail.addresses import fold_email

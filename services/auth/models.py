@@ -3,12 +3,12 @@
 A transaction locks rows in one order: link request, admins by id, user, failures of logins, all other rows.
 """
 
+import unicodedata
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 import peewee
 
-from services.auth.folding import fold_name
 from shared import clock
 from shared.database.connection import Database
 from shared.database.fields import IdField, TimestampField, id_field
@@ -24,6 +24,11 @@ NO_PASSWORD = "!"  # in place of a hash: the user has to set a password by the m
 database = Database()
 TOKEN_LIFETIME = {True: timedelta(days=7), False: timedelta(days=1)}  # with rememberMe, without
 SESSION_LIFETIME = {True: timedelta(days=30), False: timedelta(days=7)}
+
+
+def fold_name(name: str) -> str:
+    """Return the form in which names are searched and sorted: NFKC, without case."""
+    return unicodedata.normalize("NFKC", name).casefold()[:200]
 
 
 class Model(peewee.Model):

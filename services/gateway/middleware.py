@@ -34,6 +34,7 @@ from services.gateway.routes import Route, RouteTable
 from services.gateway.telemetry import note_excess, note_upstream, timing_headers
 from shared.concurrency import Bulkhead
 from shared.identity import credentials, roles
+from shared.identity.claims import Claims
 from shared.identity.csrf import SAFE_METHODS, Csrf, media_type
 from shared.network.sockets import ClientGone
 from shared.problems import Problem
@@ -176,7 +177,7 @@ def handle_preflights(app: WsgiApp, cors: Cors) -> WsgiApp:
     return layer
 
 
-def authenticate(app: WsgiApp, verify: Callable[[str], credentials.Identity], csrf: Csrf) -> WsgiApp:
+def authenticate(app: WsgiApp, verify: Callable[[str], Claims], csrf: Csrf) -> WsgiApp:
     """Verify the access token and the CSRF token; a refusal is raised after the request has counted.
 
     Of an HTML form, this checks the CSRF cookie and the origin. The service compares the cookie with the form field,
@@ -250,7 +251,7 @@ def authorize(app: WsgiApp) -> WsgiApp:
     return layer
 
 
-def check_role(needed: str | None, identity: credentials.Identity | None, cookie_refusal: Problem | None) -> None:
+def check_role(needed: str | None, identity: Claims | None, cookie_refusal: Problem | None) -> None:
     """Raise UNAUTHORIZED without an identity if a role is needed, FORBIDDEN for too low a role.
 
     `cookie_refusal`, the reason why a cookie is not accepted, is raised in place of UNAUTHORIZED.

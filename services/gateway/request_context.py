@@ -13,7 +13,7 @@ from services.gateway.http.headers import Headers
 from services.gateway.proxy.request_body import ClientBody, SpooledBody, content_length
 from services.gateway.routes import Node, Route
 from shared.client_address import limiter_key
-from shared.identity.credentials import Identity
+from shared.identity.claims import Claims
 from shared.problems import Problem
 
 Environ = dict[str, Any]
@@ -32,7 +32,7 @@ class RequestContext:
     query: str = ""
     node: Node | None = None
     route: Route | None = None
-    identity: Identity | None = None
+    identity: Claims | None = None
     body: ClientBody | None = None  # read already, to find the route of an HTML form
     refusal: Problem | None = None  # raised after the request has counted against its rate limit
     cookie_refusal: Problem | None = None  # why the cookie is not accepted, for routes that need a user

@@ -91,11 +91,6 @@ def listed_with(tags: list[str]) -> Query:
     return _narrowed(query, _post_tag.post, others)
 
 
-def categories() -> Query:
-    """Select the categories; sort by BY_SLUG."""
-    return Category.existing()
-
-
 @dataclass(frozen=True)
 class Filter:
     """What a list is narrowed to: an author by id or part of the name, all of the tags, a category by its slug."""

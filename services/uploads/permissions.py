@@ -9,7 +9,6 @@ from services.uploads.models import Query, Upload, Usage
 from services.uploads.signed_urls import SignedLink, Signer
 from services.uploads.upload_service import UploadService
 from shared.client_address import client_address, limiter_key
-from shared.concurrency import Bulkhead
 from shared.database.connection import get_or_404
 from shared.ids import id_or_404
 from shared.problems import Problem
@@ -19,11 +18,6 @@ from shared.web.auth import current_user
 
 def current_keeper() -> UploadService:
     return current_service().get(UploadService)
-
-
-def current_downloads() -> Bulkhead:
-    """Return the places of long downloads."""
-    return current_service().get(Bulkhead)
 
 
 def current_client() -> str:

@@ -1,8 +1,9 @@
 """Authenticate a request by bearer token or cookie: the same rule in the gateway and in every service."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from shared.identity.claims import Claims
 from shared.identity.csrf import CSRF_COOKIE, SAFE_METHODS, Csrf, Field
 from shared.problems import Problem
 
@@ -11,30 +12,14 @@ CLEARED_TOKEN = f"{TOKEN_COOKIE}=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite
 MAX_TOKENS = 4  # cookies of that name that are looked at: each costs a signature
 
 
-class Identity(Protocol):
-    """What is needed of a verified token's claims."""
-
-    @property
-    def user_id(self) -> str: ...
-
-    @property
-    def role(self) -> str: ...
-
-    @property
-    def session_id(self) -> str: ...
-
-
-Somebody = TypeVar("Somebody", bound=Identity)
-
-
 def has_credentials(authorization: str, cookies: str) -> bool:
     """Tell whether the answer is for one person only."""
     return bool(authorization) or TOKEN_COOKIE in cookies
 
 
 def identify(
-    environ: Mapping[str, Any], verify: Callable[[str], Somebody], csrf: Csrf, field: Field | None = None
-) -> tuple[Somebody | None, Problem | None]:
+    environ: Mapping[str, Any], verify: Callable[[str], Claims], csrf: Csrf, field: Field | None = None
+) -> tuple[Claims | None, Problem | None]:
     """Return who is asking, None for a stranger, and why a cookie proves nobody.
 
     The token is a bearer (RFC 6750, section 2.1) or the cookie `authToken`; both together must name one user. A bad
@@ -56,9 +41,9 @@ def identify(
     return of_cookie, refusal
 
 
-def _identify_cookie(cookies: str, verify: Callable[[str], Somebody]) -> tuple[Somebody | None, Problem | None]:
+def _identify_cookie(cookies: str, verify: Callable[[str], Claims]) -> tuple[Claims | None, Problem | None]:
     """Return the user of the first good cookie, or why none is good: another application may have set one too."""
-    found: Somebody | None = None
+    found: Claims | None = None
     refusal: Problem | None = None
     for token in _cookie_values(cookies, TOKEN_COOKIE)[:MAX_TOKENS]:
         try:

@@ -1,17 +1,9 @@
-from dataclasses import dataclass
-
 import pytest
 
 from services.gateway.middleware import check_role
+from shared.identity.claims import Claims
 from shared.identity.roles import ADMIN, MODERATOR, USER
 from shared.problems import Problem
-
-
-@dataclass
-class Somebody:
-    role: str
-    user_id: str = "1"
-    session_id: str = "2"
 
 
 @pytest.mark.parametrize(
@@ -33,7 +25,7 @@ class Somebody:
     ],
 )
 def test_higher_roles_include_lower_ones(needed: str | None, role: str | None, code: str | None) -> None:
-    somebody = Somebody(role) if role else None
+    somebody = Claims("1", "", "", role, "2", "", 0, 0) if role else None
     if code is None:
         check_role(needed, somebody, None)
     else:

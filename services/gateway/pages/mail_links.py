@@ -138,7 +138,7 @@ def _ask_auth(path: str, fields: dict[str, str]) -> tuple[int, str]:
     try:
         answer = forward(
             current_service().get(ConnectionPools)[OWNERS[path]],
-            UpstreamRequest("POST", path, passed, sent, TIMEOUT, _nothing),
+            UpstreamRequest("POST", path, passed, sent, TIMEOUT),
         )
     except Problem as problem:
         return problem.status, "This does not work at the moment. Try again later."
@@ -147,7 +147,3 @@ def _ask_auth(path: str, fields: dict[str, str]) -> tuple[int, str]:
         return 200, ""
     messages = [message for field in refusal.get("errors", {}).values() for message in field]
     return int(answer.status[:3]), " ".join(messages) or refusal["detail"]
-
-
-def _nothing() -> None:
-    """Leave the client's connection as it is."""

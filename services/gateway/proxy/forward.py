@@ -38,7 +38,7 @@ class UpstreamRequest:
     headers: Headers
     body: ClientBody | None
     first_byte: float
-    cut: Callable[[], None]
+    cut: Callable[[], None] = lambda: None
     client: socket.socket | None = None
     who: str = ""
     note_sent: Callable[[], None] = lambda: None

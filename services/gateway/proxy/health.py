@@ -81,7 +81,7 @@ def _measure(results: dict[str, dict[str, Any]], name: str, check: Callable[[], 
 def _ready(pool: ConnectionPool, told: dict[str, Any]) -> Callable[[], bool]:
     def check() -> bool:
         try:
-            answer = forward(pool, UpstreamRequest("GET", "/readyz", [], None, TIMEOUT, lambda: None))
+            answer = forward(pool, UpstreamRequest("GET", "/readyz", [], None, TIMEOUT))
         except Problem:
             return False
         if close := getattr(answer.body, "close", None):

@@ -6,7 +6,7 @@ from flask import Response
 
 from services.posts import categories, post_queries
 from services.posts.cache_tags import ALL_LISTS, share
-from services.posts.models import database, idempotency
+from services.posts.models import Category, database, idempotency
 from services.posts.schemas import CategoryChangeSchema, CategoryCreateSchema, CategoryItemSchema
 from services.posts.serializers import category_item
 from shared.database.pagination import PageQuerySchema, paginate
@@ -23,7 +23,7 @@ blp = Blueprint("categories", __name__, url_prefix="/api/categories", descriptio
 @blp.response(200, CategoryItemSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
     """List the categories with the number of posts that everybody may see."""
-    rows = paginate(post_queries.categories(), post_queries.BY_SLUG, args)
+    rows = paginate(Category.existing(), post_queries.BY_SLUG, args)
     return share(respond([category_item(category) for category in rows]), (), ALL_LISTS)
 
 

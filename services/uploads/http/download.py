@@ -11,6 +11,7 @@ from services.uploads.models import Upload
 from services.uploads.storage.base import Blocks
 from shared.concurrency import Bulkhead
 from shared.problems import Problem
+from shared.service import current_service
 
 LONG = 1024 * 1024  # bytes; connections take about as many before they wait for who reads
 _ASKED = ("w", "h", "fit", "format")
@@ -67,7 +68,7 @@ def to_send(blocks: Blocks, size: int) -> Blocks:
     """
     if size <= LONG:
         return blocks
-    places = permissions.current_downloads()
+    places = current_service().get(Bulkhead)
     try:
         places.acquire()
     except Problem:

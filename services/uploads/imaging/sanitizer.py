@@ -1,5 +1,8 @@
 """Make an image that came from outside harmless: bounded, whole, and without metadata; runs in the decoder.
 
+First its container is walked: nothing is decoded, so that a bomb is found before it goes off, and what is not the
+picture (EXIF, GPS, XMP, texts, thumbnails, unknown parts) is left out of the copy.
+
 The picture's own bytes are never encoded again. How it is to be turned stays as the one tag of its EXIF data, for the
 formats whose viewers obey it.
 """
@@ -12,7 +15,11 @@ from io import BytesIO
 import PIL.WebPImagePlugin  # noqa: F401 (Pillow does not load it by itself)
 from PIL import Image, ImageSequence, PngImagePlugin
 
-from services.uploads.imaging.formats.parser import Container, walk
+from services.uploads.imaging.formats.gif import walk_gif
+from services.uploads.imaging.formats.jpeg import walk_jpeg
+from services.uploads.imaging.formats.png import walk_png
+from services.uploads.imaging.formats.reader import Container
+from services.uploads.imaging.formats.webp import walk_webp
 from shared.problems import Problem
 
 MAX_PIXELS = 64_000_000  # of a frame: phones send 50 million, screens 33 million
@@ -26,6 +33,8 @@ JFIF = b"\xff\xe0"
 NOISE = bytes(range(1, 200))  # no marker of a JPEG is in it
 MAX_PROFILE = 8 * 1024 * 1024  # bytes of a colour profile: those of printers have up to three million
 PNG_HEADER = 8 + 25  # bytes of the signature and the first chunk
+
+WALKERS = {"image/png": walk_png, "image/jpeg": walk_jpeg, "image/gif": walk_gif, "image/webp": walk_webp}
 
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own check, behind the one of the header
@@ -43,8 +52,8 @@ class Picture:
 def clean(data: bytes, mime_type: str) -> Picture:
     """Return the image without metadata but for its orientation; raise INVALID_IMAGE."""
     try:
-        container = walk(data, mime_type)
-    except ValueError as error:
+        container = WALKERS[mime_type](data)
+    except (ValueError, struct.error, IndexError) as error:  # a header is too short
         raise Problem("INVALID_IMAGE", "The image is cut off or broken.") from error
     _check_size(container)
     try:

@@ -8,22 +8,7 @@ from services.posts.config import Config
 from services.posts.models import Author, FeedPosition, Post, database, feed
 from services.posts.posts import delete_drafts
 from shared import clock
-from shared.feed.database_consumer import SETTLED, DatabaseConsumer
-
-
-class SingleFactConsumer(DatabaseConsumer):
-    """Commit each fact that has a handler alone: locks of two facts in one transaction could deadlock.
-
-    For example, facts lock posts 2 and 1, while the deletion of their category locks posts 1 and 2.
-    """
-
-    def _apply(self, events: list[dict[str, Any]]) -> None:
-        group = []
-        for event in events:
-            group.append(event)
-            if event["type"] in self._handlers or event is events[-1]:
-                self._commit(group)
-                group = []
+from shared.feed.database_consumer import SETTLED, SingleFactConsumer
 
 
 class AuthorConsumer(SingleFactConsumer):
@@ -40,7 +25,8 @@ class AuthorConsumer(SingleFactConsumer):
             with database.atomic():
                 for user in page.rows:
                     Author.upsert(user["id"], user["name"], user["avatar"], moment)
-                for user_id in Author.existing_ids(page.after, page.last) - page.ids:
+            for user_id in Author.existing_ids(page.after, page.last) - page.ids:
+                with database.atomic():
                     _forget({"subject": user_id})
 
 
@@ -70,8 +56,8 @@ class CoverConsumer(SingleFactConsumer):
     def rebuild(self) -> None:
         """Take from the posts what uploads does not know."""
         for page in self.pages("/internal/uploads", may_be_empty=True):
-            with database.atomic():
-                for upload_id in Post.covers(page.after, page.last) - page.ids:
+            for upload_id in Post.covers(page.after, page.last) - page.ids:
+                with database.atomic():
                     posts.remove_cover(upload_id)
 
 

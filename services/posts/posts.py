@@ -146,10 +146,11 @@ def restore_post(post: Post) -> None:
 
 def delete_drafts(author_id: str) -> None:
     """Delete the drafts of a deleted user softly, and free their slugs."""
-    drafts = (Post.author == author_id, Post.status == DRAFT, Post.deleted_at.is_null())
+    drafts = (Post.author == author_id) & (Post.status == DRAFT) & Post.deleted_at.is_null()
+    lock_posts(drafts)
     Post.update(
         slug=Post.slug.concat(slugs.DELETED_MARK).concat(Post.number.cast("text")), deleted_at=clock.now()
-    ).where(*drafts).execute()
+    ).where(drafts).execute()
 
 
 def remove_cover(upload_id: str) -> None:

@@ -106,3 +106,19 @@ class DatabaseConsumer(UsesDatabase, FeedConsumer):
             .where(positions.source == self.source, positions.event_id == self.last_event_id)
             .execute()
         )
+
+
+class SingleFactConsumer(DatabaseConsumer):
+    """Commit each fact that has a handler alone: locks of two facts in one transaction could deadlock.
+
+    For example, facts lock posts 2 and 1, while the deletion of their category locks posts 1 and 2. A `rebuild` has a
+    transaction for each row too.
+    """
+
+    def _apply(self, events: list[dict[str, Any]]) -> None:
+        group = []
+        for event in events:
+            group.append(event)
+            if event["type"] in self._handlers or event is events[-1]:
+                self._commit(group)
+                group = []

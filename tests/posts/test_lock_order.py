@@ -1,6 +1,8 @@
 """Two writers of one post never wait for each other: every pair, on the engine that locks rows."""
 
+import dataclasses
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +14,9 @@ from flask import Flask
 from services.posts import categories, feed_consumers, posts
 from services.posts.config import Config
 from services.posts.models import Category, database
-from shared.ids import new_id
+from shared.ids import first_id, new_id
 from shared.service import service_of
+from tests.feeds import TOLD, ServedFeed
 from tests.lock_order import slow_statements
 from tests.posts.conftest import AsUser, Client, Headers, at_once, body, on_postgres
 
@@ -128,6 +131,49 @@ def make_target(app: Flask, as_user: AsUser) -> Target:
         client.post(f"{path}/comments", json={"content": "Well."}, headers=reader).json["data"] for _ in range(2)
     ]
     return Target(app, author_id, author, reader, moderator, post, category, comments, cover)
+
+
+def id_of_old(number: int) -> str:
+    return f"{first_id(TOLD)[:-2]}{number:02x}"
+
+
+@on_postgres
+@pytest.mark.parametrize("consumer_class", [feed_consumers.CoverConsumer, feed_consumers.AuthorConsumer])
+def test_a_rebuild_deadlocks_with_no_writer(
+    app: Flask, as_user: AsUser, slow_statements: list[bool], consumer_class: Any
+) -> None:
+    """Lost covers and authors come in any order, and the deletion of a category locks the oldest post first."""
+    target = make_target(app, as_user)
+    client: Client = app.test_client()
+    for number in range(30):
+        written = body(category=target.category["slug"], coverImage=id_of_old(number), title=f"Post {number}")
+        written["status"] = "draft" if consumer_class is feed_consumers.AuthorConsumer else "published"
+        author = as_user(f"User {number}", user_id=id_of_old(number))
+        assert client.post("/api/posts", json=written, headers=author).status_code == 201
+    source = ServedFeed("source")
+    source.tables = {"/internal/uploads": [], "/internal/users": [{"id": id_of_old(99), "name": "Old", "avatar": None}]}
+    with source.served():
+        config = dataclasses.replace(service_of(app).get(Config), auth_url=source.url, uploads_url=source.url)
+        consumer = consumer_class(config)
+        failures: list[Exception] = []
+
+        def noted(call: Callable[[], Any]) -> Callable[[], None]:
+            def run() -> None:
+                try:
+                    call()
+                except peewee.OperationalError as error:
+                    failures.append(error)
+
+            return run
+
+        def forget() -> None:
+            time.sleep(0.2)  # in which the rebuild has locked some posts; all take it far longer
+            forget_category(target, client)
+
+        slow_statements[0] = True
+        at_once(noted(consumer.rebuild), noted(forget))
+        slow_statements[0] = False
+    assert failures == []
 
 
 @on_postgres

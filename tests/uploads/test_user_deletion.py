@@ -1,9 +1,11 @@
 """A user who is deleted while a file comes in leaves neither row nor byte, whichever of the two is first; on both."""
 
+import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import peewee
 import pytest
 from flask import Flask
 
@@ -12,14 +14,19 @@ from services.uploads.config import Config
 from services.uploads.maintenance.garbage_collection import AFTERLIFE
 from services.uploads.maintenance.user_deletion import OwnerConsumer
 from services.uploads.models import Resumable, Upload, Usage, database
+from services.uploads.upload_service import UploadService
 from shared import clock
-from shared.ids import new_id
+from shared.ids import first_id, new_id
 from shared.service import service_of
 from tests.conftest import MakeToken
+from tests.feeds import TOLD, ServedFeed
 from tests.helpers import assert_problem
+from tests.lock_order import slow_statements
 from tests.uploads import samples
 from tests.uploads.conftest import Client, Headers, in_threads, kept_files
 from tests.uploads.tus_client import Tus
+
+__all__ = ["slow_statements"]
 
 Way = Callable[[Client, Headers, str], Any]
 
@@ -108,3 +115,37 @@ def test_it_is_forgotten_after_a_while(app: Flask, owner: str) -> None:
     Usage.forget(clock.now() + timedelta(seconds=1))
     assert not Usage.select().exists()
     database.close()
+
+
+@pytest.mark.slow
+def test_processes_that_delete_the_same_users_do_not_deadlock(
+    app: Flask, client: Client, config: Config, make_token: MakeToken, slow_statements: list[bool]
+) -> None:
+    """One process applies facts, the latest user first, while another one begins again with the table of auth."""
+    users = [f"{first_id(TOLD)[:-1]}{digit}" for digit in "12345678"]
+    for user in users:
+        answer = one(client, {"Authorization": f"Bearer {make_token(user, 'user')}"}, user)
+        assert answer.status_code == 201
+    source = ServedFeed("auth")
+    source.tables["/internal/users"] = [{"id": first_id(TOLD)}]
+    failures = []
+    with source.served():
+        keeper = service_of(app).get(UploadService)
+        readers = [OwnerConsumer(dataclasses.replace(config, auth_url=source.url), keeper) for _ in range(2)]
+        facts = [{"id": new_id(), "type": "user.deleted", "subject": user, "data": {}} for user in reversed(users)]
+
+        def noted(call: Callable[[], Any]) -> Callable[[], None]:
+            def run() -> None:
+                try:
+                    call()
+                except peewee.OperationalError as error:
+                    failures.append(error)
+
+            return run
+
+        slow_statements[0] = True
+        in_threads(noted(lambda: readers[0]._apply(facts)), noted(readers[1].rebuild))
+        slow_statements[0] = False
+    assert failures == []
+    assert not Upload.select().exists()
+    assert not kept_files(config)

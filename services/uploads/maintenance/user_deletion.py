@@ -5,10 +5,10 @@ from typing import Any
 from services.uploads.config import Config
 from services.uploads.models import FeedPosition, Resumable, Upload, Usage, database
 from services.uploads.upload_service import UploadService, erase
-from shared.feed.database_consumer import DatabaseConsumer
+from shared.feed.database_consumer import SingleFactConsumer
 
 
-class OwnerConsumer(DatabaseConsumer):
+class OwnerConsumer(SingleFactConsumer):
     """Follow auth's feed: a deleted user's rows go in the transaction that keeps the position, the bytes after it."""
 
     def __init__(self, config: Config, keeper: UploadService) -> None:
@@ -21,11 +21,11 @@ class OwnerConsumer(DatabaseConsumer):
     def rebuild(self) -> None:
         """Delete what belongs to users whom auth does not know."""
         for page in self.pages("/internal/users"):
-            self._forget_bytes()
-            with database.atomic():
-                for user_id in sorted(Usage.owners(page.after, page.last) - page.ids):
+            for user_id in Usage.owners(page.after, page.last) - page.ids:
+                self._forget_bytes()
+                with database.atomic():
                     self._delete_all({"subject": user_id})
-            self._drop_bytes()
+                self._drop_bytes()
 
     def _commit(self, events: list[dict[str, Any]]) -> None:
         self._forget_bytes()

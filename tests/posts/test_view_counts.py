@@ -168,7 +168,7 @@ def test_endless_views_take_no_endless_memory(counted: ViewCounter, monkeypatch:
 def test_the_thread_writes_each_second_and_at_the_end(
     client: Client, write: Write, counted: ViewCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counted, "_pause", 0.02)
+    monkeypatch.setattr(counted, "pause", 0.02)
     post = write()
     counted.start()
     client.get(f"/api/posts/{post['id']}", headers={"X-Forwarded-For": "192.0.2.1"})
@@ -176,7 +176,7 @@ def test_the_thread_writes_each_second_and_at_the_end(
     while not PostView.select().count() and time.monotonic() < end:
         time.sleep(0.02)
     assert PostView.select().count() == 1
-    monkeypatch.setattr(counted, "_pause", 60)
+    monkeypatch.setattr(counted, "pause", 60)
     client.get(f"/api/posts/{post['id']}", headers={"X-Forwarded-For": "192.0.2.2"})
     counted.stop()
     assert seen(client, counted, post) == 2

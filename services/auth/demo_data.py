@@ -1,7 +1,6 @@
 """Fill the database with demo users, none of whom is anybody."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from services.auth import accounts, passwords
 from services.auth.app import MIGRATIONS
@@ -16,21 +15,12 @@ BATCH = 200  # users of a transaction
 Progress = Callable[[int, int], None]
 
 
-class SeededUser(NamedTuple):
-    """A demo user, and how to sign in as one."""
-
-    id: str
-    name: str
-    email: str
-    password: str
-
-
-def seed(config: Config, users: int, progress: Progress) -> list[SeededUser]:
+def seed(config: Config, users: int, progress: Progress) -> list[User]:
     """Make as many demo users as are missing and return all; `progress` gets how many are there, and of how many."""
     database.initialize(connection.connect(config.database_url))
     connection.migrate(database.obj, MIGRATIONS)
     password_hash = passwords.hash_password(PASSWORD)
-    seeded: list[SeededUser] = []
+    seeded: list[User] = []
     with database.connection_context():
         for start in range(1, users + 1, BATCH):
             numbers = range(start, min(start + BATCH, users + 1))
@@ -40,7 +30,7 @@ def seed(config: Config, users: int, progress: Progress) -> list[SeededUser]:
     return seeded
 
 
-def _make_missing(numbers: range, password_hash: str) -> list[SeededUser]:
+def _make_missing(numbers: range, password_hash: str) -> list[User]:
     """Return the users of these numbers, in their order."""
     emails = [_email(number) for number in numbers]
     users = {user.email_folded: user for user in User.select().where(User.email_folded.in_(emails))}
@@ -48,7 +38,7 @@ def _make_missing(numbers: range, password_hash: str) -> list[SeededUser]:
         if email not in users:
             name = f"{NAMES[number % len(NAMES)]} {number}"
             users[email] = accounts.register(name, email, password_hash, verified=True)
-    return [SeededUser(users[email].id, users[email].name, email, PASSWORD) for email in emails]
+    return [users[email] for email in emails]
 
 
 def _email(number: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from shared.identity.csrf import FORM, MULTIPART
 from shared.identity.roles import ADMIN, MODERATOR, USER
@@ -26,38 +27,24 @@ class Route:
     pattern: str
     methods: tuple[str, ...]
     upstream: str | None  # None: a page of the gateway
-    role: str | None  # the lowest that may use it; None: everybody
-    limit: str | None  # a class of `CLASSES`; None: not counted
-    max_body: int  # bytes
-    first_byte: float  # seconds until the response has to start
-    reads_token: bool
-    form: str  # media type of the HTML forms that the service takes
-    cached: bool  # anonymous reads are cached, and writes invalidate them; the service reads no cookie but the token
-    spooled: bool  # the service gets the request when the gateway has all of the body
-    refunds_success: bool  # a success does not count, so that users behind one address do not hinder each other
-    names: Mapping[str, str]  # operationId by method, where `openapi.merge.operation_id` would give a wrong one
+    role: str | None = None  # the lowest that may use it; None: everybody
+    limit: str | None = "general"  # a class of `CLASSES`; None: not counted
+    max_body: int = MIB  # bytes
+    first_byte: float = 10.0  # seconds until the response has to start
+    reads_token: bool = True
+    form: str = ""  # media type of the HTML forms that the service takes
+    cached: bool = False  # anonymous reads are, and writes invalidate them; the service reads no cookie but the token
+    spooled: bool = False  # the service gets the request when the gateway has all of the body
+    refunds_success: bool = False  # a success does not count, so that users behind one address do not hinder each other
+    # operationId by method, where `openapi.merge.operation_id` would give a wrong one
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
-def row(
-    methods: str,
-    pattern: str,
-    upstream: str | None = None,
-    role: str | None = None,
-    limit: str | None = "general",
-    max_body: int = MIB,
-    first_byte: float = 10.0,
-    reads_token: bool = True,
-    form: str = "",
-    cached: bool = False,
-    spooled: bool = False,
-    refunds_success: bool = False,
-    names: str = "",
-) -> Route:
-    """Return a row with the defaults of most rows; `names` has one name for each method, or is empty."""
+def row(methods: str, pattern: str, upstream: str | None = None, names: str = "", **about: Any) -> Route:
+    """Return a row, which is `about` the rest of a route; `names` has one name for each method, or is empty."""
     words = tuple(methods.split())
     named = dict(zip(map(str.lower, words), names.split(), strict=bool(names)))
-    limits = (role, limit, max_body, first_byte, reads_token, form)
-    return Route(pattern, words, upstream, *limits, cached, spooled, refunds_success, named)
+    return Route(pattern, words, upstream, names=named, **about)
 
 
 own = row

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from services.auth.config import Config as AuthConfig
+from services.auth.demo_data import PASSWORD
 from services.auth.demo_data import seed as seed_users
 from services.posts.config import Config as PostsConfig
 from services.posts.demo_data import seed as seed_posts
@@ -53,5 +54,5 @@ def main(arguments: list[str]) -> int:
     comments = min(wanted.posts, 100_000) if wanted.comments is None else wanted.comments
     seed_posts(posts, authors, wanted.posts, comments, progress_bar("posts"))
     seed_images(uploads, [user.id for user in users], wanted.images, progress_bar("images"))
-    print(f"Done. Sign in as {users[0].email} with the password {users[0].password!r}." if users else "Done.")
+    print(f"Done. Sign in as {users[0].email} with the password {PASSWORD!r}." if users else "Done.")
     return 0

@@ -1,22 +1,32 @@
 """Keep a reserve of disk space beside a SQLite database, so that a full disk still has room for deletions.
 
-To delete a row, SQLite first writes to its log. On a full disk that fails, and nobody could make room.
+To delete a row, SQLite first writes to its log. On a full disk that fails, and nobody could make room. A sign-in writes
+too, and who deletes something may have to sign in first; but anybody may try to, so it gets only a half.
 """
 
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 from flask import Flask, Response, request
 
 MIB = 1024 * 1024
 SIZE = 8 * MIB
+FOR_DELETIONS = SIZE // 2  # are kept when a sign-in needs the rest
 LOW = 4 * MIB  # with less free space, the reserve is given up for a deletion
 PLENTY = 64 * MIB  # with so much free space, it is filled again
+View = TypeVar("View", bound=Callable[..., Any])
 _logger = logging.getLogger("postern.disk")
+
+
+def signs_in(view: View) -> View:
+    """Let requests to the view have a part of the reserve on a full disk."""
+    view.signs_in = True  # type: ignore[attr-defined]
+    return view
 
 
 def init_app(app: Flask, folder: Path) -> None:
@@ -27,6 +37,8 @@ def init_app(app: Flask, folder: Path) -> None:
     def before() -> None:
         if request.method == "DELETE":
             reserve.give_up()
+        elif getattr(app.view_functions.get(request.endpoint or ""), "signs_in", False):
+            reserve.give_up(FOR_DELETIONS)
 
     def after(response: Response) -> Response:
         if request.method == "DELETE":
@@ -57,13 +69,15 @@ class DiskReserve:
             except OSError:
                 os.ftruncate(descriptor, 0)
 
-    def give_up(self) -> None:
-        """Free the space of the file if there is little left."""
-        if free_bytes(self._path.parent) >= LOW or not self._size():
+    def give_up(self, kept: int = 0) -> None:
+        """Free the space of the file but for `kept` bytes if there is little left."""
+        if free_bytes(self._path.parent) >= LOW or self._size() <= kept:
             return
         with suppress(OSError), self._locked(os.O_RDWR) as descriptor:
-            os.ftruncate(descriptor, 0)
-            _logger.warning("the disk is full: the reserve in %s is given up for a deletion", self._path.parent)
+            if os.fstat(descriptor).st_size > kept:
+                os.ftruncate(descriptor, kept)
+                purpose = "a sign-in" if kept else "a deletion"
+                _logger.warning("the disk is full: the reserve in %s is given up for %s", self._path.parent, purpose)
 
     def _size(self) -> int:
         try:

@@ -1,5 +1,6 @@
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from flask import Flask
 from services.auth import sessions
 from services.auth.models import Fact, RefreshToken, Session, User, database
 from shared import clock
+from shared.database import disk_reserve
 from tests.auth.conftest import PASSWORD, Client, Register, bearer
 from tests.conftest import FrozenClock
 from tests.helpers import assert_problem
@@ -201,3 +203,18 @@ def test_a_suspended_user_cannot_refresh(client: Client, register: Register) -> 
     signin = register()
     User.update(status="suspended").execute()
     assert_problem(refresh(client, signin["refreshToken"]), 403, "ACCOUNT_SUSPENDED")
+
+
+@pytest.mark.parametrize("path", ["login", "refresh"])
+def test_on_a_full_disk_one_signs_in_by_the_reserve(
+    app: Flask, register: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """To delete something, and so make room, a user needs a living access token."""
+    signin = register()
+    app._got_first_request = False  # it is added by `create_app` outside tests
+    disk_reserve.init_app(app, tmp_path)
+    monkeypatch.setattr(disk_reserve, "free_bytes", lambda _folder: 0)
+    login = {"email": signin["user"]["email"], "password": PASSWORD}
+    body = login if path == "login" else {"refreshToken": signin["refreshToken"]}
+    assert app.test_client().post(f"/api/auth/{path}", json=body).status_code == 200
+    assert (tmp_path / "disk-reserve").stat().st_size == disk_reserve.FOR_DELETIONS

@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from shared.database import disk_reserve
-from shared.database.disk_reserve import LOW, MIB, PLENTY, SIZE, DiskReserve
+from shared.database.disk_reserve import FOR_DELETIONS, LOW, MIB, PLENTY, SIZE, DiskReserve, signs_in
 
 SetFree = Callable[[int], None]
 
@@ -58,6 +58,23 @@ def test_it_is_given_up_for_a_deletion_on_a_full_disk(
     client.get("/api/toys/x")
     assert allocated(tmp_path) == 0
     client.delete("/api/toys/x", headers=ann)
+    assert allocated(tmp_path) >= SIZE
+
+
+def test_a_sign_in_gets_a_half_of_it(app: Flask, client: FlaskClient, set_free: SetFree, tmp_path: Path) -> None:
+    app.post("/sign-in", endpoint="sign-in")(signs_in(lambda: "welcome"))
+    app.post("/other", endpoint="other")(lambda: "welcome")
+    disk_reserve.init_app(app, tmp_path)
+    set_free(LOW)
+    client.post("/sign-in")
+    set_free(LOW - 1)
+    client.post("/other")
+    assert allocated(tmp_path) >= SIZE
+    for _ in range(2):
+        client.post("/sign-in")
+        assert FOR_DELETIONS <= allocated(tmp_path) < SIZE
+    set_free(PLENTY)
+    DiskReserve(tmp_path).refill()
     assert allocated(tmp_path) >= SIZE
 
 

@@ -23,6 +23,7 @@ from services.auth.schemas import (
 from services.auth.sessions import Signin
 from shared import clock
 from shared.client_address import client_address
+from shared.database.disk_reserve import signs_in
 from shared.identity.claims import LIFETIME
 from shared.identity.credentials import cookie_value, csrf_cookie
 from shared.identity.csrf import Csrf
@@ -62,6 +63,7 @@ def register(data: dict[str, Any]) -> Response:
 @blp.route("/login", methods=["POST"])
 @blp.problems("INVALID_CREDENTIALS", "EMAIL_NOT_VERIFIED", "ACCOUNT_SUSPENDED")
 @expensive
+@signs_in
 @blp.arguments(LoginSchema, location="json_or_form")
 @blp.response(200, SigninSchema)
 def login(data: dict[str, Any]) -> Response:
@@ -83,6 +85,7 @@ def login(data: dict[str, Any]) -> Response:
 
 @blp.route("/refresh", methods=["POST"])
 @blp.problems("UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_REVOKED", "ACCOUNT_SUSPENDED", "CSRF_FAILED")
+@signs_in
 @blp.arguments(RefreshSchema)
 @blp.response(200, SigninSchema)
 def refresh(data: dict[str, Any]) -> Response:

@@ -16,7 +16,7 @@ from services.gateway.http import forwarded, headers
 from services.gateway.http.cors import Cors
 from services.gateway.http.request_target import join_target, split_target
 from services.gateway.proxy.circuit_breaker import CircuitBreaker
-from services.gateway.proxy.connection_pool import PATIENCE, ConnectionPool
+from services.gateway.proxy.connection_pool import QUEUE_TIMEOUT, ConnectionPool
 from services.gateway.proxy.forward import UpstreamRequest, forward
 from services.gateway.proxy.request_body import SHORT, content_length, too_large
 from services.gateway.rate_limit.classes import CLASSES, Verdict, Window
@@ -272,7 +272,9 @@ def proxy(
     spool: Path,
 ) -> WsgiApp:
     """Forward to the upstream of the route, or to the gateway's own pages; bodies are spooled in the folder `spool`."""
-    spooling = Bulkhead(None, per_client=MAX_SPOOLED, patience=PATIENCE, detail=TOO_MANY_SPOOLED, code="RATE_LIMITED")
+    spooling = Bulkhead(
+        None, per_client=MAX_SPOOLED, patience=QUEUE_TIMEOUT, detail=TOO_MANY_SPOOLED, code="RATE_LIMITED"
+    )
 
     def layer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         context: RequestContext = environ[KEY]

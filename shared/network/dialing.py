@@ -1,4 +1,4 @@
-"""Connect within a time, to addresses that are known or looked up within the same time."""
+"""Open TCP connections with one deadline for name lookup and connect."""
 
 import socket
 import time
@@ -8,19 +8,19 @@ from shared.client_address import Address
 from shared.network.name_lookup import NameLookup
 
 Dial = Callable[[Address, float], socket.socket]
-# Upstreams have threads of their own: an outside host whose name server is silent keeps none of them.
+# Name lookups of upstreams have their own threads, so that an outside host with a slow name server blocks none.
 _upstreams = NameLookup(threads=16)
 
 
 def connect(host: str, port: int, seconds: float) -> socket.socket:
-    """Connect to the first address of the host that answers; raise OSError, or TimeoutError after so many seconds."""
+    """Connect to the first address of the host that accepts; raise OSError, or TimeoutError after `seconds`."""
     deadline = time.monotonic() + seconds
     addresses = _upstreams.addresses(host, seconds)
     return try_each(addresses, lambda address, left: dial(address, port, left), deadline)
 
 
 def dial(address: Address, port: int, seconds: float) -> socket.socket:
-    """Connect to the address; `socket.create_connection` would ask the resolver even for a literal address."""
+    """Connect to the address; `socket.create_connection` would call the resolver even for an IP address."""
     sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
     try:
         sock.settimeout(seconds)
@@ -32,7 +32,7 @@ def dial(address: Address, port: int, seconds: float) -> socket.socket:
 
 
 def try_each(addresses: Iterable[Address], dial: Dial, deadline: float, longest: float = 60.0) -> socket.socket:
-    """Dial one address after the other, each for at most `longest` seconds; raise what the last one failed with."""
+    """Dial one address after the other, each for at most `longest` seconds; raise the error of the last one."""
     failure = OSError("it has no address")
     for address in addresses:
         try:

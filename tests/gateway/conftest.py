@@ -162,7 +162,7 @@ def pools() -> Iterator[Pools]:
 @pytest.fixture
 def restless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use connections again at once."""
-    monkeypatch.setattr(pool_module, "MOMENT", 0.0)
+    monkeypatch.setattr(pool_module, "MIN_IDLE_AGE", 0.0)
 
 
 @pytest.fixture

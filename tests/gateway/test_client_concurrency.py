@@ -36,7 +36,7 @@ def pool(serve: Start) -> Iterator[ConnectionPool]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(pool_module, "QUEUE_TIMEOUT", 0.05)
 
 
 def of(who: str) -> UpstreamRequest:

@@ -96,7 +96,7 @@ def test_whoever_asks_without_an_id_takes_any_answer(serve: Start, pools: Pools)
 def test_a_connection_rests_a_moment_before_it_is_looked_at_and_used_again(
     serve: Start, pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "MOMENT", 0.2)
+    monkeypatch.setattr(pool_module, "MIN_IDLE_AGE", 0.2)
     upstream = serve(echo)
     pool = pools(upstream)
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_a_connection_that_rested_too_long_is_not_used(
 ) -> None:
     upstream = serve(echo)
     pool = pools(upstream)
-    monkeypatch.setattr(pool_module, "IDLE_AGE", -1.0)
+    monkeypatch.setattr(pool_module, "MAX_IDLE_AGE", -1.0)
     for _ in range(2):
         read(forward(pool, a_request()))
     assert upstream.connections == 2

@@ -1,4 +1,4 @@
-"""Stop asking a service that fails, and find out carefully when it works again."""
+"""A circuit breaker for each service."""
 
 import logging
 import math
@@ -13,17 +13,21 @@ from shared.telemetry.metrics import Counter, Gauge
 THRESHOLD = 5  # failures in a row
 PAUSE = 5.0  # seconds
 LONGEST_PAUSE = 30.0
-OPEN = Gauge("gateway_breaker_open", "Gateway processes that leave this service alone.", "upstream")
-OPENINGS = Counter("gateway_breaker_openings_total", "Times that a service was left alone.", "upstream")
+OPEN = Gauge("gateway_breaker_open", "Gateway processes whose circuit breaker for this service is open.", "upstream")
+OPENINGS = Counter("gateway_breaker_openings_total", "Times that the circuit breaker of a service opened.", "upstream")
 T = TypeVar("T")
 _logger = logging.getLogger("postern.breaker")
 
 
 class CircuitBreaker:
-    """A circuit breaker: closed it lets all pass, open nobody, and after its pause one request as a probe.
+    """A circuit breaker: closed it admits all requests, open none, half-open (after its pause) one probe.
 
-    Whoever passes gets a ticket, which says in which period it was. What becomes of a request that began before
-    the breaker last opened or closed tells nothing about now, and is not counted.
+    Each admitted request gets a ticket: the number of times that the breaker had opened or closed. The outcome of a
+    request with an old ticket is ignored, since it says nothing about the service now.
+
+    Example: five requests in a row fail, and the breaker opens for 5 s. A sixth that started before fails too; its
+    ticket is old. After 5 s one request is admitted. If it fails, the breaker opens for 10 s, then for 20 s, then for
+    30 s.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,13 +44,13 @@ class CircuitBreaker:
 
     @property
     def state(self) -> str:
-        """Tell `closed`, `open` or, when a probe may pass or is under way, `half-open`."""
+        """Return `closed`, `open`, or `half-open` while a probe may start or runs."""
         if not self._open:
             return "closed"
         return "half-open" if self._clock() >= self._until else "open"
 
     def call(self, send: Callable[[], T], is_failure: Callable[[BaseException], bool]) -> T:
-        """Return what `send` returns, and note how it went; raise SERVICE_UNAVAILABLE while the breaker is open."""
+        """Return what `send` returns, and record its outcome; raise SERVICE_UNAVAILABLE while the breaker is open."""
         ticket = self.admit()
         try:
             result = send()
@@ -57,7 +61,7 @@ class CircuitBreaker:
         return result
 
     def admit(self) -> int:
-        """Return a ticket, to be handed back once; raise SERVICE_UNAVAILABLE while the breaker is open."""
+        """Return a ticket for one outcome; raise SERVICE_UNAVAILABLE while the breaker is open."""
         with self._lock:
             if self._open:
                 left = self._until - self._clock()
@@ -67,7 +71,7 @@ class CircuitBreaker:
             return self._period
 
     def succeed(self, ticket: int) -> None:
-        """Note that the service answered, whatever it said."""
+        """Record that the service sent a valid response, of any status."""
         with self._lock:
             if ticket != self._period:
                 return
@@ -80,7 +84,7 @@ class CircuitBreaker:
                 _logger.warning("the %s service answers again", self._name)
 
     def fail(self, ticket: int) -> None:
-        """Note that the service was not there, broke off, was too slow or talked nonsense."""
+        """Record that the service was down, too slow, or sent no valid response."""
         with self._lock:
             if ticket != self._period:
                 return
@@ -91,7 +95,7 @@ class CircuitBreaker:
                 self._trip()
 
     def abandon(self, ticket: int) -> None:
-        """Note that the request ended without saying anything about the service."""
+        """Record that the request ended without an outcome for the service."""
         with self._lock:
             if ticket == self._period:
                 self._probing = False

@@ -1,4 +1,4 @@
-"""Keep connections to an upstream open, of a bounded number."""
+"""A bounded connection pool for each upstream."""
 
 import select
 import socket
@@ -15,20 +15,20 @@ from shared.network.sockets import ClientGone, send_all
 from shared.problems import Problem
 
 CONNECT_TIMEOUT = 1.0
-IDLE_AGE = 30.0  # less than the 75 s for which a service keeps an idle connection
-MAX_CONNECTIONS = 512  # what a service that hangs may hold; the others have their own
-MAX_STREAMS = 2000  # answers without an end, which take no place of the others
+MAX_IDLE_AGE = 30.0  # seconds; less than the keep-alive time of the services, 75 s
+MAX_CONNECTIONS = 512  # of one pool, so that a service that hangs leaves the others theirs
+MAX_STREAMS = 2000  # event streams, which do not count as connections of the pool
 MAX_IDLE = 128
-MOMENT = 0.01  # seconds that a connection rests before it is looked at and used again
-PER_CLIENT = 8  # requests of one client to a service that streams, which has 32 threads
-PATIENCE = 10.0  # seconds that another one waits
+MIN_IDLE_AGE = 0.01  # seconds until an idle connection is reused, in which surplus bytes arrive
+PER_CLIENT = 8  # concurrent requests of one client to a bounded pool, whose service has 32 threads
+QUEUE_TIMEOUT = 10.0  # seconds that a further one waits
 RECEIVE = 64 * 1024
-CLIENT_CHECK = 0.5  # seconds of a wait in which nobody looks whether the client is still there
+CLIENT_CHECK = 0.5  # seconds of a wait after which it also looks for a disconnect of the client
 ESTABLISHED = 1  # of a TCP connection (Linux)
 
 
 class ConnectionLost(Problem):
-    """The upstream was not reached, or went away before the first byte of an answer."""
+    """The upstream refused the connection, or closed it before the first byte of a response."""
 
 
 class UpstreamConnection:
@@ -46,7 +46,7 @@ class UpstreamConnection:
         send_all(self._socket, data)
 
     def send_some(self, data: memoryview, timeout: float) -> int:
-        """Send what the upstream takes, and return how much; 0 when it has something to say first."""
+        """Send what the upstream takes, and return how many bytes; 0 if it has responded or closed."""
         self._socket.settimeout(0)
         with suppress(BlockingIOError):
             self._socket.recv(1, socket.MSG_PEEK)
@@ -62,9 +62,9 @@ class UpstreamConnection:
         return self._socket.send(data) if events[0][1] == select.POLLOUT else 0
 
     def receive(self, timeout: float, client: socket.socket | None) -> bytes:
-        """Return what has arrived, waiting for `timeout` seconds; nothing means closed.
+        """Return the next bytes, empty at the end; wait up to `timeout` seconds.
 
-        Raises ClientGone when that client does not wait any more.
+        Raises TimeoutError, or ClientGone if the client disconnects.
         """
         deadline = time.monotonic() + timeout
         if client and timeout > CLIENT_CHECK:
@@ -80,30 +80,30 @@ class UpstreamConnection:
         return self._socket.recv(RECEIVE)
 
     def _wait_beside(self, client: socket.socket, timeout: float) -> None:
-        """Wait until either side has something to say, and see that it is no farewell of the client."""
+        """Wait until the upstream or the client is readable; raise ClientGone if the client has disconnected."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         poll.register(client, select.POLLIN)
         ready = [descriptor for descriptor, _ in poll.poll(max(timeout, 0) * 1000)]
-        if self._socket.fileno() not in ready and has_gone(client):
+        if self._socket.fileno() not in ready and is_disconnected(client):
             raise ClientGone
 
-    def hang_up(self) -> None:
-        """Let whoever waits on the connection find it ended."""
+    def shut_down(self) -> None:
+        """Shut the connection down, which wakes a greenlet that waits on it."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
-    def rest(self) -> None:
+    def mark_idle(self) -> None:
         self._idle_since = time.monotonic()
 
     @property
-    def rested(self) -> float:
-        """Return for how many seconds the connection has rested."""
+    def idle_seconds(self) -> float:
+        """Return the seconds that the connection has been idle."""
         return time.monotonic() - self._idle_since
 
     def usable(self) -> bool:
-        """Tell whether the connection rested not too long, was not closed and has no surplus bytes."""
-        if self.rested > IDLE_AGE:
+        """Return whether the connection is not too old, not closed, and has no surplus bytes."""
+        if self.idle_seconds > MAX_IDLE_AGE:
             return False
         self._socket.settimeout(0)
         try:
@@ -118,16 +118,16 @@ class UpstreamConnection:
         self._socket.close()
 
 
-def has_gone(client: socket.socket) -> bool:
-    """Tell whether the peer has ended the connection; where that cannot be asked, the next write will tell."""
-    # What we have shut down ourselves, and what was sent in advance, look the same to a read.
+def is_disconnected(client: socket.socket) -> bool:
+    """Return whether the peer has closed the connection; False where the system cannot say."""
+    # A read cannot tell a close by the client from pipelined data, or from our own shutdown.
     if sys.platform != "linux":
         return False
     return client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED
 
 
 class ConnectionPool:
-    """The connections to one upstream; with `bounded` each client has at most PER_CLIENT of them at a time."""
+    """The connections to one upstream; with `bounded`, each client gets at most PER_CLIENT of them at a time."""
 
     def __init__(self, name: str, url: str, *, bounded: bool = False) -> None:
         parts = urlsplit(url)
@@ -140,14 +140,14 @@ class ConnectionPool:
         self._busy = 0
         detail = f"{PER_CLIENT} slow requests of yours are under way already."
         self._clients = Bulkhead(
-            None, per_client=PER_CLIENT if bounded else None, patience=PATIENCE, detail=detail, code="RATE_LIMITED"
+            None, per_client=PER_CLIENT if bounded else None, patience=QUEUE_TIMEOUT, detail=detail, code="RATE_LIMITED"
         )
         self.stopping = False
 
     def acquire(self, client: str, *, fresh: bool = False) -> UpstreamConnection:
-        """Return a rested connection, or a new one; raise Lost when there is none to be had.
+        """Return an idle connection, or a new one, which `fresh` requires.
 
-        `fresh` passes over the rested ones, since one of them has just turned out to be dead.
+        Raises RATE_LIMITED, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT or ConnectionLost.
         """
         self._clients.acquire(client)
         try:
@@ -159,29 +159,29 @@ class ConnectionPool:
     def _acquire(self, fresh: bool) -> UpstreamConnection:
         self._take_slot()
         try:
-            return (None if fresh else self._rested()) or self._connect()
+            return (None if fresh else self._take_idle()) or self._connect()
         except BaseException:
             self._give_slot()
             raise
 
-    def set_apart(self, connection: UpstreamConnection) -> None:
-        """Give back the place of a stream, which may last for hours; raise SERVICE_UNAVAILABLE for one too many."""
+    def mark_as_stream(self, connection: UpstreamConnection) -> None:
+        """Count a connection as a stream, which may last for hours; raise SERVICE_UNAVAILABLE above MAX_STREAMS."""
         with self._lock:
             if len(self._streams) >= MAX_STREAMS:
                 raise Problem("SERVICE_UNAVAILABLE", f"The {self.name} service has too many streams.", retryAfter=5)
             self._streams.add(connection)
             self._busy -= 1
         if self.stopping:
-            connection.hang_up()
+            connection.shut_down()
 
     def end_streams(self) -> None:
-        """End what would hold up a stop for ever; its clients come back to another process."""
+        """End all streams, so that the process can stop; the clients reconnect to another one."""
         self.stopping = True
         for connection in list(self._streams):
-            connection.hang_up()
+            connection.shut_down()
 
     def release(self, connection: UpstreamConnection, client: str, *, reusable: bool) -> None:
-        """Take a connection back; close it unless its exchange ended cleanly."""
+        """Return a connection to the pool; close it unless it is reusable."""
         self._clients.release(client)
         with self._lock:
             if connection in self._streams:
@@ -189,7 +189,7 @@ class ConnectionPool:
             else:
                 self._busy -= 1
         if reusable and len(self._idle) < MAX_IDLE:
-            connection.rest()
+            connection.mark_idle()
             self._idle.append(connection)
         else:
             connection.close()
@@ -208,14 +208,14 @@ class ConnectionPool:
         with self._lock:
             self._busy -= 1
 
-    def _rested(self) -> UpstreamConnection | None:
-        """Return the connection that rested the longest, if that is long enough for surplus bytes to have come."""
+    def _take_idle(self) -> UpstreamConnection | None:
+        """Return a usable connection that has been idle the longest, or None."""
         while True:
             try:
                 connection = self._idle.popleft()
             except IndexError:
                 return None
-            if connection.rested < MOMENT:
+            if connection.idle_seconds < MIN_IDLE_AGE:
                 self._idle.appendleft(connection)
                 return None
             if connection.usable():
@@ -234,4 +234,4 @@ class ConnectionPool:
 
 
 class ConnectionPools(dict[str, ConnectionPool]):
-    """The pool of every service by its name."""
+    """The connection pool of each service by its name."""

@@ -1,4 +1,4 @@
-"""Pass a request on to an upstream and stream its answer back, on plain sockets."""
+"""Forward a request to an upstream and stream the response back, on plain sockets."""
 
 import logging
 import socket
@@ -20,17 +20,17 @@ from shared.problems import Problem
 _logger = logging.getLogger("postern.forward")
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 FAILURES = frozenset(("BAD_GATEWAY", "GATEWAY_TIMEOUT"))  # of the service, which may open its circuit breaker
-IDLE_TIMEOUT = 30.0  # between two pieces of a body, either way
-SILENCE = 60.0  # between two pieces of an event stream, which says something every 15 s
+IDLE_TIMEOUT = 30.0  # seconds between two pieces of a body, in both directions
+STREAM_TIMEOUT = 60.0  # seconds between two pieces of an event stream, which has a heartbeat of 15 s
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """What to send, and for how many seconds to wait for an answer; `cut` is called before a broken answer ends.
+    """A request for an upstream; `first_byte` is the seconds until the response has to start.
 
-    When `client` ends its connection meanwhile, nobody goes on waiting for the upstream. It counts as one of `who`.
-    `note_sent` is called before the first byte is sent. One that is `has_waited` has less than the usual time, so that
-    the service is not to blame when it is over.
+    `cut` is called before the end of a response that is cut off. A disconnect of `client` cancels the request. `who` is
+    the key of the client's concurrency limit. `note_sent` is called before the first byte is sent. A request that
+    `has_waited` has less than the usual time, so its time-out does not count as a failure of the service.
     """
 
     method: str
@@ -50,11 +50,11 @@ class UpstreamRequest:
 
 
 class MismatchedResponse(MalformedResponse):
-    """The answer is to an earlier request: the upstream sent one more than it was asked for."""
+    """The response is to an earlier request: the upstream has sent a surplus one."""
 
 
 class UpstreamResponse(NamedTuple):
-    """What came back; `body` must be closed when it has the method."""
+    """The response of an upstream; `body.close()` must be called if there is one."""
 
     status: str
     headers: Headers
@@ -67,15 +67,15 @@ def forward(
     breaker: CircuitBreaker | None = None,
     observe: Callable[[str, float], None] = lambda outcome, seconds: None,
 ) -> UpstreamResponse:
-    """Return the upstream's answer; raise BAD_GATEWAY, SERVICE_UNAVAILABLE or GATEWAY_TIMEOUT, or ClientGone.
+    """Return the upstream's response; raise BAD_GATEWAY, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT or ClientGone.
 
-    The breaker is told how it went: a head that arrived is a success, also when the answer breaks off later.
-    `observe` gets the outcome (the class of the status as in `2xx`, or the code of the problem) and the seconds.
+    For the breaker, a valid head is a success, even if the body is cut off later. `observe` gets the outcome (the class
+    of the status as in `2xx`, or the code of the problem) and the seconds.
     """
     started, outcome = time.perf_counter(), "INTERNAL_ERROR"
     try:
         send = partial(_send, pool, request)
-        answer = breaker.call(send, partial(_blames_service, request)) if breaker else send()
+        answer = breaker.call(send, partial(_is_service_failure, request)) if breaker else send()
         outcome = f"{answer.status[0]}xx"
         return answer
     except Problem as problem:
@@ -89,7 +89,7 @@ def forward(
 
 
 def _send(pool: ConnectionPool, request: UpstreamRequest) -> UpstreamResponse:
-    """Send an idempotent request once more when the upstream went away without a byte, never after a time-out."""
+    """Send the request; retry an idempotent one once if the upstream closed the connection without a byte."""
     repeatable = request.method in IDEMPOTENT and (request.body is None or request.body.whole)
     try:
         return Exchange(pool, request, pool.acquire(request.who)).run()
@@ -99,7 +99,7 @@ def _send(pool: ConnectionPool, request: UpstreamRequest) -> UpstreamResponse:
     return Exchange(pool, request, pool.acquire(request.who, fresh=True)).run()
 
 
-def _blames_service(request: UpstreamRequest, error: BaseException) -> bool:
+def _is_service_failure(request: UpstreamRequest, error: BaseException) -> bool:
     if isinstance(error, Problem) and error.code == "GATEWAY_TIMEOUT" and request.has_waited:
         return False
     return isinstance(error, ConnectionLost) or (isinstance(error, Problem) and error.code in FAILURES)
@@ -118,20 +118,20 @@ class Exchange:
         self._released = False
 
     def run(self) -> UpstreamResponse:
-        """Send the request and return the answer as soon as it may be passed on."""
+        """Send the request and return the response as soon as it can be forwarded."""
         try:
             self._send()
             self._receive_start(time.monotonic() + self._request.first_byte)
-            self._refuse_stray()
-            if self._parser.endless and not self._parser.complete:
-                self._pool.set_apart(self._connection)
+            self._refuse_mismatch()
+            if self._parser.is_event_stream and not self._parser.complete:
+                self._pool.mark_as_stream(self._connection)
         except (OSError, MalformedResponse) as error:
-            self._break_off()
+            self._abort()
             if isinstance(error, ClientGone):
                 raise
             raise self._problem(error) from error
         except BaseException:
-            self._break_off()
+            self._abort()
             raise
         headers = from_upstream(self._parser.headers)
         if not self._parser.complete:
@@ -142,28 +142,28 @@ class Exchange:
             headers.append(("Content-Length", str(len(body))))
         return UpstreamResponse(self._parser.status_line(), headers, [body])
 
-    def _refuse_stray(self) -> None:
-        """Refuse the answer to another request; one that ends the connection may be of a server that read no id."""
+    def _refuse_mismatch(self) -> None:
+        """Refuse a response to another request, unless it closes the connection: the server may have read no id."""
         asked, answered = self._request.id, self._parser.request_id
         if self._parser.reusable and asked and answered and asked != answered:
             raise MismatchedResponse("an answer to another request")
 
     def receive_more(self) -> bytes:
-        """Return the next piece of the body, nothing at its end.
+        """Return the next piece of the body, empty at its end.
 
-        Raises ConnectionOver where the upstream breaks off, so that the server cuts the client's connection
-        and a part never looks like the whole; ClientGone where there is no client any more.
+        Raises ConnectionOver if the upstream cuts it off. The server then cuts the client's connection too, so that the
+        client does not take a part for the whole. Raises ClientGone if the client has disconnected.
         """
         parser = self._parser
         try:
             while not (parser.body or parser.complete):
-                self._receive(SILENCE if parser.endless else IDLE_TIMEOUT)
+                self._receive(STREAM_TIMEOUT if parser.is_event_stream else IDLE_TIMEOUT)
         except ClientGone:
-            self._break_off()
+            self._abort()
             raise
         except (OSError, MalformedResponse) as error:
-            self._break_off()
-            if parser.endless and self._pool.stopping:
+            self._abort()
+            if parser.is_event_stream and self._pool.stopping:
                 return b""
             self._request.cut()
             _logger.warning("the %s service broke off an answer: %s", self._pool.name, error or "time-out")
@@ -173,15 +173,15 @@ class Exchange:
         return parser.take_body()
 
     def close(self) -> None:
-        """Give the connection back, to be used again when the exchange ended cleanly."""
+        """Return the connection to the pool, reusable if request and response are complete."""
         if not self._released:
             self._released = True
             clean = self._sent and self._parser.complete and self._parser.reusable
             self._pool.release(self._connection, self._request.who, reusable=clean)
-            self._parser.forget()
+            self._parser.release()
 
-    def _break_off(self) -> None:
-        """Close the connection, also when a whole answer has come: what follows it, nobody has asked for."""
+    def _abort(self) -> None:
+        """Close the connection, even after a complete response: surplus bytes may follow."""
         self._parser.reusable = False
         self.close()
 
@@ -197,7 +197,7 @@ class Exchange:
             pass  # closed by the upstream, perhaps after an answer
 
     def _send_rest(self, body: ClientBody) -> bool:
-        """Send the blocks after the first, until the upstream answers; tell whether all were sent."""
+        """Send the blocks after the first, until a response arrives; return whether all were sent."""
         for block in body.rest():
             if not self._send_block(block if body.length is not None else _chunk(block)):
                 return False
@@ -216,13 +216,13 @@ class Exchange:
         return True
 
     def _receive_start(self, deadline: float) -> None:
-        """Receive the head, and all of a short body, which is then passed on whole or not at all."""
+        """Receive the head, and the whole of a short body, which is then forwarded whole or not at all."""
         parser = self._parser
         while not parser.started or (not parser.complete and parser.length is not None and parser.length <= BLOCK):
             self._receive(deadline - time.monotonic())
 
     def _receive(self, timeout: float) -> None:
-        if self._parser.heard:
+        if self._parser.received_any:
             yield_if_due()
         self._throttle.wait()
         if data := self._connection.receive(timeout, self._request.client):
@@ -235,12 +235,12 @@ class Exchange:
         name = self._pool.name
         if isinstance(error, TimeoutError):
             return Problem("GATEWAY_TIMEOUT", f"The {name} service took too long to answer.")
-        kind = Problem if self._parser.heard and not isinstance(error, MismatchedResponse) else ConnectionLost
+        kind = Problem if self._parser.received_any and not isinstance(error, MismatchedResponse) else ConnectionLost
         return kind("BAD_GATEWAY", f"The {name} service broke off or sent no valid answer.")
 
 
 class Stream:
-    """The body of an answer that is still arriving."""
+    """The body of a response that is still arriving."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -256,7 +256,7 @@ class Stream:
 
 
 def head(authority: str, request: UpstreamRequest) -> bytes:
-    """Return request line and headers with the framing of the body; raise BAD_REQUEST for a line in a value."""
+    """Return request line and headers with the framing of the body; raise BAD_REQUEST for a line break in a value."""
     lines = [f"{request.method} {request.target} HTTP/1.1", f"host: {authority}"]
     lines += [f"{name}: {value}" for name, value in request.headers]
     if framing := _framing(request):

@@ -1,4 +1,4 @@
-"""Read a client's body in blocks: count it, bound it, and tell a broken one from a whole one."""
+"""Read a client's body in blocks, within its size limit, and detect one that is cut off."""
 
 import logging
 import sys
@@ -11,20 +11,20 @@ from typing import IO, Protocol
 from shared.problems import Problem
 
 BLOCK = 64 * 1024
-FROM_DISK = 256 * 1024  # bytes that are read at once, of a body that is there
-SHORT = 1024 * 1024  # bytes; what may be longer streams
+FROM_DISK = 256 * 1024  # bytes of one read of a spooled body
+SHORT = 1024 * 1024  # bytes; a body with a higher limit is streamed
 MAX_DIGITS = 18
 _logger = logging.getLogger("postern.gateway")
 
 
 class Readable(Protocol):
-    """What a server gives as `wsgi.input`."""
+    """The interface of `wsgi.input` that is used."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 def content_length(value: str) -> int | None:
-    """Return the length in bytes, None without one; raise BAD_REQUEST for what is no number."""
+    """Return Content-Length in bytes, None for an empty value; raise BAD_REQUEST if it is not a number."""
     if not value:
         return None
     if not (value.isascii() and value.isdigit()):
@@ -37,10 +37,10 @@ def too_large(limit: int) -> Problem:
 
 
 class ClientBody:
-    """A request body of `length` bytes, or None for chunked, of which at most `limit` are taken.
+    """A request body of `length` bytes (None: chunked), of at most `limit` bytes.
 
-    `first` is its first block, read before any upstream is disturbed; `whole` tells that nothing follows it. Where the
-    limit is short that is all of it, so that a client that drips holds no thread of a service.
+    `first` is its first block, read before the request goes upstream; with `whole` there are no others. Up to a limit
+    of SHORT, `first` is the whole body, so that a slow client occupies no thread of a service.
     """
 
     def __init__(self, stream: Readable, length: int | None, limit: int) -> None:
@@ -58,7 +58,7 @@ class ClientBody:
                 yield block
 
     def close(self) -> None:
-        """Let go of what is kept of it."""
+        """Release its resources."""
 
     def _read(self, size: int) -> bytes:
         wanted = size if self.length is None else min(size, self.length - self._seen)
@@ -82,18 +82,18 @@ class ClientBody:
                 pieces.append(piece)
                 wanted -= len(piece)
         except Problem:
-            raise  # the kit's server has said what is wrong
+            raise  # from our server
         except TimeoutError as error:
             raise Problem("REQUEST_TIMEOUT", "The body stopped arriving.") from error
-        except Exception as error:  # any other server has its own errors for a broken body
+        except Exception as error:  # other servers have their own exceptions
             raise Problem("BAD_REQUEST", "The body broke off or is not valid chunked coding.") from error
         return b"".join(pieces)
 
 
 class SpooledBody(ClientBody):
-    """A body that waits in a nameless file until all of it is there, so that a slow client keeps no upstream waiting.
+    """A body that is spooled to an anonymous file before it goes upstream, so that a slow client occupies no upstream.
 
-    Where a part is of use, one that breaks off is passed on as far as it came, and breaks off there too.
+    With `takes_part` (a resumable upload), a body that is cut off is forwarded up to there and cut off there too.
     """
 
     def __init__(self, stream: Readable, length: int | None, limit: int, folder: Path, takes_part: bool) -> None:
@@ -121,7 +121,7 @@ class SpooledBody(ClientBody):
         file.seek(0)
 
     def rest(self) -> Iterator[bytes]:
-        """Yield the blocks after the first; raise what broke the body off."""
+        """Yield the blocks after the first; raise the problem of a body that is cut off."""
         if self._file:
             yield from iter(partial(self._file.read, FROM_DISK), b"")
         if self._broken:

@@ -1,4 +1,4 @@
-"""Parse an upstream's answer as it arrives, and refuse one that is not exactly right."""
+"""An incremental, strict parser of an upstream's response (RFC 9112)."""
 
 from http.client import responses
 
@@ -8,17 +8,17 @@ from services.gateway.http.headers import Headers
 from shared.problems import reason
 
 MAX_HEAD = 64 * 1024
-MAX_FRAMING = 64 * 1024  # bytes of the chunked coding, besides 8 for each byte of the body
+MAX_FRAMING = 64 * 1024  # bytes of chunked framing, besides 8 for each byte of the body
 
 
 class MalformedResponse(Exception):
-    """The upstream's bytes are no valid HTTP/1 answer, or more or fewer than it announced."""
+    """The upstream sent no valid HTTP/1 response, or more or fewer bytes than announced."""
 
 
 class ResponseParser:
-    """Collect status, headers and body of one final answer (RFC 9112); interim ones are passed over.
+    """Parse status, headers and body of one response; skip interim ones (RFC 9110, section 15.2).
 
-    `length` is the body's announced length, None when the chunked coding or the end of the connection ends it.
+    `length` is the Content-Length, None if chunked coding or the end of the connection ends the body.
     """
 
     def __init__(self, method: str) -> None:
@@ -26,20 +26,20 @@ class ResponseParser:
         self.headers: Headers = []
         self.body: list[bytes] = []
         self.length: int | None = None
-        self.heard = False
+        self.received_any = False
         self.started = False
         self.complete = False
         self.reusable = False
-        self.endless = False
-        self.request_id = ""  # of the request that it answers, where the upstream says so
+        self.is_event_stream = False
+        self.request_id = ""  # X-Request-ID of the response
         self._ends_by_close = False
         self._bodiless = method == "HEAD"
         self._head_size = self._coded_size = self._body_size = 0
         self._parser = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the upstream; raise MalformedResponse."""
-        self.heard = True
+        """Parse more bytes; raise MalformedResponse."""
+        self.received_any = True
         if not self.started:
             self._head_size += len(data)
         try:
@@ -54,26 +54,26 @@ class ResponseParser:
                 raise MalformedResponse("the framing is much larger than the body")
 
     def end(self) -> None:
-        """Take the end of the connection; raise MalformedResponse when the answer is not complete by that."""
+        """Handle the end of the connection; raise MalformedResponse if the response is incomplete."""
         if not (self.started and self._ends_by_close):
             raise MalformedResponse("the answer broke off")
         self.complete = True
 
     def take_body(self) -> bytes:
-        """Return what has arrived of the body since the last call."""
+        """Return the bytes of the body since the last call."""
         data = self.body[0] if len(self.body) == 1 else b"".join(self.body)
         self.body.clear()
         return data
 
-    def forget(self) -> None:
-        """Let go of the C parser, which holds this object in turn, so that no collector has to find the pair."""
+    def release(self) -> None:
+        """Drop the C parser, which is in a reference cycle with this object."""
         del self._parser
 
     def status_line(self) -> str:
         phrase = responses.get(self.status, "") if self.status < 400 else reason(self.status)
         return f"{self.status} {phrase}"
 
-    # What httptools calls:
+    # Callbacks of httptools:
 
     def on_message_begin(self) -> None:
         if self.complete:
@@ -115,7 +115,7 @@ class ResponseParser:
                 self.length = int(value)
                 self._ends_by_close = False
             elif lower == "content-type":
-                self.endless = value.lower().startswith("text/event-stream")
+                self.is_event_stream = value.lower().startswith("text/event-stream")
             elif lower == "x-request-id":
                 self.request_id = value
             elif lower == "transfer-encoding":

@@ -13,22 +13,22 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make pins" .venv/pins/bin/uv pip compile -
 .PHONY: help up dev test cover test-all lint types format migrate admin seed rotate-keys pins client clean FORCE
 .NOTPARALLEL:
 
-help: ## List what make can do
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 up: $(RUNTIME) ## Start all services; Ctrl-C stops them
 	@exec $(RUN) -m services
 
-dev: $(RUNTIME) ## Start all services and reload them when a file changes
+dev: $(RUNTIME) ## Start all services; reload them when a file changes
 	@exec $(RUN) -m services --reload
 
-test: $(DEV) ## Run all tests but the slow ones, or those that are named: make test T=tests/gateway
+test: $(DEV) ## Run all tests except slow ones, or some: make test T=tests/gateway
 	$(RUN) -m pytest $(if $(T),$(T),$(PARALLEL) -m "not slow")
 
-cover: $(DEV) ## Run every test, slow ones too, with branch coverage
+cover: $(DEV) ## Run all tests, slow ones too, with branch coverage
 	$(RUN) -m pytest $(PARALLEL) $(COVERAGE)
 
-test-all: cover ## Run every test, which is what "make cover" does
+test-all: cover ## Run all tests, as "make cover" does
 
 lint: $(DEV) ## Check style and format
 	$(RUN) -m ruff check .
@@ -37,23 +37,23 @@ lint: $(DEV) ## Check style and format
 types: $(DEV) ## Check types
 	$(RUN) -m mypy
 
-format: $(DEV) ## Format, and mend what can be mended mechanically
+format: $(DEV) ## Format the code and apply automatic fixes
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-migrate: $(RUNTIME) ## Bring every database to the newest schema, without starting anything
+migrate: $(RUNTIME) ## Migrate all databases without starting the services
 	@exec $(RUN) -m services migrate
 
-admin: $(RUNTIME) ## Make somebody an admin: make admin EMAIL=ann@example.org
+admin: $(RUNTIME) ## Give a user the role admin: make admin EMAIL=ann@example.org
 	@exec $(RUN) -m services admin "$(EMAIL)"
 
-seed: $(RUNTIME) ## Fill the databases with demo content: make seed POSTS=1000
+seed: $(RUNTIME) ## Add demo content: make seed POSTS=1000
 	@exec $(RUN) -m services seed --posts $(POSTS)
 
-rotate-keys: $(RUNTIME) ## Sign tokens with a new key from now on, without signing anybody out
+rotate-keys: $(RUNTIME) ## Rotate the signing key; nobody is signed out
 	@exec $(RUN) -m services rotate-keys
 
-pins: $(RUNTIME) ## Choose the newest versions that pyproject.toml allows and pin them
+pins: $(RUNTIME) ## Pin the newest versions that pyproject.toml allows
 	$(RUN) -m venv .venv/pins
 	.venv/pins/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
 	$(COMPILE) --output-file requirements/runtime.txt pyproject.toml
@@ -64,7 +64,7 @@ client: $(RUNTIME) ## Generate the types of the TypeScript client from the servi
 	$(RUN) -m clients.openapi_document > clients/typescript/openapi.json
 	cd clients/typescript && npm run --silent types && npm run --silent build
 
-clean: ## Delete .venv and all caches, never the data in var/
+clean: ## Delete .venv and all caches, but no data (var/)
 	rm -rf .venv .venv.lock .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov
 	find . -path ./var -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 	@echo "var/ with all data is left as it is."

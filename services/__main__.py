@@ -18,12 +18,12 @@ COMMANDS = {
     "seed": "services.launcher.demo_data:main",
 }
 
-# What a command needs is imported by it: the supervisor imports nothing that gevent would have to patch before it has
-# started what runs on an event loop, and nothing at all that its forks do not need.
+# Commands import their modules themselves. The supervisor must import no module that gevent patches before it has
+# started the programs on an event loop, and no module that its forks do not need.
 
 
 def main(arguments: list[str], package: str = "services") -> int:
-    """Do what the command line says, with the services of the package; return the exit code."""
+    """Run the command line for the services of the package; return the exit code."""
     reload = "--reload" in arguments
     words = [word for word in arguments if word != "--reload"]
     try:
@@ -40,16 +40,16 @@ def main(arguments: list[str], package: str = "services") -> int:
             return code
         return _start_one(package, words, reload)
     except StartError as error:
-        return _say(error)
+        return _print_error(error)
 
 
-def _say(error: Exception, *more: str) -> int:
+def _print_error(error: Exception, *more: str) -> int:
     sys.stderr.write("\n".join((str(error), *more, "")))
     return EXIT_CODE
 
 
 def _load_dotenv(path: Path) -> None:
-    """Add the file's settings to the environment, which wins."""
+    """Add the settings of the file to the environment, which takes precedence."""
     if path.is_file():
         from services.launcher.dotenv import read_dotenv
 
@@ -57,7 +57,7 @@ def _load_dotenv(path: Path) -> None:
 
 
 def _start_all(package: str, reload: bool) -> int:
-    """Run what the Procfile names until told to stop."""
+    """Run the programs of the Procfile until a signal stops them."""
     from services.launcher.data_dir_lock import lock_data_dir
     from services.launcher.programs import read_procfile
     from services.launcher.supervisor import Supervisor
@@ -65,20 +65,20 @@ def _start_all(package: str, reload: bool) -> int:
     programs = read_procfile(Path("Procfile"), ["--reload"] if reload else [])
     if not reload:
         _share_memory(programs, package)
-    data_dir, places = _ask_child(package, [program.name for program in programs])
+    data_dir, addresses = _ask_child(package, [program.name for program in programs])
     lock = lock_data_dir(data_dir)
     try:
         for program in programs:
-            if program.name in places:
-                program.listen(*places[program.name])
+            if program.name in addresses:
+                program.listen(*addresses[program.name])
     except StartError as error:
-        return _say(error, "Nothing was started.")
+        return _print_error(error, "Nothing was started.")
     with lock:
         return Supervisor(programs).run()
 
 
 def _share_memory(programs: "list[Program]", package: str) -> None:
-    """Let services be forks of this process, after those that are not: gevent patches before the first import."""
+    """Make the services forks of this process, started after the programs that are not, since gevent patches first."""
     for program in programs:
         name = program.name
         if name not in ON_EVENT_LOOP and program.command == [sys.executable, "-m", package, name]:
@@ -87,37 +87,37 @@ def _share_memory(programs: "list[Program]", package: str) -> None:
 
 
 def _ask_child(package: str, names: list[str]) -> tuple[Path, dict[str, tuple[str, int]]]:
-    """Check all settings in a process that ends right away, and return DATA_DIR and where each service listens."""
+    """Check all settings in a child process; return DATA_DIR, and host and port of each service."""
     read_end, write_end = os.pipe()
     if not (child := os.fork()):
         code = 1
         try:
-            code = _write_places(package, names, write_end)
-        except Exception:  # noqa: BLE001 (told, and the exit code is 1)
+            code = _write_addresses(package, names, write_end)
+        except Exception:  # noqa: BLE001 (printed, and the exit code is 1)
             sys.excepthook(*sys.exc_info())
         finally:
             sys.stderr.flush()
             os._exit(code)
     os.close(write_end)
-    with open(read_end) as places:
-        data_dir = Path(places.readline().rstrip("\n"))
-        lines = [line.split() for line in places]
+    with open(read_end) as addresses:
+        data_dir = Path(addresses.readline().rstrip("\n"))
+        lines = [line.split() for line in addresses]
     if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
         sys.exit(code)
     return data_dir, {name: (host, int(port)) for name, host, port in lines}
 
 
-def _write_places(package: str, names: list[str], descriptor: int) -> int:
+def _write_addresses(package: str, names: list[str], descriptor: int) -> int:
     from services.launcher.discovery import known_services, load_configs
 
     known = known_services(package)
     try:
         configs = load_configs(package, [name for name in names if name in known])
     except StartError as error:
-        return _say(error, "Nothing was started.")
-    with open(descriptor, "w") as places:
-        places.write(f"{next(iter(configs.values())).data_dir}\n")
-        places.writelines(f"{name} {config.host} {config.port_of(name)}\n" for name, config in configs.items())
+        return _print_error(error, "Nothing was started.")
+    with open(descriptor, "w") as addresses:
+        addresses.write(f"{next(iter(configs.values())).data_dir}\n")
+        addresses.writelines(f"{name} {config.host} {config.port_of(name)}\n" for name, config in configs.items())
     return 0
 
 
@@ -150,7 +150,7 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
 
 
 def _migrate(package: str) -> int:
-    """Bring every database to the newest schema."""
+    """Migrate all databases to the newest schema."""
     from peewee import OperationalError
 
     from services.launcher.discovery import folder_of, known_services, load_configs

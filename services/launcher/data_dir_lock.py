@@ -1,4 +1,4 @@
-"""Keep two installations off one folder: their databases would be one, and their limits and caches two."""
+"""Lock DATA_DIR, since two installations on it would share databases, but neither rate limits nor caches."""
 
 import fcntl
 import os
@@ -9,11 +9,11 @@ from shared.start_error import StartError
 
 
 def lock_data_dir(folder: Path) -> TextIO:
-    """Lock the folder for this process until the returned file is closed; raise StartError when another has it."""
+    """Lock the folder for this process until the returned file is closed; raise StartError if it is locked."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = (folder / "lock").open("a+")
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process: what it forks does not hold it
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # forks do not inherit this lock
     except OSError as error:
         file.seek(0)
         owner = file.read().strip()

@@ -19,7 +19,7 @@ BAR = 30
 
 
 def progress_bar(label: str) -> Progress:
-    """Return a function that draws how much is done; plain lines where there is no terminal."""
+    """Return a function that draws a progress bar, or prints one line without a terminal."""
     started = time.monotonic()
 
     def show(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Find the services of a package and load their settings."""
+"""Find the services of a package, and load their settings."""
 
 import os
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ def folder_of(package: str) -> Path:
 
 
 def known_services(package: str) -> list[str]:
-    """Return the names of the packages that have settings."""
+    """Return the names of the services: the packages with a `config.py`."""
     return sorted(path.parent.name for path in folder_of(package).glob("*/config.py"))
 
 
 def load_configs(package: str, names: Sequence[str]) -> dict[str, BaseConfig]:
-    """Return the settings of the services from the environment; raise StartError with all mistakes at once."""
+    """Return the settings of the services from the environment; raise StartError that lists all mistakes."""
     configs = {}
-    mistakes: dict[str, None] = {}  # one that several services see is told once
+    mistakes: dict[str, None] = {}  # in order, each once
     for name in names:
         try:
             configs[name] = import_module(f"{package}.{name}.config").Config.load(os.environ)

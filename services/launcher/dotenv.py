@@ -1,4 +1,4 @@
-"""Read the settings file of a developer's machine."""
+"""Read a `.env` file."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,10 @@ _line = re.compile(r"""([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^\s"'#]
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """Return the lines `NAME=value`, `NAME="value"` and `NAME='value'` as they stand; a comment begins with #."""
+    """Return the settings of lines `NAME=value`, `NAME="value"` and `NAME='value'`, without escapes or expansion.
+
+    A comment starts with `#`. Raises StartError for any other line.
+    """
     settings = {}
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -1,4 +1,4 @@
-"""Import what several services need, so that processes that are forked afterwards share its memory."""
+"""Import the modules that several services need, so that forked processes share their memory (copy-on-write)."""
 
 # ruff: noqa: F401 (to import is the purpose)
 import gc
@@ -16,4 +16,4 @@ import shared.server.thread_worker
 import shared.web.etag
 
 gc.collect()
-gc.freeze()  # the collector would write to every page
+gc.freeze()  # garbage collection would write to all pages, and so copy them

@@ -1,4 +1,4 @@
-"""Read the Procfile, and run a line of it as a process with its listening socket."""
+"""Read the Procfile, and run its lines as processes, each with a listening socket (socket activation)."""
 
 import os
 import re
@@ -14,14 +14,14 @@ from typing import Any, NoReturn
 from shared.network.sockets import listen
 from shared.start_error import StartError
 
-INHERITED = 3  # the file descriptor of a socket that is handed down, as systemd does it
-MAX_OURS = 1024  # no descriptor of the supervisor is higher
+INHERITED = 3  # the file descriptor of the passed socket (SD_LISTEN_FDS_START of systemd)
+MAX_DESCRIPTOR = 1024  # no file descriptor of the supervisor is higher
 
 
 class Program:
-    """One line of the Procfile, and the process that runs it now.
+    """One line of the Procfile and its current process.
 
-    With `serve`, which does the same as the command and returns its exit code, that process is a fork of this one.
+    With `serve`, which does the same as the command and returns its exit code, the process is a fork of the supervisor.
     """
 
     def __init__(self, name: str, command: list[str], serve: Callable[[], int] | None = None) -> None:
@@ -33,7 +33,7 @@ class Program:
         self._group = 0
 
     def listen(self, host: str, port: int) -> None:
-        """Bind the socket that every process of this program gets; raise StartError."""
+        """Bind the socket that all processes of this program inherit; raise StartError."""
         self.listener = listen(host, port, f"{self.name.upper()}_PORT")
 
     def start(self) -> None:
@@ -50,11 +50,11 @@ class Program:
             finally:
                 sys.stderr.flush()
                 os._exit(127)
-        with suppress(OSError):  # the child does it too; whoever is first
+        with suppress(OSError):  # the child does so too, since either may run first
             os.setpgid(self.pid, self.pid)
 
     def _become(self, parent: int) -> None:
-        from shared.server.os_tuning import end_with_parent  # only here: it takes memory that the command gives back
+        from shared.server.os_tuning import end_with_parent  # only in the child: exec frees its memory again
 
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setpgid(0, 0)
@@ -68,8 +68,8 @@ class Program:
         os.execvp(self.command[0], self.command)  # noqa: S606 (the command is the owner's)
 
     def _serve(self, serve: Callable[[], int]) -> NoReturn:
-        """Leave behind what a new process would not have: the other descriptors and the handlers of signals."""
-        os.closerange(INHERITED + 1, MAX_OURS)
+        """Close inherited file descriptors, reset signal handlers, and run `serve`, as if in a new process."""
+        os.closerange(INHERITED + 1, MAX_DESCRIPTOR)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -78,7 +78,7 @@ class Program:
             code = serve()
         except SystemExit as end:
             code = end.code
-        except BaseException:  # noqa: BLE001 (told, and the exit code is 1)
+        except BaseException:  # noqa: BLE001 (printed, and the exit code is 1)
             sys.excepthook(*sys.exc_info())
         finally:
             sys.stdout.flush()
@@ -90,15 +90,15 @@ class Program:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def sweep(self, number: int) -> None:
-        """Signal everything that the last process started, whether or not that still runs itself."""
+    def signal_group(self, number: int) -> None:
+        """Signal the process group of the last process, even if that has ended."""
         if self._group:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._group, number)
 
 
 def read_procfile(path: Path, extra: list[str]) -> list[Program]:
-    """Return the programs, each command with the extra arguments at its end; `python` is this interpreter."""
+    """Return the programs, with `extra` appended to each command; `python` is this interpreter. Raises StartError."""
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:

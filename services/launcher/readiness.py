@@ -1,33 +1,33 @@
-"""Ask services whether they are ready, without waiting for their answers."""
+"""Non-blocking readiness probes of the services."""
 
 import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-EDGE = "gateway"  # asked last, because it asks the others itself
-PAUSE = 0.1  # seconds between two questions
+EDGE = "gateway"  # probed last, since its health check requests that of the services
+PAUSE = 0.1  # seconds between two probes
 
 
 class Probe:
-    """One question after the other to a listening socket of ours, until the answer is 200."""
+    """Send a GET to a listening socket again and again, until the response is 200."""
 
     def __init__(self, listener: socket.socket, path: str) -> None:
         self.open: socket.socket | None = None
         self._due = 0.0
         self._listener = listener
-        self._question = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+        self._request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
 
     def ask(self) -> None:
-        """Send the question if none is open; its socket is readable when there is an answer."""
+        """Send the request, unless one is open; its socket becomes readable with the response."""
         if self.open is None and self._due <= time.monotonic():
             self._due = time.monotonic() + PAUSE
             with suppress(OSError):
                 self.open = socket.create_connection(self._listener.getsockname()[:2], timeout=1)
-                self.open.sendall(self._question)
+                self.open.sendall(self._request)
 
     def is_ready(self) -> bool:
-        """Take the answer."""
+        """Read the response; return whether it is 200."""
         try:
             return self.open is not None and self.open.recv(64).startswith(b"HTTP/1.1 200 ")
         except OSError:
@@ -42,7 +42,7 @@ class Probe:
 
 
 class Readiness:
-    """Which services are not ready yet."""
+    """The probes of the services that are not ready yet."""
 
     def __init__(self, listeners: Mapping[str, socket.socket]) -> None:
         paths = {EDGE: "/api/health"}
@@ -61,9 +61,9 @@ class Readiness:
         return [probe.open for probe in self._probes.values() if probe.open]
 
     def take(self, readable: list[socket.socket]) -> None:
-        """Take the answers that have come, and forget who is ready."""
-        answered = {name: probe for name, probe in self._probes.items() if probe.open in readable}
-        for name, probe in answered.items():
+        """Read the responses, and drop the probes of services that are ready."""
+        responded = {name: probe for name, probe in self._probes.items() if probe.open in readable}
+        for name, probe in responded.items():
             if probe.is_ready():
                 del self._probes[name]
 

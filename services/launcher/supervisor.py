@@ -1,4 +1,4 @@
-"""Keep all programs running, and end them together."""
+"""Run all programs, restart those that end, and stop them together."""
 
 import os
 import select
@@ -12,17 +12,17 @@ from services.launcher.programs import Program
 from services.launcher.readiness import EDGE, Readiness
 from shared.start_error import EXIT_CODE
 
-STABLE = 3.0  # seconds after which an end is no failed start
-LONGEST_PAUSE = 8.0  # seconds between two starts of a program that fails again and again
-SLOW_START = 15.0  # seconds after which it is told who is not ready
-EDGE_FIRST = 12.5  # seconds that the gateway has to finish before the services that it needs are stopped
-GRACE = 25.0  # seconds until what still runs is killed
+STABLE = 3.0  # seconds of running, after which an exit does not count as a failed start
+LONGEST_PAUSE = 8.0  # seconds; the maximum of the exponential backoff
+SLOW_START = 15.0  # seconds until the services that are not ready are listed
+EDGE_FIRST = 12.5  # seconds for the gateway to finish before the services are stopped
+GRACE = 25.0  # seconds from SIGTERM to SIGKILL
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LOCAL = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 (where it listens is decided elsewhere)
 
 
 class ProgramState:
-    """How a program has fared since we started it."""
+    """The restart state of a program: exponential backoff after failed starts."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -35,9 +35,9 @@ class ProgramState:
         self.program.start()
 
     def end(self, code: int) -> str:
-        """Note that the process has ended and when the next one is due; return what to tell."""
+        """Record the exit of the process, schedule the next start, and return a message."""
         now = time.monotonic()
-        self.program.sweep(signal.SIGTERM)
+        self.program.signal_group(signal.SIGTERM)
         self.program.pid = 0
         self.failures = self.failures + 1 if now - self.started < STABLE else 0
         pause = min(2.0 ** (self.failures - 2), LONGEST_PAUSE) if self.failures else 0.0
@@ -49,10 +49,10 @@ class ProgramState:
 
 
 class Supervisor:
-    """Start programs, start again what ends, and stop all on SIGTERM, SIGINT or SIGHUP, or when one cannot start."""
+    """Start programs, restart those that exit, and stop all on SIGTERM, SIGINT, SIGHUP, or when one cannot start."""
 
     def __init__(self, programs: Sequence[Program]) -> None:
-        self.lives = [ProgramState(program) for program in programs]
+        self.states = [ProgramState(program) for program in programs]
         self.began = time.monotonic()
         self.stops = 0
         self.code = 0
@@ -61,34 +61,34 @@ class Supervisor:
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(waker)
         for number in (signal.SIGCHLD, *STOP_SIGNALS):
-            signal.signal(number, _only_wake)
+            signal.signal(number, _ignore)
 
     def run(self) -> int:
-        """Return the exit code when all has ended."""
+        """Run until all programs have ended; return the exit code."""
         readiness = Readiness(
-            {life.program.name: life.program.listener for life in self.lives if life.program.listener}
+            {state.program.name: state.program.listener for state in self.states if state.program.listener}
         )
         while not self.stops:
-            for life in self.lives:
-                if not life.program.pid and life.due <= time.monotonic():
-                    life.start()
+            for state in self.states:
+                if not state.program.pid and state.due <= time.monotonic():
+                    state.start()
             if readiness.waiting:
                 readiness.ask()
-                readiness.take(self._sleep(0.1, readiness.sockets()))
-                self._tell_progress(readiness)
+                readiness.take(self._wait(0.1, readiness.sockets()))
+                self._print_progress(readiness)
             else:
-                self._sleep(self._pause())
+                self._wait(self._time_to_next_start())
         readiness.give_up()
         self._stop()
         return self.code
 
-    def _pause(self) -> float | None:
-        """Return the seconds until something has to be started, None when all runs."""
-        due = [life.due for life in self.lives if not life.program.pid]
+    def _time_to_next_start(self) -> float | None:
+        """Return the seconds until the next start, None if all programs run."""
+        due = [state.due for state in self.states if not state.program.pid]
         return max(min(due) - time.monotonic(), 0) if due else None
 
-    def _sleep(self, seconds: float | None, sockets: Sequence[Any] = ()) -> list[Any]:
-        """Wait for a signal, an ended child or a readable socket; return the readable ones."""
+    def _wait(self, seconds: float | None, sockets: Sequence[Any] = ()) -> list[Any]:
+        """Wait for a signal, the exit of a child or a readable socket; return the readable sockets."""
         readable, _, _ = select.select([self._wake, *sockets], [], [], seconds)
         if self._wake in readable:
             readable.remove(self._wake)
@@ -97,59 +97,59 @@ class Supervisor:
         return readable
 
     def _reap(self) -> None:
-        while any(life.program.pid for life in self.lives):
+        while any(state.program.pid for state in self.states):
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            for life in self.lives:
-                if life.program.pid == pid:
+            for state in self.states:
+                if state.program.pid == pid:
                     code = os.waitstatus_to_exitcode(status)
-                    news = life.end(code)
-                    if not self.stops and code == EXIT_CODE:  # it has said why
+                    news = state.end(code)
+                    if not self.stops and code == EXIT_CODE:  # the program has printed why
                         self.code, self.stops = code, 1
-                        tell(f"{life.program.name} cannot start, so everything is stopped.")
+                        print_line(f"{state.program.name} cannot start, so everything is stopped.")
                     elif not self.stops:
-                        tell(news)
+                        print_line(news)
 
-    def _tell_progress(self, readiness: Readiness) -> None:
-        """Tell when everything is ready, and once who is not when that takes long."""
+    def _print_progress(self, readiness: Readiness) -> None:
+        """Print when all services are ready; after SLOW_START, print once which are not."""
         elapsed = time.monotonic() - self.began
         if not readiness.waiting:
-            tell(f"Ready{self._where()} after {elapsed:.1f} s. Ctrl-C stops everything.")
+            print_line(f"Ready{self._where()} after {elapsed:.1f} s. Ctrl-C stops everything.")
         elif elapsed > SLOW_START:
-            tell(f"Not ready after {elapsed:.0f} s: {', '.join(readiness.waiting)}.")
+            print_line(f"Not ready after {elapsed:.0f} s: {', '.join(readiness.waiting)}.")
             readiness.give_up()
 
     def _where(self) -> str:
-        for life in self.lives:
-            if life.program.name == EDGE and life.program.listener:
-                host, port = life.program.listener.getsockname()[:2]
+        for state in self.states:
+            if state.program.name == EDGE and state.program.listener:
+                host, port = state.program.listener.getsockname()[:2]
                 return f" on http://{'localhost' if host in LOCAL else host}:{port}"
         return ""
 
     def _stop(self) -> None:
-        """End all: the gateway first, then the services that it needs; kill what does not end in time."""
+        """Stop the gateway first, then the services; kill what does not end in time."""
         started = time.monotonic()
-        edge = [life for life in self.lives if life.program.name == EDGE]
-        others = [life for life in self.lives if life not in edge]
-        for lives, seconds in ((edge, EDGE_FIRST), (others, GRACE), (edge, GRACE)):
-            for life in lives:
-                life.program.signal(signal.SIGTERM)
-            self._wait_for(lives, started + seconds)
-        for life in self.lives:
-            life.program.sweep(signal.SIGKILL)
-        self._wait_for(self.lives, time.monotonic() + 1, sys.maxsize)
+        edge = [state for state in self.states if state.program.name == EDGE]
+        others = [state for state in self.states if state not in edge]
+        for states, seconds in ((edge, EDGE_FIRST), (others, GRACE), (edge, GRACE)):
+            for state in states:
+                state.program.signal(signal.SIGTERM)
+            self._wait_for(states, started + seconds)
+        for state in self.states:
+            state.program.signal_group(signal.SIGKILL)
+        self._wait_for(self.states, time.monotonic() + 1, sys.maxsize)
 
-    def _wait_for(self, lives: Sequence[ProgramState], until: float, impatience: int = 2) -> None:
-        """Wait until they have ended, but no longer than until the second Ctrl-C."""
-        while self.stops < impatience and any(life.program.pid for life in lives) and time.monotonic() < until:
-            self._sleep(max(until - time.monotonic(), 0))
-
-
-def _only_wake(_number: int, _frame: object) -> None:
-    """Do nothing: the number of the signal arrives over the wakeup descriptor."""
+    def _wait_for(self, states: Sequence[ProgramState], until: float, impatience: int = 2) -> None:
+        """Wait until they have ended, until the time, or until Ctrl-C was pressed `impatience` times."""
+        while self.stops < impatience and any(state.program.pid for state in states) and time.monotonic() < until:
+            self._wait(max(until - time.monotonic(), 0))
 
 
-def tell(line: str) -> None:
+def _ignore(_number: int, _frame: object) -> None:
+    """Do nothing: the signal number arrives through the wakeup file descriptor (`signal.set_wakeup_fd`)."""
+
+
+def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Ask an outside host over HTTPS: the address that was checked is the one that is dialled."""
+"""An SSRF-safe HTTPS client for outside hosts: it connects to the very address that it has checked."""
 
 import logging
 import re
@@ -24,17 +24,17 @@ from shared.network.tls import client_context
 from shared.problems import Problem, reason
 
 Headers = list[tuple[str, str]]
-TOTAL = 10.0  # seconds for everything, from the name to the last byte
-LOOKUP_TIMEOUT = 5.0  # seconds for the name
+TOTAL = 10.0  # seconds from the name lookup to the last byte
+LOOKUP_TIMEOUT = 5.0  # seconds for the name lookup
 MAX_AT_ONCE = 32
-MAX_OF_ONE = 8  # so that a user who asks slow hosts leaves places to the others
-MAX_OF_HOST = 16  # so that a slow host leaves places to the others
+MAX_PER_USER = 8
+MAX_PER_HOST = 16  # so that a slow host leaves places to the others
 LOOKUP_THREADS = 16
-LOOKUPS_OF_ONE = 4
+LOOKUPS_PER_USER = 4
 MAX_ADDRESSES = 4
 USER_AGENT = "Postern (outside proxy)"
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
-# All that an outside host learns of a request; never who asks.
+# The allow-list of request headers; none identifies the client.
 SENT = frozenset((
     "accept", "accept-language", "content-type", "if-match", "if-modified-since", "if-none-match",
     "if-unmodified-since",
@@ -52,7 +52,7 @@ Resolve = Callable[[str, float, str], Sequence[Address]]
 
 @dataclass(frozen=True, slots=True)
 class OutsideResponse:
-    """What an outside host said, whole; only the headers that may come back."""
+    """The whole response of an outside host, with the headers of the allow-list only."""
 
     status: str
     headers: Headers
@@ -61,7 +61,7 @@ class OutsideResponse:
 
 @dataclass(frozen=True, slots=True)
 class OutsideRequest:
-    """What is sent to an outside host."""
+    """A request with the headers of the allow-list only."""
 
     method: str
     target: str
@@ -69,15 +69,15 @@ class OutsideRequest:
     body: bytes
 
 
-# Only when it is used: to read all the authorities takes half of a start.
+# Loaded on first use: reading the CA certificates takes half of the start.
 _default_context = cache(client_context)
 
 
 class OutsideClient:
-    """The outside hosts that may be asked: 32 requests at once, 8 of one user and 16 to one host.
+    """The client for the allowed hosts, with limits on concurrent requests in all, by user and by host.
 
-    `hosts` are names in lower case, and nothing else is ever resolved. `resolve`, `connect` and `context` are
-    exchanged in tests only; what is dialled has been checked whatever they are.
+    `hosts` are names in lower case; no other name is ever resolved. `resolve`, `connect` and `context` are replaced in
+    tests only; the addresses are checked all the same.
     """
 
     def __init__(
@@ -90,18 +90,18 @@ class OutsideClient:
         total: float = TOTAL,
     ) -> None:
         self.hosts = tuple(hosts)
-        self._resolve = resolve or NameLookup(LOOKUP_THREADS, per_client=LOOKUPS_OF_ONE).addresses
+        self._resolve = resolve or NameLookup(LOOKUP_THREADS, per_client=LOOKUPS_PER_USER).addresses
         self._connect = connect
         self._context = context
         self._total = total
         bulkhead = partial(Bulkhead, patience=0, detail="Too many outside requests are under way.")
-        self._users = bulkhead(None, per_client=MAX_OF_ONE)
-        self._exchanges = bulkhead(MAX_AT_ONCE, per_client=MAX_OF_HOST)
+        self._users = bulkhead(None, per_client=MAX_PER_USER)
+        self._exchanges = bulkhead(MAX_AT_ONCE, per_client=MAX_PER_HOST)
 
     def ask(self, domain: str, method: str, target: str, headers: Headers, body: bytes, user: str) -> OutsideResponse:
-        """Return the host's answer; raise DOMAIN_NOT_ALLOWED, BAD_GATEWAY, GATEWAY_TIMEOUT or SERVICE_UNAVAILABLE.
+        """Return the host's response; raise DOMAIN_NOT_ALLOWED, BAD_GATEWAY, GATEWAY_TIMEOUT or SERVICE_UNAVAILABLE.
 
-        `domain` is compared as it is written, after folding ASCII case: no other spelling of a host is understood.
+        `domain` must be one of `hosts`, letter by letter except for ASCII case.
         """
         host = domain.lower()
         if not domain.isascii() or host not in self.hosts:
@@ -111,7 +111,7 @@ class OutsideClient:
         try:
             with self._users.place(user):
                 addresses = self._addresses(host, deadline, user)
-                with self._exchanges.place(host):  # not before: a name that is not resolved keeps no place
+                with self._exchanges.place(host):  # after the lookup, so that a slow one occupies no place of its host
                     return self._exchange(host, addresses, request, deadline)
         except (OSError, HTTPError, HTTPException, InvalidResponse) as error:
             if isinstance(error, TimeoutError | TimedOut) or time.monotonic() >= deadline:
@@ -125,7 +125,7 @@ class OutsideClient:
         context = self._context or _default_context()
         connection = PinnedConnection(host, addresses, self._connect, context, deadline)
         with connection.opened():
-            with suppress(BrokenPipeError, ConnectionResetError):  # the host may have answered before the end
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may respond before it has the whole request
                 connection.request(
                     request.method, request.target, request.body or None, request.headers, preload_content=False
                 )
@@ -138,7 +138,7 @@ class OutsideClient:
         return OutsideResponse(_status_line(response.status), headers, body)
 
     def _addresses(self, host: str, deadline: float, user: str) -> Sequence[Address]:
-        """Return the host's addresses; raise DOMAIN_NOT_ALLOWED when but one of them is not public."""
+        """Return the host's addresses; raise DOMAIN_NOT_ALLOWED if any of them is not public."""
         seconds = min(LOOKUP_TIMEOUT, seconds_left(deadline))
         addresses = list(dict.fromkeys(self._resolve(host, seconds, user)))
         closed = [address for address in addresses if not is_public(address)]
@@ -152,7 +152,7 @@ class OutsideClient:
 
 
 def _headers_to_send(host: str, headers: Headers) -> dict[str, str]:
-    """Return what the host learns, nothing that tells who asks; raise BAD_REQUEST for a line in a value."""
+    """Return the headers for the host; raise BAD_REQUEST for a line break in a value."""
     sent = {"host": host, "user-agent": USER_AGENT, "accept-encoding": "identity", "connection": "close"}
     sent |= {name: value for name, value in headers if name in SENT}
     if any("\r" in value or "\n" in value for value in sent.values()):
@@ -161,7 +161,7 @@ def _headers_to_send(host: str, headers: Headers) -> dict[str, str]:
 
 
 def _checked_headers(response: BaseHTTPResponse, host: str) -> Headers:
-    """Return what may come back; raise BAD_GATEWAY for a redirect and for a coding that nobody asked for."""
+    """Return the allowed headers; raise BAD_GATEWAY for a redirect or compression, else InvalidResponse."""
     if not 200 <= response.status < 600:
         raise InvalidResponse(f"the status is {response.status}")
     if response.status in REDIRECTS:

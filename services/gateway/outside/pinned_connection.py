@@ -1,4 +1,4 @@
-"""One TLS exchange with a host whose address was checked before, bounded in time and bytes."""
+"""One HTTPS request to an address that was checked before, limited in time and bytes."""
 
 import io
 import socket
@@ -18,18 +18,18 @@ from shared.event_loop import yield_if_due
 from shared.network.dialing import Dial, seconds_left, try_each
 
 CONNECT_TIMEOUT = 3.0  # seconds for one of several addresses
-MAX_ANSWER = 5 * 1024 * 1024
+MAX_BODY = 5 * 1024 * 1024
 MAX_HEAD = 64 * 1024
 BLOCK = 64 * 1024
 PORT = 443
 
 
 class InvalidResponse(Exception):
-    """The host's bytes are no answer that may be passed back."""
+    """The host sent no valid response, or one that is too large."""
 
 
 class PinnedConnection(HTTPSConnection):
-    """One exchange with a host at addresses chosen before; one timer ends all of it, however it drips."""
+    """A connection to one of the given addresses; one timer limits the whole request, however slow single bytes are."""
 
     def __init__(
         self, host: str, addresses: Sequence[Address], connect: Dial, context: ssl.SSLContext, deadline: float
@@ -38,41 +38,41 @@ class PinnedConnection(HTTPSConnection):
         self._addresses = addresses
         self._connect = connect
         self._deadline = deadline
-        self._wire: socket.socket | None = None
+        self._duplicate: socket.socket | None = None
         self._meter = _Meter()
         self.response_class = partial(_MeteredResponse, self._meter)  # type: ignore[assignment]
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Connect, and hang up at the end of the block or when the time is over."""
-        timer = Timer(seconds_left(self._deadline), self._hang_up)
+        """Connect; close the connection at the end of the block, or at the deadline."""
+        timer = Timer(seconds_left(self._deadline), self._shut_down)
         timer.daemon = True
         timer.start()
         try:
             self.connect()
-            # A body that ends with the connection is whole only when TLS says so.
+            # A body that ends with the connection is complete only after a TLS close_notify.
             self.sock.suppress_ragged_eofs = False  # type: ignore[union-attr]
             yield
         finally:
             timer.cancel()
             self.close()
-            if self._wire:
-                self._wire.close()
+            if self._duplicate:
+                self._duplicate.close()
 
     def _new_conn(self) -> socket.socket:
-        """Dial the addresses that were checked: urllib3 itself would look the name up again."""
+        """Connect to the checked addresses: urllib3 would look the name up again (DNS rebinding)."""
         sock = try_each(self._addresses, self._connect, self._deadline, CONNECT_TIMEOUT)
-        self._wire = sock.dup()  # TLS takes the socket over; this one stays ours during the handshake
+        self._duplicate = sock.dup()  # TLS wraps the socket; the duplicate is for the timer during the handshake
         sock.settimeout(self.timeout)  # the timer may end it before
         return sock
 
-    def _hang_up(self) -> None:
+    def _shut_down(self) -> None:
         with suppress(OSError):
-            if self._wire:
-                self._wire.shutdown(socket.SHUT_RDWR)
+            if self._duplicate:
+                self._duplicate.shutdown(socket.SHUT_RDWR)
 
     def read_body(self, response: BaseHTTPResponse) -> bytes:
-        """Return the whole body; raise InvalidAnswer when it is too large."""
+        """Return the whole body; raise InvalidResponse if it is too large."""
         body = bytearray()
         while block := response.read(BLOCK, decode_content=False):
             body += block
@@ -81,7 +81,7 @@ class PinnedConnection(HTTPSConnection):
 
 
 class _Meter:
-    """How many bytes of TLS a body may take: framing and trailers are bounded by the body that they carry."""
+    """A limit on received bytes: framing and trailers may take no more than twice the body."""
 
     def __init__(self) -> None:
         self._left = MAX_HEAD + BLOCK
@@ -94,15 +94,15 @@ class _Meter:
         yield_if_due()
 
     def allow(self, body: int) -> None:
-        """Allow for the body as far as it has come, and for chunks that are half framing."""
-        if body > MAX_ANSWER:
+        """Raise the limit for the body received so far, and as much framing."""
+        if body > MAX_BODY:
             raise InvalidResponse("the answer is too large")
         self._left += 2 * (body - self._body)
         self._body = body
 
 
 class _MeteredBytes(io.RawIOBase):
-    """What arrives from the host, counted."""
+    """The received bytes, counted."""
 
     def __init__(self, raw: Any, meter: _Meter) -> None:
         self._raw = raw
@@ -122,7 +122,7 @@ class _MeteredBytes(io.RawIOBase):
 
 
 class _MeteredResponse(HTTPResponse):
-    """A response whose bytes are counted, and whose interim answers are passed over."""
+    """A response whose bytes are counted, and which skips interim responses."""
 
     def __init__(self, meter: _Meter, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and Swagger UI to read it and to try its operations."""
+"""The OpenAPI document, and Swagger UI."""
 
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,7 @@ from shared.service import current_service
 from shared.web.blueprint import Blueprint
 from shared.web.request_parser import JSON
 
-blp = Blueprint("docs", __name__, description="What there is to ask for")
+blp = Blueprint("docs", __name__, description="API documentation")
 
 VERSION = metadata.version("flask-swagger-ui")
 ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -29,13 +29,13 @@ POLICY = (
 )
 
 
-def answers(*kinds: str, schema: str) -> dict[str, Any]:
-    """Describe an answer of one of the media types."""
+def ok_response(*kinds: str, schema: str) -> dict[str, Any]:
+    """Return the OpenAPI description of a response with these media types."""
     return {"200": {"description": "OK", "content": {kind: {"schema": {"type": schema}} for kind in kinds}}}
 
 
 @blp.get("/api/openapi.json")
-@blp.doc(responses=answers(JSON, schema="object"))
+@blp.doc(responses=ok_response(JSON, schema="object"))
 def document() -> Response:
     """Return the OpenAPI 3.1 document of all services."""
     documents: Documents = current_service().get(Documents)
@@ -43,25 +43,25 @@ def document() -> Response:
 
 
 @blp.get("/api/docs")
-@blp.doc(responses=answers("text/html", schema="string"))
+@blp.doc(responses=ok_response("text/html", schema="string"))
 def page() -> Response:
-    """Show a page to read the document and to try it."""
+    """Show the documentation in Swagger UI."""
     response = _cacheable(Response(PAGE), "no-cache")  # it names files of this release's Swagger UI
     response.headers["Content-Security-Policy"] = POLICY
     return response
 
 
 @blp.get("/api/docs/docs.js")
-@blp.doc(responses=answers("text/javascript", schema="string"))
+@blp.doc(responses=ok_response("text/javascript", schema="string"))
 def script() -> Response:
     """Return the script that starts Swagger UI."""
     return _cacheable(Response(SCRIPT, mimetype="text/javascript"))
 
 
 @blp.get("/api/docs/<version>/<file>")
-@blp.doc(responses=answers(*MEDIA_TYPES.values(), schema="string"))
+@blp.doc(responses=ok_response(*MEDIA_TYPES.values(), schema="string"))
 def asset(version: str, file: str) -> Response:
-    """Return a file of Swagger UI, whose address changes with its version."""
+    """Return a file of Swagger UI; its URL contains the version."""
     if version != VERSION or file not in MEDIA_TYPES:
         raise Problem("NOT_FOUND")
     response = send_from_directory(ASSETS, file, mimetype=MEDIA_TYPES[file], max_age=YEAR)

@@ -1,4 +1,4 @@
-"""What an error code means, for whoever follows the `type` of a problem."""
+"""The pages to which the `type` of a problem leads (RFC 9457, section 3.1.1)."""
 
 import marshmallow as ma
 from flask import Response, request

@@ -1,4 +1,4 @@
-"""The state of the whole."""
+"""The health of all services."""
 
 import marshmallow as ma
 from flask import Response
@@ -11,7 +11,7 @@ from shared.web.schema import SOMETIMES, AnswerSchema, Timestamp
 
 
 class CheckSchema(AnswerSchema):
-    """How a part is."""
+    """The result of one check."""
 
     status = ma.fields.String(validate=ma.validate.OneOf(["ok", "down"]))
     latency_ms = ma.fields.Float()
@@ -19,7 +19,7 @@ class CheckSchema(AnswerSchema):
 
 
 class HealthSchema(AnswerSchema):
-    """How the whole is."""
+    """The health of all services."""
 
     status = ma.fields.String(validate=ma.validate.OneOf(["healthy", "degraded", "unhealthy"]))
     timestamp = Timestamp()
@@ -28,14 +28,14 @@ class HealthSchema(AnswerSchema):
     checks = ma.fields.Dict(ma.fields.String(), ma.fields.Nested(CheckSchema))
 
 
-blp = Blueprint("gateway_health", __name__, description="The state of the whole")
+blp = Blueprint("gateway_health", __name__, description="Health of all services")
 
 
 @blp.get("/api/health")
 @blp.response(200, HealthSchema)
 @blp.alt_response(503, schema=HealthSchema)
 def show() -> Response:
-    """Say how every service is; 503 when accounts or posts are down."""
+    """Return the health of all services; 503 while auth or posts is down."""
     health: Health = current_service().get(Health)
     report = health.report()
     return respond(report, 503 if report["status"] == "unhealthy" else 200, {"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""A page to see that the gateway answers."""
+"""An endpoint to try the gateway."""
 
 import marshmallow as ma
 from flask import Response, request
@@ -14,7 +14,7 @@ from shared.web.schema import AnswerSchema, Timestamp
 
 
 class GreetingSchema(AnswerSchema):
-    """What a caller is greeted with."""
+    """A greeting."""
 
     message = ma.fields.String()
     timestamp = Timestamp()
@@ -22,18 +22,18 @@ class GreetingSchema(AnswerSchema):
 
 
 class EchoSchema(AnswerSchema):
-    """What was received."""
+    """The JSON that was sent."""
 
     received = ma.fields.Raw()
 
 
-blp = Blueprint("hello", __name__, description="See that the gateway answers")
+blp = Blueprint("hello", __name__, description="Try the gateway")
 
 
 @blp.get("/api/hello")
 @blp.response(200, GreetingSchema)
 def greet() -> Response:
-    """Greet the caller."""
+    """Return a greeting."""
     return respond(
         {
             "message": "Hello from Postern",

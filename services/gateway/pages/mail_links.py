@@ -1,6 +1,6 @@
-"""The pages that mailed links lead to where there is no front end. They work without scripts and load nothing.
+"""The pages for links in mails, for installations without a front end. They work without scripts and load nothing.
 
-Following a link changes nothing, since mail programs follow links by themselves: a button does.
+A GET changes nothing, since mail programs prefetch links; the button on the page sends a POST.
 """
 
 import io
@@ -25,7 +25,7 @@ from shared.service import current_service
 from shared.web.blueprint import Blueprint, takes_query
 from shared.web.request_parser import JSON
 
-blp = Blueprint("links", __name__, description="What mailed links lead to")
+blp = Blueprint("links", __name__, description="Pages for links in mails")
 
 TIMEOUT = 10.0  # seconds
 _token = re.compile(r"[A-Za-z0-9_-]{1,200}").fullmatch
@@ -48,13 +48,13 @@ RESET_FORM = Markup("""
 <p><button>Set the password</button></p></form>
 """)
 PAGES = {200: {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}}
-ANSWERS = PAGES | dict.fromkeys((400, 403, 409, 429, 500, 502, 503, 504), PAGES[200])
+RESPONSES = PAGES | dict.fromkeys((400, 403, 409, 429, 500, 502, 503, 504), PAGES[200])
 VERIFY_TITLE = "Confirm your email address"
 RESET_TITLE = "Set a new password"
 
 
-def takes(*names: str) -> dict[str, Any]:
-    """Describe a form with these fields."""
+def form_of(*names: str) -> dict[str, Any]:
+    """Return the OpenAPI description of a form with these fields."""
     properties = {name: {"type": "string"} for name in names}
     schema = {"type": "object", "properties": properties, "required": list(names)}
     return {"required": True, "content": {FORM: {"schema": schema}}}
@@ -64,7 +64,7 @@ def takes(*names: str) -> dict[str, Any]:
 @blp.doc(responses=PAGES)
 @takes_query
 def show_verify() -> Response:
-    """Show the button that verifies the address."""
+    """Show the page with the button that verifies the email address."""
     return _page(VERIFY_TITLE, VERIFY_FORM.format(token=_token_of_link()))
 
 
@@ -72,26 +72,26 @@ def show_verify() -> Response:
 @blp.doc(responses=PAGES)
 @takes_query
 def show_reset() -> Response:
-    """Show the form that sets a new password."""
+    """Show the form for a new password."""
     return _page(RESET_TITLE, _reset_form(_token_of_link()))
 
 
 @blp.post("/verify-email")
-@blp.doc(responses=ANSWERS, requestBody=takes("token"))
+@blp.doc(responses=RESPONSES, requestBody=form_of("token"))
 def verify() -> Response:
-    """Have auth verify the address."""
-    status, words = _ask_auth("/api/auth/verify-email", _fields("token"))
-    return _page(VERIFY_TITLE, SENTENCE.format(words or "The address is confirmed."), status)
+    """Verify the email address."""
+    status, message = _ask_auth("/api/auth/verify-email", _fields("token"))
+    return _page(VERIFY_TITLE, SENTENCE.format(message or "The address is confirmed."), status)
 
 
 @blp.post("/reset-password")
-@blp.doc(responses=ANSWERS, requestBody=takes("token", "password"))
+@blp.doc(responses=RESPONSES, requestBody=form_of("token", "password"))
 def reset() -> Response:
-    """Have auth set the password; show the form again when it refuses that password."""
+    """Set the password; show the form again if the password is refused."""
     fields = _fields("token", "password")
-    status, words = _ask_auth("/api/auth/reset-password", fields)
+    status, message = _ask_auth("/api/auth/reset-password", fields)
     again = _reset_form(fields["token"]) if status == 400 else ""
-    return _page(RESET_TITLE, SENTENCE.format(words or "The password is set. Sign in with it.") + again, status)
+    return _page(RESET_TITLE, SENTENCE.format(message or "The password is set. Sign in with it.") + again, status)
 
 
 def _page(title: str, content: Markup, status: int = 200) -> Response:
@@ -110,7 +110,7 @@ def _reset_form(token: str) -> Markup:
 
 
 def _fields(*names: str) -> dict[str, str]:
-    """Return these fields of the form; one that is missing is empty."""
+    """Return these fields of the form, empty if missing."""
     if request.mimetype != FORM:
         raise Problem("UNSUPPORTED_MEDIA_TYPE", allowedTypes=[FORM])
     try:
@@ -124,7 +124,7 @@ OWNERS = {route.pattern: route.upstream or "" for route in ROUTES}
 
 
 def _ask_auth(path: str, fields: dict[str, str]) -> tuple[int, str]:
-    """Return the status of auth's answer, 200 for any success, and what a person should know of a refusal."""
+    """Return the status of auth's response, 200 for any success, and the message of a refusal."""
     context: RequestContext = request.environ["postern.context"]
     passed = headers.to_upstream(
         [("content-type", JSON)],
@@ -136,14 +136,14 @@ def _ask_auth(path: str, fields: dict[str, str]) -> tuple[int, str]:
     body = orjson.dumps(fields)
     sent = ClientBody(io.BytesIO(body), len(body), FORM_LIMIT)
     try:
-        answer = forward(
+        response = forward(
             current_service().get(ConnectionPools)[OWNERS[path]],
             UpstreamRequest("POST", path, passed, sent, TIMEOUT),
         )
     except Problem as problem:
         return problem.status, "This does not work at the moment. Try again later."
-    refusal = orjson.loads(b"".join(answer.body) or b"{}")
-    if answer.status.startswith("2"):
+    refusal = orjson.loads(b"".join(response.body) or b"{}")
+    if response.status.startswith("2"):
         return 200, ""
     messages = [message for field in refusal.get("errors", {}).values() for message in field]
-    return int(answer.status[:3]), " ".join(messages) or refusal["detail"]
+    return int(response.status[:3]), " ".join(messages) or refusal["detail"]

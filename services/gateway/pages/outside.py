@@ -1,4 +1,4 @@
-"""Ask an outside host in the caller's place, without saying who the caller is."""
+"""Forward requests to outside hosts, without identifying the client."""
 
 from flask import Response, request
 
@@ -11,21 +11,21 @@ from shared.service import current_service
 from shared.web.blueprint import Blueprint, takes_body, takes_query
 
 blp = Blueprint("proxy", __name__, description="Outside hosts")
-ANSWERS = {"default": {"description": "What the outside host answers", "content": {"*/*": {"schema": {}}}}}
+RESPONSES = {"default": {"description": "The response of the outside host", "content": {"*/*": {"schema": {}}}}}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 @blp.route("/api/proxy/<domain>/<path:path>", methods=METHODS)
 @blp.route("/api/proxy/<domain>/", methods=METHODS, strict_slashes=False)
 @blp.problems("DOMAIN_NOT_ALLOWED", "BAD_GATEWAY", "SERVICE_UNAVAILABLE", "GATEWAY_TIMEOUT")
-@blp.doc(responses=ANSWERS)
+@blp.doc(responses=RESPONSES)
 @takes_query
 @takes_body
 def ask(domain: str, path: str = "") -> Response:
-    """Pass the request on to an allow-listed outside host, and its answer back."""
+    """Forward the request to an allow-listed outside host, and return its response."""
     outside: OutsideClient = current_service().get(OutsideClient)
     context: RequestContext = request.environ[KEY]
-    authorised = context.path.split("/", 4)[3:]  # as it is written, which the arguments of the view are not
+    authorised = context.path.split("/", 4)[3:]  # still percent-encoded, unlike the arguments of the view
     target = join_target("/" + "".join(authorised[1:]), context.query)
     body = whole_body(request.environ, MIB)
     user = context.identity.user_id if context.identity else ""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.gateway.outside import client
-from services.gateway.outside.pinned_connection import MAX_ANSWER
+from services.gateway.outside.pinned_connection import MAX_BODY
 from shared.problems import Problem
 from tests.gateway.outside.asking import HOST, Serve, ask
 from tests.gateway.outsiders import PUBLIC, Authority, FalseInternet, Outsider
@@ -34,7 +34,7 @@ BAD_ANSWERS: dict[str, list[bytes]] = {
     "a short body": [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"],
     "a broken chunk": [CHUNKED + b"ZZ\r\n"],
     "chunks without an end": [CHUNKED + b"3\r\nabc\r\n"],
-    "an announced giant": [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (MAX_ANSWER + 1)],
+    "an announced giant": [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1)],
     "a giant": [CHUNKED, *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 100, b"0\r\n\r\n"],
     "an endless head": [b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"x" * 8000 + b"\r\n"] * 20],
     "tiny chunks": [CHUNKED, b"1\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n"],
@@ -57,8 +57,8 @@ def test_an_answer_that_is_not_whole_or_not_plain_is_none(gateway: WsgiClient, h
 
 
 def test_an_answer_of_the_largest_size_comes_whole(gateway: WsgiClient, host: Serve) -> None:
-    host(say(response(b"x" * (MAX_ANSWER - 1000))))
-    assert len(ask(gateway, f"{HOST}/x").body) == MAX_ANSWER - 1000
+    host(say(response(b"x" * (MAX_BODY - 1000))))
+    assert len(ask(gateway, f"{HOST}/x").body) == MAX_BODY - 1000
 
 
 def test_a_body_that_ends_with_the_connection_must_end_properly(gateway: WsgiClient, host: Serve) -> None:
@@ -156,8 +156,8 @@ def test_a_body_that_is_too_large_is_refused(gateway: WsgiClient, internet: Fals
     "bound, others",
     [
         ("MAX_AT_ONCE", ["SERVICE_UNAVAILABLE"] * 2),
-        ("MAX_OF_HOST", ["SERVICE_UNAVAILABLE"] * 2),
-        ("MAX_OF_ONE", ["SERVICE_UNAVAILABLE", "200 OK"]),
+        ("MAX_PER_HOST", ["SERVICE_UNAVAILABLE"] * 2),
+        ("MAX_PER_USER", ["SERVICE_UNAVAILABLE", "200 OK"]),
     ],
 )
 def test_too_many_requests_at_once_are_told_to_come_back(

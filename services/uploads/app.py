@@ -1,4 +1,4 @@
-"""Uploads: images and PDFs, taken in, made harmless and given out."""
+"""Uploads: receive images and PDFs, validate and sanitise them, store them and serve them."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Names of files under their owner's root: any depth, any script, one spelling."""
+"""Paths of files under their owner's root: any depth, any script, one Unicode normalization (NFC)."""
 
 import unicodedata
 
@@ -10,7 +10,7 @@ _REFUSED = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of characters, breaks of
 
 
 def normal(path: str) -> str:
-    """Return the one spelling under which a name is kept (Unicode, NFC)."""
+    """Return the NFC form of a path, under which it is stored."""
     return unicodedata.normalize("NFC", path)
 
 

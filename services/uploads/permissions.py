@@ -1,4 +1,4 @@
-"""Who may see and change an upload; a view finds rows and bytes through here."""
+"""Authorization of uploads: who may read and change one. Views find rows and bytes through here."""
 
 from typing import cast
 

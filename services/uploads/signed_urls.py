@@ -1,4 +1,7 @@
-"""Make and check links that show one private file to whoever has them, for some time."""
+"""Sign and verify URLs that give access to one private file until they expire.
+
+Example: `?expires=1767225600&signature=<HMAC-SHA256 of upload id and expires, base64url>` at any path of the file.
+"""
 
 import base64
 import hashlib
@@ -32,7 +35,7 @@ class SignedLink:
 
 
 class Signer:
-    """Signs with a key of its own, derived from the secret that all processes of the installation have."""
+    """Signs with a key derived from INTERNAL_TOKEN, which all processes of the installation share."""
 
     def __init__(self, secret: str) -> None:
         self._key = hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256)

@@ -1,4 +1,4 @@
-"""Add and remove uploads, row and bytes together: at any moment a row has its bytes.
+"""Create and delete uploads, row and bytes together: at any moment a row has its bytes.
 
 Bytes come before their row and go after it. What is left when that is interrupted are bytes without a row,
 which `sweeping` removes.

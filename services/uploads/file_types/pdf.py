@@ -1,4 +1,4 @@
-"""Tell by its frame whether a PDF is whole (ISO 32000-2, 7.5): header, end, and the table of objects it leads to."""
+"""Validate the structure of a PDF (ISO 32000-2, 7.5): header, `startxref`, cross-reference table with a root."""
 
 import mmap
 import re
@@ -24,14 +24,14 @@ _end_of_archive = re.compile(rb"PK\x05\x06.{16}(..)", re.DOTALL).finditer
 
 
 def begins(head: bytes) -> bool | None:
-    """Tell whether a file that begins so is a PDF, None where more of it must be seen."""
+    """Tell by the magic bytes whether a file is a PDF, None where more bytes are needed."""
     if _header(head[:HEAD]):
         return True
     return None if len(head) < HEAD and _text(head) else False
 
 
 def check(file: BinaryIO) -> None:
-    """Raise VALIDATION_ERROR unless a PDF is all there and nothing else besides; its size is not 0."""
+    """Raise VALIDATION_ERROR unless a PDF is complete and no other format as well; it is not empty."""
     file.flush()
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if not _is_whole(data) or _is_archive(data):
@@ -69,6 +69,6 @@ def _before(data: mmap.mmap, word: bytes, start: int) -> bytes:
 
 
 def _is_archive(data: mmap.mmap) -> bool:
-    """Tell whether it is a ZIP as well, which ends in a comment of just the length that it says."""
+    """Tell whether the file is a ZIP as well: an end-of-central-directory record whose comment reaches the end."""
     ends = _end_of_archive(data, max(len(data) - MAX_COMMENT - 22, 0))
     return any(end.end() + int.from_bytes(end[1], "little") == len(data) for end in ends)

@@ -1,4 +1,4 @@
-"""Tell by the bytes what a file is; names and what clients say about it mean nothing."""
+"""Detect the media type of a file by its magic bytes; its name and declared type are ignored."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ KINDS = {kind.mime_type: kind for kind in (JPEG, PNG, WEBP, GIF, PDF)}
 
 
 def kind_of(head: bytes) -> FileType | None:
-    """Return the kind of a file that begins so, None where more must be seen; raise UNSUPPORTED_MEDIA_TYPE."""
+    """Return the type for the magic bytes, None where more bytes are needed; raise UNSUPPORTED_MEDIA_TYPE."""
     if head.startswith(b"\xff\xd8\xff"):
         return JPEG
     if head.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -1,4 +1,4 @@
-"""Understand the header Range, and answer several ranges in one body (RFC 9110, section 14)."""
+"""Parse the header Range, and build the multipart/byteranges body of several ranges (RFC 9110, section 14)."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ class Unsatisfiable(ValueError):
 def wanted_parts(header: str, size: int) -> list[Part]:
     """Return the parts of `size` bytes that are asked for, none where all is to be sent; raise Unsatisfiable.
 
-    Other units and nonsense are ignored, as the RFC allows, and so are more ranges than `MAX_PARTS` and those that
+    Other units and bad syntax are ignored, as the RFC allows, and so are more ranges than `MAX_PARTS` and those that
     are more than the file together, which cost more than they save (section 17.15).
     """
     match = _units(header.strip())

@@ -1,4 +1,4 @@
-"""Say under which name a browser may save a file (RFC 6266), whatever the client who sent it called it."""
+"""Build Content-Disposition (RFC 6266): a safe file name for the browser, whatever the uploading client sent."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ _BLACK_FLAG, _TAGS = "\U0001f3f4", frozenset(map(chr, range(0xE0020, 0xE0080))) 
 
 
 def disposition(filename: str, kind: FileType, attached: bool) -> str:
-    """Return the header Content-Disposition, with an ASCII name for old readers where the real one needs it."""
+    """Return the header, with `filename*` (RFC 8187) and an ASCII fallback where the name is not ASCII."""
     name = safe_name(filename, kind)
     plain = _unquotable.sub("_", name)
     header = f'{"attachment" if attached else "inline"}; filename="{plain}"'
@@ -22,7 +22,7 @@ def disposition(filename: str, kind: FileType, attached: bool) -> str:
 
 
 def safe_name(filename: str, kind: FileType) -> str:
-    """Return the last part of the name, without what cannot be seen, ending as its kind of file does."""
+    """Return the last component of the name, without invisible characters, with the extension of its type."""
     last = _separators.split(filename)[-1]
     shown = _JOINERS if _BLACK_FLAG not in last else _TAGS.union(_JOINERS)
     name = "".join(char for char in last if char in shown or unicodedata.category(char) not in _INVISIBLE).strip(" .")

@@ -1,4 +1,4 @@
-"""Say and check which bytes a representation has: the header Repr-Digest (RFC 9530)."""
+"""Read and write the digest headers Repr-Digest and Content-Digest (RFC 9530)."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ _ours = re.compile(r"(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/=]{1,100}):[ \t]*(?:;[^,
 
 
 def announced(headers: Headers) -> bytes | None:
-    """Return the SHA-256 that the sender announces, None without one; raise BAD_REQUEST for what cannot be read.
+    """Return the SHA-256 that the sender declares, None without one; raise BAD_REQUEST for a malformed header.
 
     Other algorithms are ignored, as the RFC allows (section 3). A request's content is its whole representation here,
     so that Content-Digest means the same.

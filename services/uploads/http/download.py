@@ -1,4 +1,4 @@
-"""What a download gives: the bytes of an upload, or of a picture made of it."""
+"""The content of a download: the bytes of an upload, or of a variant of its image."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +18,7 @@ _ASKED = ("w", "h", "fit", "format")
 
 
 class Content(Protocol):
-    """Bytes to give out; `size` is their number."""
+    """Bytes to send; `size` is their number."""
 
     size: int
     sha256: bytes
@@ -45,7 +45,7 @@ class Original:
 
 
 class Held:
-    """The blocks of a long answer, which hold a place until they are sent."""
+    """The blocks of a long response, which hold a slot of the bulkhead until they are sent."""
 
     def __init__(self, blocks: Blocks, places: Bulkhead) -> None:
         self._blocks = blocks
@@ -62,9 +62,9 @@ class Held:
 
 
 def to_send(blocks: Blocks, size: int) -> Blocks:
-    """Return what sends so many bytes; raise SERVICE_UNAVAILABLE for one long answer too many.
+    """Return the iterable that sends so many bytes; raise SERVICE_UNAVAILABLE when too many long responses are open.
 
-    Each of those to slow readers holds a thread, and some threads must stay free for everything else.
+    Each of those to a slow client holds a thread, and some threads must stay free for other requests.
     """
     if size <= LONG:
         return blocks

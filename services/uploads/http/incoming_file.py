@@ -1,4 +1,4 @@
-"""Take a body in blocks, straight to the disk: memory stays flat whatever is sent."""
+"""Stream a request body to the disk in blocks: memory is constant whatever the size."""
 
 import hashlib
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Received:
 
     @property
     def fingerprint(self) -> bytes:
-        """Return what is the same when the same is sent again, in whatever wrapping."""
+        """Return the fingerprint for Idempotency-Key, the same for any multipart boundary."""
         return f"{self.sha256}\n{self.private}\n{self.filename}".encode()
 
 
@@ -59,7 +59,7 @@ def blocks(max_size: int) -> Iterator[bytes]:
 def receive_raw(draft: BinaryIO, filename: str, private: bool) -> Received:
     """Read the request's body, which is the file itself, into the draft.
 
-    Raises UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, VALIDATION_ERROR and BAD_REQUEST, each as soon as it is certain.
+    Raises UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, VALIDATION_ERROR and BAD_REQUEST, each as early as possible.
     """
     if "Content-Range" in request.headers:  # a part would become the whole (RFC 9110, section 14.5)
         raise Problem("BAD_REQUEST", "Send the whole file, without Content-Range.")
@@ -70,7 +70,7 @@ def receive_raw(draft: BinaryIO, filename: str, private: bool) -> Received:
 
 
 class Incoming:
-    """A file: measured, hashed and recognised while it goes to the disk."""
+    """A file being received: its size, hash and type are computed while it is written to the disk."""
 
     def __init__(self, draft: BinaryIO, field: str) -> None:
         self._draft = draft

@@ -1,4 +1,4 @@
-"""Take a multipart body in blocks, its files straight to the disk."""
+"""Parse a multipart body in blocks (RFC 7578) and stream its files to the disk."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -63,7 +63,7 @@ def max_body(files: int) -> int:
 
 @contextmanager
 def blamed_on(field: str) -> Iterator[None]:
-    """Let a refusal name the field, where one of many is meant."""
+    """Put the field into the errors of a problem, where one of several files is meant."""
     try:
         yield
     except Problem as problem:

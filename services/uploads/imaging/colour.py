@@ -1,4 +1,4 @@
-"""Bring a picture to sRGB, which is what a viewer takes a picture without a colour profile for; runs in the decoder.
+"""Convert a picture to sRGB, the colour space of a picture without a profile; runs in the decoder process.
 
 A PNG says what its colours are in one of four ways, of which the first counts (PNG 3rd edition, section 4.3): cICP, an
 ICC profile, sRGB, gAMA with cHRM. The last two become an ICC profile of a matrix and a curve (ICC.1:2022, 8.3.3).

@@ -1,4 +1,4 @@
-"""Make another picture of an image, smaller or in another format; runs in the decoder."""
+"""Resize an image or convert its format; runs in the decoder process."""
 
 from io import BytesIO
 from typing import Any

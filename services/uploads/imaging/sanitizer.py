@@ -1,10 +1,9 @@
-"""Make an image that came from outside harmless: bounded, whole, and without metadata; runs in the decoder.
+"""Sanitise an uploaded image: bounded, complete, and without metadata; runs in the decoder process.
 
-First its container is walked: nothing is decoded, so that a bomb is found before it goes off, and what is not the
-picture (EXIF, GPS, XMP, texts, thumbnails, unknown parts) is left out of the copy.
+First its container is parsed without decoding, so that a decompression bomb is found early. Metadata (EXIF, GPS, XMP,
+texts, thumbnails, unknown parts) are left out of the copy.
 
-The picture's own bytes are never encoded again. How it is to be turned stays as the one tag of its EXIF data, for the
-formats whose viewers obey it.
+The compressed pixels are never encoded again. The EXIF orientation tag stays, for the formats whose viewers apply it.
 """
 
 import struct
@@ -92,13 +91,13 @@ def _decoded(container: Container, format: str) -> Picture:
 
 
 def _is_whole(image: Image.Image, container: Container, format: str) -> bool:
-    """Tell whether an image that lacks its ending has all its pixels: then what follows them changes none."""
+    """Tell whether an image without its end marker has all its pixels: then bytes that follow change none."""
     with Image.open(BytesIO(container.clean + NOISE + container.ending), formats=[format]) as other:
         return image.tobytes() == other.tobytes()
 
 
 def _orientation(exif: bytes) -> int:
-    """Return how the camera was held; data that cannot be read tell nothing."""
+    """Return the EXIF orientation, 1 where there is none or it cannot be read."""
     if not exif:
         return UPRIGHT
     try:

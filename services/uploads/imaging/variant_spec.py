@@ -1,4 +1,4 @@
-"""Which smaller pictures of an image can be asked for."""
+"""The variants of an image that the query `w`, `h`, `fit` and `format` can ask for."""
 
 from dataclasses import dataclass
 from typing import Any

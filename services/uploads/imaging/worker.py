@@ -1,4 +1,4 @@
-"""The program that reads images for the service, where nothing in them can do harm.
+"""The sandboxed program that decodes images for the service.
 
 It has no settings, no secrets and no right to open anything, only so much memory, and it ends by itself when an image
 takes too long.

@@ -1,4 +1,4 @@
-"""Have images read by other processes, a few at the same time; `decoder` is what runs there.
+"""A pool of decoder processes (`worker.py`), to which images are given in the turn of the clients.
 
 A decoder that crashes or hangs costs the request that brought the image, and nobody else.
 """

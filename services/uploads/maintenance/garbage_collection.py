@@ -1,4 +1,4 @@
-"""Remove bytes that have no row: what uploads and deletions leave that were interrupted by a crash."""
+"""Garbage collection: delete stored bytes without a row, which a crash in an upload or deletion leaves behind."""
 
 import logging
 from collections.abc import Iterator

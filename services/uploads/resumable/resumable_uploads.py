@@ -1,4 +1,9 @@
-"""Uploads that are sent in several requests: begun, continued, completed like any other, or given up."""
+"""Resumable uploads: created, appended to, completed like any other upload, or terminated.
+
+Example: a file of 100 bytes is created with `Upload-Length: 100`. PATCH at offset 0 with 60 bytes answers offset 60.
+The connection breaks in the next PATCH after 10 bytes; HEAD answers 70. PATCH at offset 60 is a 409, PATCH at offset 70
+with 30 bytes completes the upload: its last block is written only when the file is validated and its row committed.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Keep bytes: the one small interface of a storage, and the drafts that every storage has on the local disk."""
+"""The interface of a storage backend, and the drafts (temporary files) that every backend has on the local disk."""
 
 import errno
 import logging
@@ -27,7 +27,7 @@ class StorageDown(OSError):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """Something that is kept."""
+    """A stored object."""
 
     key: str
     modified: datetime
@@ -60,7 +60,7 @@ class Storage(Protocol):
         """Remove what is kept, if it is there."""
 
     def list(self) -> Iterator[StoredObject]:
-        """Name everything that is kept."""
+        """List all stored objects."""
 
     def discard_drafts(self, before: datetime) -> None:
         """Remove the drafts that nobody has written to since."""

@@ -1,4 +1,4 @@
-"""A storage on the local disk."""
+"""Storage on the local disk."""
 
 import os
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class LocalStorage(Drafts):
                 yield StoredObject(key, modified)
 
     def _path(self, key: str) -> Path:
-        """Return the place of a key; one that we have not made leads nowhere."""
+        """Return the file of a key; raise ValueError for text that is no key of ours."""
         if not is_key(key):
             raise ValueError("not a key")
         return self._root / key
@@ -61,7 +61,7 @@ class FileBlocks:
 
 
 def _sync_folder(path: Path) -> None:
-    """Make the names in a folder survive a loss of power."""
+    """Fsync a folder, so that new names in it survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Keep what was made of images, in a folder of bounded size: each is made once, however many ask at the same time."""
+"""A disk cache of variants with LRU eviction; requests for a variant that is being made are coalesced."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""Go through a file without leaving it, and remember what to keep."""
+"""A bounds-checked cursor over a file, which collects the pieces to keep."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class Container:
 
 
 class Walk:
-    """A position in a file that cannot leave it, and the pieces to keep."""
+    """A position in a file, never beyond its end, and the pieces to keep."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -36,7 +36,7 @@ class Walk:
         self._kept: list[memoryview | bytes] = []
 
     def take(self, size: int) -> bytes:
-        """Return the next bytes; raise Malformed where the file ends before."""
+        """Return the next bytes; raise Malformed at an early end of the file."""
         self._steps += 1
         end = self.position + size
         if size < 0 or end > len(self.data) or self._steps > MAX_STEPS:

@@ -7,7 +7,6 @@ from flask import Response, request
 from services.posts import post_queries, posts
 from services.posts.access import own_post
 from services.posts.cache_tags import ALL_LISTS, invalidate, share, share_post
-from services.posts.config import Config
 from services.posts.models import PUBLISHED, database
 from services.posts.post_queries import Row
 from services.posts.schemas import NEWEST
@@ -40,7 +39,7 @@ def _list_items(args: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _items(rows: list[Row]) -> list[dict[str, Any]]:
-    public_url = _public_url()
+    public_url = current_service().public_url
     return [post_item(row, public_url) for row in rows]
 
 
@@ -91,11 +90,7 @@ def post_response(row: Row, status: int = 200, headers: dict[str, str] | None = 
 
 
 def _body(row: Row) -> dict[str, Any]:
-    return whole_post(row, _public_url())
-
-
-def _public_url() -> str:
-    return str(current_service().get(Config).public_url)
+    return whole_post(row, current_service().public_url)
 
 
 def edit(post_id: str, data: dict[str, Any]) -> Response:

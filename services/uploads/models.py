@@ -90,13 +90,6 @@ class Upload(Model):
         """Return the tag of the bytes of a variant."""
         return f'"{self.version}.{hashlib.sha256(f"{self.sha256} {variant}".encode()).hexdigest()[:32]}"'
 
-    def add(self) -> None:
-        """Write the row."""
-        fields = type(self)._meta.sorted_fields
-        columns, marks = ", ".join(field.column_name for field in fields), ", ".join("?" for _ in fields)
-        values = [field.db_value(getattr(self, field.name)) for field in fields]
-        execute(database, f"INSERT INTO upload ({columns}) VALUES ({marks})", values)  # noqa: S608 (own names)
-
     @classmethod
     def of(cls, user_id: str) -> Query:
         """Select a user's uploads; sort by NEWEST."""
@@ -110,9 +103,8 @@ class Upload(Model):
     @classmethod
     def known(cls, keys: Collection[str]) -> set[str]:
         """Return those of the keys that belong to an upload."""
-        marks = ", ".join("?" for _ in keys)
-        rows = execute(database, f"SELECT key FROM upload WHERE key IN ({marks})", list(keys))  # noqa: S608 (only marks)
-        return {key for (key,) in rows.fetchall()}
+        rows: Any = cls.select(cls.key).where(cls.key.in_(list(keys))).tuples()
+        return {key for (key,) in rows}
 
 
 class Usage(Model):

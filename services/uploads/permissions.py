@@ -4,7 +4,6 @@ from typing import cast
 
 from flask import request
 
-from services.uploads.config import Config
 from services.uploads.models import Query, Upload, Usage
 from services.uploads.signed_urls import SignedLink, Signer
 from services.uploads.upload_service import UploadService
@@ -26,14 +25,6 @@ def current_client() -> str:
     return caller.user_id if caller else limiter_key(client_address(request.environ))
 
 
-def current_signer() -> Signer:
-    return current_service().get(Signer)
-
-
-def current_config() -> Config:
-    return current_service().get(Config)
-
-
 def by_id(upload_id: str) -> Query:
     """Select the upload of an id; raise NOT_FOUND for what is none."""
     return Upload.select().where(Upload.id == id_or_404(upload_id))
@@ -47,7 +38,7 @@ def visible(query: Query, link: SignedLink | None = None) -> Upload:
     """
     if link:
         found: Upload | None = query.clone().first()
-        current_signer().check(link, found.id if found else "")
+        current_service().get(Signer).check(link, found.id if found else "")
         return cast(Upload, found)
     upload: Upload = get_or_404(query)
     if upload.private and not _may_change(upload):

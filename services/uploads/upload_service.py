@@ -84,7 +84,7 @@ class UploadService:
         """Write the row and the fact and count the bytes; raise QUOTA_EXCEEDED."""
         with database.atomic():
             self.count(upload.user_id, upload.size)
-            upload.add()
+            upload.save(force_insert=True)
             feed.publish("upload.created", upload.id, _fact(upload))
 
     def replace(self, upload: Upload, new: Upload) -> None:

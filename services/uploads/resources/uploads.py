@@ -19,10 +19,12 @@ from services.uploads.schemas import (
     UploadPatchSchema,
     UploadSchema,
 )
+from services.uploads.signed_urls import Signer
 from services.uploads.storage.base import full_disk_is_told
 from shared.database.pagination import PageQuerySchema, paginate
 from shared.identity.csrf import MULTIPART
 from shared.problems import Problem
+from shared.service import current_service
 from shared.web.auth import require_user, signed_in
 from shared.web.blueprint import Blueprint
 from shared.web.etag import require_match, tagged
@@ -139,9 +141,9 @@ def sign(wish: dict[str, Any], upload_id: str) -> Response:
     upload = permissions.own(permissions.by_id(upload_id))
     if upload.user_id != require_user().user_id:
         raise Problem("FORBIDDEN", "Only the owner makes links to a private file.")
-    link = permissions.current_signer().sign(upload.id, wish["expires_in"])
+    link = current_service().get(Signer).sign(upload.id, wish["expires_in"])
     query = urlencode({"expires": link.expires, "signature": link.signature})
-    return respond({"url": f"{permissions.current_config().public_url}/api/files/by-id/{upload.id}?{query}"})
+    return respond({"url": f"{current_service().public_url}/api/files/by-id/{upload.id}?{query}"})
 
 
 @blp.route("/uploads/<upload_id>", methods=["DELETE"])
@@ -161,4 +163,4 @@ def delete(upload_id: str) -> Response:
 
 def described(upload: Upload) -> Any:
     """Return what is known about an upload, ready to serialise."""
-    return _shown.dump(upload) | {"url": permissions.current_config().public_url + upload.path}
+    return _shown.dump(upload) | {"url": current_service().public_url + upload.path}

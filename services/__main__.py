@@ -141,10 +141,10 @@ def _start_one(package: str, words: list[str], reload: bool) -> int:
         config,
         port=config.port_of(name),
         events=name in ON_EVENT_LOOP,
-        processes=config.value_of(f"{name.upper()}_WORKERS", 1),
-        threads=config.value_of(f"{name.upper()}_THREADS", THREADS),
+        processes=getattr(config, "workers", 1),
+        threads=getattr(config, "threads", THREADS),
         reload=reload,
-        drain=config.value_of("DRAIN_SECONDS", GRACE),
+        drain=getattr(config, "drain", GRACE),
     )
     return 0
 
@@ -158,7 +158,7 @@ def _migrate(package: str) -> int:
 
     for name, config in load_configs(package, known_services(package)).items():
         variable = f"{name.upper()}_DATABASE_URL"
-        if url := config.value_of(variable):
+        if url := getattr(config, "database_url", ""):
             try:
                 applied = migrate(connect(url), folder_of(package) / name / "migrations")
             except (OperationalError, OSError) as error:

@@ -248,15 +248,9 @@ class BaseConfig:
             return ["RATELIMIT_ENABLED cannot be false in production"]
         return []
 
-    def value_of(self, variable: str, otherwise: Any = None) -> Any:
-        """Return the setting that is read from the variable, if this service has it."""
-        names = [entry.name for entry in fields(self) if entry.metadata["name"] == variable]
-        return getattr(self, names[0]) if names else otherwise
-
     def port_of(self, service: str) -> int:
         """Return the port of a service, 0 if this one has no setting for it."""
-        port: int = self.value_of(f"{service.upper()}_PORT", 0)
-        return port
+        return int(getattr(self, f"{service}_port", 0))
 
     @property
     def production(self) -> bool:

@@ -10,4 +10,4 @@ from shared.settings import BaseConfig, setting
 class Config(BaseConfig):
     """Where the toy listens."""
 
-    port: int = setting("ALPHA_PORT", settings.port, "1", "Port of the toy")
+    alpha_port: int = setting("ALPHA_PORT", settings.port, "1", "Port of the toy")

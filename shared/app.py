@@ -37,20 +37,19 @@ def create_service(
     checks: Mapping[str, health.Check] | None = None,
     feed: "Feed | None" = None,
     fetch_keys: Callable[[], Jwks] | None = None,
-    max_body: int = MAX_JSON,
     own_cors: bool = True,
 ) -> Flask:
     """Return an app with error handlers, log, health, token verification, OpenAPI, feed and these blueprints.
 
     `checks` are those of `/readyz`. `fetch_keys` returns the public keys; the default fetches them from auth.
-    `max_body` is in bytes. `own_cors` allows CORS on the service's own port in development. Feed consumers and other
-    threads start after the fork, by `run_in_background`.
+    `own_cors` allows CORS on the service's own port in development. Feed consumers and other threads start after the
+    fork, by `run_in_background`.
     """
     json_log.configure(name, config.log_level)
     app = Flask(f"services.{name}", static_folder=None)
     app.config |= {
         "INTERNAL_TOKEN": config.internal_token,
-        "MAX_CONTENT_LENGTH": max_body,
+        "MAX_CONTENT_LENGTH": MAX_JSON,
         "MAX_FORM_MEMORY_SIZE": MAX_JSON,
         "MAX_FORM_PARTS": MAX_FORM_FIELDS,
         "TESTING": config.app_env == "test",

@@ -90,11 +90,6 @@ class Bulkhead:
                 del self._held[client]
             self._grant_next()
 
-    @property
-    def waiting(self) -> int:
-        """Return how many requests wait for a place."""
-        return self._waiting
-
     def join(self, client: str, granted: Signal) -> bool:
         """Take a free place and return True, or join the queue: `granted` is set when the place is granted."""
         with self._lock:

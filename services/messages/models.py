@@ -206,10 +206,6 @@ class EventHead(Model):
         (row,) = cls.update(last=cls.last + 1).returning(cls.last).execute()
         return int(row.last)
 
-    @classmethod
-    def newest(cls) -> int:
-        return int(cls.select(cls.last).scalar())
-
 
 class Event(Model):
     """A live event, public or for `user_id` only; `subject` is the id of its post, comment or notification."""
@@ -232,10 +228,6 @@ class Event(Model):
         """Return the condition for the events of these topics that a user, or an anonymous client, may receive."""
         public = cls.user_id.is_null()
         return cls.topic.in_(list(topics)) & ((public | (cls.user_id == user_id)) if user_id else public)
-
-    @classmethod
-    def oldest(cls) -> int | None:
-        return cls.select(peewee.fn.MIN(cls.id)).scalar()  # type: ignore[no-any-return]
 
 
 class EventTicket(Model):

@@ -22,10 +22,10 @@ def queue_up(head, client, order, label):
         with head.place(client):
             order.append(label)
 
-    before = head.waiting
+    before = head._waiting
     thread = threading.Thread(target=run)
     thread.start()
-    until(lambda: head.waiting > before)
+    until(lambda: head._waiting > before)
     return thread
 
 
@@ -90,7 +90,7 @@ def test_that_waiting_ends_with_the_code_and_a_time_to_come_back():
         head.acquire()
     assert (refusal.value.code, refusal.value.detail) == ("RATE_LIMITED", "Too many.")
     assert refusal.value.members["retryAfter"] in (1, 2)
-    assert head.waiting == 0
+    assert head._waiting == 0
     with head.place():
         pass
 
@@ -141,7 +141,7 @@ def test_that_one_whose_wait_is_interrupted_leaves_the_queue(monkeypatch):
             patch.setattr(threading.Event, "wait", interrupted)
             with pytest.raises(gevent.GreenletExit):
                 head.acquire("b")
-        assert head.waiting == 0
+        assert head._waiting == 0
     with head.place("c"):
         pass
 

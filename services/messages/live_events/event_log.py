@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
+import peewee
 
 from services.messages.models import Event, EventHead, database
 from shared import clock
@@ -81,14 +82,13 @@ def reset() -> None:
 
 def newest() -> int:
     """Return the id of the newest event, 0 before the first."""
-    return EventHead.newest()
+    return int(EventHead.select(EventHead.last).scalar())
 
 
 def reaches_back_to(event_id: int) -> bool:
     """Return whether all events after this one are still in the log."""
-    last = newest()
-    oldest = Event.oldest()
-    return (last if oldest is None else oldest - 1) <= event_id <= last
+    last, oldest = newest(), Event.select(peewee.fn.MIN(Event.id)).scalar()
+    return bool((last if oldest is None else oldest - 1) <= event_id <= last)
 
 
 def page(after: int, last: int, limit: int) -> list[Event]:

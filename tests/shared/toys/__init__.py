@@ -29,7 +29,7 @@ def create_app(config: Config, fetch_keys: Callable[[], Jwks]) -> Flask:
         checks={"database": check_database(models.database)},
         feed=models.feed,
         fetch_keys=fetch_keys,
-        max_body=MAX_BODY,
     )
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     connection.init_app(app, models.database, config.database_url, MIGRATIONS)
     return app

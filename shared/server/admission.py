@@ -1,4 +1,4 @@
-"""Admission control: a request to an expensive route waits in the main loop, where it takes no thread."""
+"""Admission control: a request to an expensive route waits in the main loop, where it occupies no thread."""
 
 import re
 from collections import deque
@@ -18,13 +18,13 @@ _variable = re.compile(r"<[^>]+>").split
 
 
 def expensive(view: View) -> View:
-    """Let requests to the view wait for a place, in the turn of their client, before a thread takes them."""
+    """Limit how many requests run the view at the same time; further ones wait without a thread."""
     view.expensive = True  # type: ignore[attr-defined]
     return view
 
 
 class WaitingRequest:
-    """A request that waits for a place, holds one, or is refused; `set` starts it."""
+    """A request that waits, runs or is refused; `set` starts it (the interface of `threading.Event` for Bulkhead)."""
 
     def __init__(self, client: str, deadline: float, start: Callable[[], None]) -> None:
         self.client = client
@@ -42,10 +42,10 @@ class WaitingRequest:
 
 
 class Admission:
-    """Requests to the expensive views of an app, fair between client addresses (IPv6 by /64).
+    """A bulkhead for the expensive views of an app, fair between client addresses (IPv6 by /64).
 
-    All its methods are called by the main loop of a worker. A route is recognised by the first bytes of the request,
-    in the one spelling that the gateway sends.
+    The main loop of a worker calls all its methods. A regular expression finds the route in the first bytes of the
+    request, since the gateway sends paths in one spelling.
     """
 
     def __init__(self, app: Flask, bulkhead: Bulkhead) -> None:
@@ -57,7 +57,7 @@ class Admission:
         return self._pattern.match(head) is not None
 
     def enter(self, head: bytes | bytearray, peer: Any, start: Callable[[], None]) -> WaitingRequest:
-        """Call `start` when the request has a place, or a refusal: at once, in a `leave`, or in `refuse_late`."""
+        """Call `start` when the request is admitted or refused: at once, in a `leave`, or in `refuse_late`."""
         turn = WaitingRequest(_client(head, peer), monotonic() + self._bulkhead.patience, start)
         try:
             if self._bulkhead.join(turn.client, turn):
@@ -70,7 +70,7 @@ class Admission:
         return turn
 
     def leave(self, turn: WaitingRequest) -> None:
-        """Give the place of a finished request to the next one."""
+        """Release the place of a finished request, which admits the next one."""
         if turn.granted_at is not None:
             self._bulkhead.release(turn.client, monotonic() - turn.granted_at)
 
@@ -85,7 +85,7 @@ class Admission:
 
 
 def _request_lines(app: Flask) -> list[str]:
-    """Return a pattern for the beginning of a request to each expensive view."""
+    """Return a regular expression for the request line of each expensive view."""
     lines = []
     for rule in app.url_map.iter_rules():
         if getattr(app.view_functions[rule.endpoint], "expensive", False):

@@ -19,15 +19,15 @@ from shared.server.request_reader import AT_ONCE, BLOCK, MAX_REST, ReadTimeouts,
 from shared.server.response_writer import Response, answer, environment
 from shared.telemetry.request_id import WsgiApp, with_request_id
 
-LAST_ANSWERS = 2  # seconds for the answers to requests that are cut off at a stop
-DRAIN = signal.SIGUSR2  # asks a worker to finish what it has begun, take nothing new, and go
-PROBLEM = "postern.problem"  # in the environment of a request that the server refuses
+LAST_ANSWERS = 2  # seconds to send the 503 of requests that are cut off at a stop
+DRAIN = signal.SIGUSR2  # makes a worker finish its requests, accept no others, and exit
+PROBLEM = "postern.problem"  # in the WSGI environment of a request that the server refuses
 PUBLIC_URL = "postern.public_url"  # there too
 _logger = logging.getLogger("postern.server")
 
 
 def tell(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer with the problem alone, where the application has nothing to add to it."""
+    """Respond with the problem; a WSGI application for services without a handler of their own."""
     path, request_id = environ["PATH_INFO"], environ["postern.request_id"]
     status, headers, body = environ[PROBLEM].answer(path, request_id, environ[PUBLIC_URL])
     start_response(status, headers)
@@ -35,7 +35,7 @@ def tell(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
 
 
 def refuse(sock: socket.socket, environ: dict[str, Any], app: WsgiApp) -> None:
-    """Send what the application makes of the problem as the last answer of the connection."""
+    """Send the application's response to the problem as the last one of the connection."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
     answer = app(environ, lambda status, headers, exc_info=None: started.append((status, headers)))
     try:
@@ -52,7 +52,7 @@ def refuse(sock: socket.socket, environ: dict[str, Any], app: WsgiApp) -> None:
 
 
 def environ_of(request: Request | None, peer: Any) -> dict[str, Any]:
-    """Return what is known of a request that may not have been read to its end."""
+    """Return a partial WSGI environment of a request whose head may be incomplete or malformed."""
     fields = request.fields if request else {}
     return fields | {
         "REQUEST_METHOD": request.method if request else "",
@@ -62,7 +62,7 @@ def environ_of(request: Request | None, peer: Any) -> dict[str, Any]:
 
 
 def linger(sock: socket.socket, seconds: float) -> None:
-    """Let a client that is still sending see the answer (RFC 9112, section 9.6): end ours, drop the rest of its."""
+    """Lingering close (RFC 9112, section 9.6): shut down our side, and read and drop what the client still sends."""
     deadline = time.monotonic() + seconds
     with suppress(OSError):
         sock.shutdown(socket.SHUT_WR)
@@ -77,7 +77,7 @@ def linger(sock: socket.socket, seconds: float) -> None:
 
 
 class RefusingWorker:
-    """What both kinds of workers do alike; mixed in before gunicorn's class."""
+    """A mixin for both workers, before gunicorn's class."""
 
     app: Any
     wsgi: Any
@@ -89,12 +89,15 @@ class RefusingWorker:
         return patience
 
     def init_signals(self) -> None:
-        """Leave Ctrl-C, which reaches the whole foreground group, to the master, who stops its workers gracefully."""
+        """Ignore SIGINT: Ctrl-C reaches the whole process group, and the master stops its workers gracefully."""
         super().init_signals()  # type: ignore[misc]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def respond(self, request: Request, sock: socket.socket, client: Any, server: Any, *, last: bool) -> bool:
-        """Let the application answer; tell whether the connection goes on. Raises what it can still be told of."""
+        """Send the application's response; return whether the connection is kept alive.
+
+        Raises the application's exception if the response has not begun, otherwise ConnectionOver.
+        """
         response = Response(request, sock)
         response.must_close = last
         try:
@@ -109,12 +112,12 @@ class RefusingWorker:
         return not response.should_close()
 
     def end_streams(self) -> None:
-        """End answers that would go on for ever, when the worker stops."""
+        """End event streams when the worker stops."""
         for end in lifecycle_of(self.wsgi).on_stop:
             end()
 
     def hand_over(self) -> None:
-        """Let parts of the application hand what they know to the worker that replaces this one."""
+        """Call the callbacks that hand state over to the worker that replaces this one."""
         for hand_over in lifecycle_of(self.wsgi).on_drain:
             hand_over()
 
@@ -122,9 +125,9 @@ class RefusingWorker:
         return self.ppid != os.getppid()
 
     def settle(self, error: Exception, sock: socket.socket, request: Request | None, peer: Any) -> bool:
-        """Answer an error if there is anybody to answer; tell whether it was done.
+        """Send the response to an error; return False if the client has gone.
 
-        An application may put on such answers, too, what all of its own have.
+        The application's `Lifecycle.refuse` writes it, so that it has the headers of all its responses.
         """
         if isinstance(error, StopIteration | ConnectionOver):
             return False

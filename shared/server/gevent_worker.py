@@ -22,21 +22,23 @@ from shared.problems import Problem
 from shared.server.error_response import DRAIN, LAST_ANSWERS, RefusingWorker, linger
 from shared.server.request_reader import Parser
 
-FILES_OF_ONE = 3  # descriptors that a client may need: its connection, one to a service, a file for its body
-ROOM = 64  # places that are kept for newcomers
-NEWCOMERS = 0.5  # seconds after the last connection in which its first request may arrive, when the worker stops
+DESCRIPTORS_PER_CLIENT = 3  # file descriptors: its connection, one to a service, a file for its body
+ROOM = 64  # connections that are closed at a time for new ones
+FIRST_REQUEST = 0.5  # seconds for the first request of new connections when the worker stops
 
 
 class EventWorker(RefusingWorker, GeventWorker):
-    """gunicorn's gevent worker, which lets go of idle connections when others need their places, and when it stops."""
+    """gunicorn's gevent worker, which closes idle connections when it has too many, and when it stops."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.places = min(self.worker_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // FILES_OF_ONE)
+        self.places = min(
+            self.worker_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // DESCRIPTORS_PER_CLIENT
+        )
         self.parsers: set[Parser] = set()
         self.stopping = Event()
         self.is_draining = False
-        self.end = float("inf")  # when what is still under way is cut off
+        self.end = float("inf")  # monotonic time at which running requests are cut off
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -61,10 +63,10 @@ class EventWorker(RefusingWorker, GeventWorker):
             self.handle_exit(signal.SIGTERM, None)
 
     def run(self) -> None:
-        """Serve until told to stop, then finish the requests under way; those that take too long get a 503."""
+        """Serve until the worker stops, then finish running requests; those that take too long get a 503."""
         watch(self.notify)
         pool = Pool(self.places)
-        # The name is asked for now: a connection that has just come when the listener closes is answered all the same.
+        # `getsockname` is called now, since it would fail for a connection accepted just before the listener closes.
         servers = [
             StreamServer(listener, partial(self.handle, listener.getsockname()), spawn=pool)
             for listener in self.sockets
@@ -75,15 +77,15 @@ class EventWorker(RefusingWorker, GeventWorker):
         while self.alive:
             self.notify()
             self.stopping.wait(1.0)
-            self._end_silent()
+            self._close_silent()
         for server in servers:
             server.close()
         if self.is_draining:
             self.hand_over()
         self.end_streams()
-        self._end_waiting(lambda parser: parser.answered > 0)  # newcomers have not had their first answer
-        if not pool.join(NEWCOMERS):
-            self._end_waiting(lambda parser: True)
+        self._close_idle(lambda parser: parser.answered > 0)  # new connections still get their first response
+        if not pool.join(FIRST_REQUEST):
+            self._close_idle(lambda parser: True)
         while not pool.join(min(max(self.end - time.monotonic(), 0), 1.0)):
             self.notify()
             if time.monotonic() >= self.end:
@@ -91,24 +93,24 @@ class EventWorker(RefusingWorker, GeventWorker):
                 pool.kill(Problem("SERVICE_UNAVAILABLE", "The server restarts.", retryAfter=5), timeout=1)
                 pool.kill(timeout=LAST_ANSWERS - 1)
 
-    def _end_silent(self) -> None:
-        """End whoever has begun no request in time; a timer for each wait would take longer than to read a head."""
+    def _close_silent(self) -> None:
+        """Close connections whose silence deadline has passed; a timer for each would cost more than reading a head."""
         now = time.monotonic()
-        self._end_waiting(lambda parser: (parser.unreader.deadline or now) < now)
+        self._close_idle(lambda parser: (parser.unreader.deadline or now) < now)
 
-    def _end_waiting(self, which: Callable[[Parser], bool]) -> None:
+    def _close_idle(self, which: Callable[[Parser], bool]) -> None:
         for parser in self.parsers:
             if parser.unreader.waiting and which(parser):
                 _expect_no_more(parser.unreader.sock)
 
     def handle(self, name: Any, client: socket.socket, address: Any) -> None:
-        """Answer the requests of one connection."""
+        """Serve the requests of one connection."""
         parser = Parser(client, self.patience, self.cfg.keepalive)
         self.parsers.add(parser)
         if len(self.parsers) > self.places - ROOM:
             self._make_room()
         try:
-            self._converse(parser, name, client, address)
+            self._serve_requests(parser, name, client, address)
             sending = parser.unread
         except Exception as error:  # noqa: BLE001
             sending = self.settle(error, client, parser.request, address) or parser.unread
@@ -119,13 +121,13 @@ class EventWorker(RefusingWorker, GeventWorker):
         client.close()
 
     def _make_room(self) -> None:
-        """End the connections that have been without a request the longest, whoever has them."""
+        """Close the connections that have been without a request the longest."""
         without = [parser for parser in self.parsers if parser.unreader.in_head]
         for parser in nsmallest(ROOM, without, key=lambda parser: parser.unreader.began):
             self.parsers.discard(parser)
             _expect_no_more(parser.unreader.sock)
 
-    def _converse(self, parser: Parser, name: Any, client: socket.socket, address: Any) -> None:
+    def _serve_requests(self, parser: Parser, name: Any, client: socket.socket, address: Any) -> None:
         for request in parser:
             if not self.respond(request, client, address, name, last=not self.alive or parser.pipelines_too_many):
                 return
@@ -136,9 +138,9 @@ class EventWorker(RefusingWorker, GeventWorker):
 
 
 def _expect_no_more(client: socket.socket) -> None:
-    """Let a connection end that waits for a request; one that has arrived already is still read.
+    """Shut down reading from a client, so that an idle connection closes; a request already received is still read.
 
-    gevent's own `shutdown` would break the waiting off, and leave that request unread.
+    gevent's own `shutdown` would interrupt the wait and lose that request.
     """
     with suppress(OSError):
         client._sock.shutdown(socket.SHUT_RD)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The callbacks of an application for the life of a worker process, and what the server needs of it."""
+"""The callbacks of an application in the life of a worker process."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
@@ -13,11 +13,11 @@ Callback = Callable[[], object]
 
 
 class Lifecycle:
-    """Callbacks of every worker process, and what the server needs of the application.
+    """The callbacks of each worker process, and the parts of the application that the server uses.
 
-    `on_start` is called after the fork, `on_drain` when another process takes over, `on_stop` before the last requests
-    are waited for (it ends streams), `on_exit` after them. `admission` lets requests to expensive views wait before
-    they take a thread. `refuse` is the application that answers requests which the server refuses.
+    `on_start` is called after the fork, `on_drain` when another process takes over, `on_stop` before the worker waits
+    for the last requests (it ends streams), `on_exit` after them. `admission` is the admission control of expensive
+    views. `refuse` is the WSGI application for requests that the server refuses.
     """
 
     def __init__(self, public_url: str = "") -> None:
@@ -31,5 +31,5 @@ class Lifecycle:
 
 
 def lifecycle_of(wsgi: object) -> Lifecycle:
-    """Return the lifecycle of what a server calls; an empty one when it is no app of ours."""
+    """Return the lifecycle of a WSGI application, an empty one if it is not ours."""
     return cast(Lifecycle, getattr(wsgi, "extensions", {}).get(KEY) or Lifecycle())

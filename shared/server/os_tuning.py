@@ -1,4 +1,4 @@
-"""Process settings of the C library and the kernel: memory that is returned, death with the parent."""
+"""Process settings of kernel and C library: parent death signal, malloc."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ _libc = ctypes.CDLL(None)
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel send SIGTERM when the parent ends (Linux; elsewhere children look themselves)."""
+    """Have the kernel send SIGTERM when the parent ends (Linux; elsewhere children poll `getppid`)."""
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
@@ -19,12 +19,12 @@ def end_with_parent(parent: int) -> None:
 
 
 def share_freed_memory() -> None:
-    """Have all threads share one pool of freed memory (glibc): each would keep 19 MiB of a password hash in its own."""
+    """Use one malloc arena for all threads (glibc), or each arena would hold the 19 MiB of a password hash."""
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def return_freed_memory() -> None:
-    """Give the pages between what is still in use back to the system (glibc)."""
+    """Return free pages of the heap to the system (glibc)."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)

@@ -32,7 +32,7 @@ _ALWAYS = {
 
 
 def environment(request: Request, sock: socket.socket, client: Any, server: Any) -> dict[str, Any]:
-    """Return what the application is told of a request (PEP 3333)."""
+    """Return the WSGI environment of a request (PEP 3333)."""
     path = request.path
     return {
         **_ALWAYS,
@@ -52,7 +52,7 @@ def environment(request: Request, sock: socket.socket, client: Any, server: Any)
 
 
 class Response:
-    """An answer on its way: its head goes out with the first of its body, and each write reaches the client at once."""
+    """A response: its head is sent with the first part of the body, and each write is sent at once."""
 
     def __init__(self, request: Request, sock: socket.socket) -> None:
         self.must_close = False
@@ -66,7 +66,7 @@ class Response:
         self._sent = 0
 
     def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
-        """Take status and headers; again only with an exception, which is raised when they have been sent."""
+        """Set status and headers (PEP 3333); a second call needs `exc_info`, which is raised if the head was sent."""
         if exc_info and self.begun:
             raise exc_info[1]
         if self._status and not exc_info:
@@ -75,7 +75,7 @@ class Response:
             raise ValueError("the status is not valid")
         self._status, self._headers = status, end_to_end(headers)
         is_empty = status[0] == "1" or status[:3] == "204"
-        if is_empty:  # RFC 9110, section 8.6: such an answer has no length either
+        if is_empty:  # RFC 9110, section 8.6: it has no Content-Length either
             self._headers = [header for header in self._headers if header[0].lower() != "content-length"]
         lengths = [value for name, value in self._headers if len(name) == 14 and name.lower() == "content-length"]
         self._length = int(lengths[-1]) if lengths else None
@@ -84,7 +84,7 @@ class Response:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """Send a part of the body, never more of it than was announced, and none where none may be."""
+        """Send a part of the body, up to its Content-Length; drop it in a response without a body."""
         if self._bodiless:
             data = b""
         elif self._length is not None and self._sent + len(data) > self._length:
@@ -93,13 +93,13 @@ class Response:
         self._send(b"%X\r\n%b\r\n" % (len(data), data) if self._chunked and data else data)
 
     def close(self) -> None:
-        """Send what ends the answer; one that is shorter than announced ends the connection."""
+        """End the response; if it is shorter than its Content-Length, the connection closes."""
         self._send(b"0\r\n\r\n" if self._chunked else b"")
         if self._length is not None and self._sent < self._length and not self._bodiless:
             self.must_close = True
 
     def should_close(self) -> bool:
-        """Tell whether the end of the connection is the end of the answer, or somebody wants it."""
+        """Return whether the connection closes after the response."""
         is_framed = self._chunked or self._bodiless or self._length is not None
         return self.must_close or not is_framed or self._request.should_close()
 
@@ -127,7 +127,7 @@ class Response:
 
 
 def answer(response: Response, application: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> None:
-    """Send all that the application says."""
+    """Call the application and send its response."""
     parts = application(environ, response.start)
     try:
         for part in parts:
@@ -139,7 +139,7 @@ def answer(response: Response, application: Callable[..., Iterable[bytes]], envi
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """Return the headers that are not the server's to say; raise ValueError for what would be several lines."""
+    """Return the end-to-end headers; raise ValueError for control characters, which would allow header injection."""
     if not _is_text("".join([value for _, value in headers])):
         raise ValueError("the value of a header is not valid")
     if all(map(_is_kept, [name for name, _ in headers])):

@@ -20,12 +20,12 @@ from shared.server.head_parser import end_of_head
 from shared.server.lifecycle import lifecycle_of
 from shared.server.request_reader import BLOCK, MAX_REST, Parser, ReadTimeouts
 
-NO_ROOM = 0.05  # seconds after which a connection is accepted again when no descriptor was left
+NO_DESCRIPTOR = 0.05  # seconds until the next accept when the process is out of file descriptors
 _logger = logging.getLogger("postern.server")
 
 
 class ClientConnection(gthread.TConn):
-    """A client whose head is collected by the main loop, before a thread is given to it."""
+    """A connection whose request head the main loop collects before a thread takes it."""
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, patience: ReadTimeouts) -> None:
         super().__init__(cfg, sock, client, server)
@@ -37,14 +37,14 @@ class ClientConnection(gthread.TConn):
         self.dropped = 0
 
     def receive(self) -> bool:
-        """Take what has arrived of a head; return False when the client has gone."""
+        """Append received bytes to the head; return False if the client has disconnected."""
         if data := self._arrived():
             self.parser.pipelined = 0
             self.head += data
         return data != b""
 
     def _arrived(self) -> bytes | None:
-        """Return what has arrived, nothing when the client has gone; None when nothing has yet."""
+        """Return received bytes, empty if the client has disconnected, None if there are none yet."""
         try:
             data: bytes | None = self.sock.recv(BLOCK)
         except BlockingIOError:
@@ -54,7 +54,7 @@ class ClientConnection(gthread.TConn):
         return data
 
     def ready(self) -> bool:
-        """Tell whether a thread can go on without waiting for this client."""
+        """Return whether the head is complete, so that no thread has to wait for it."""
         return end_of_head(self.head) >= 0
 
     def requests(self) -> Parser:
@@ -64,14 +64,14 @@ class ClientConnection(gthread.TConn):
         return self.parser
 
     def drop(self) -> bool:
-        """Throw away what the client sends after its last answer; return False when that is enough."""
+        """Drop bytes after the last response (lingering close); return False at the end or beyond MAX_REST."""
         data = self._arrived()
         self.dropped += len(data or b"")
         return data != b"" and self.dropped < MAX_REST
 
 
 class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
-    """gunicorn's threads behind a main loop that waits for heads, and for refused clients to stop sending."""
+    """gunicorn's thread worker, whose main loop also waits for request heads and for lingering connections."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -82,9 +82,9 @@ class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
             sock, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        except OSError as error:  # no descriptor is left; the client waits in the backlog
+        except OSError as error:  # out of file descriptors; the client waits in the backlog
             _logger.error("a connection could not be accepted", exc_info=error)
-            time.sleep(NO_ROOM)
+            time.sleep(NO_DESCRIPTOR)
             return
         self.nr_conns += 1
         self._await_head(ClientConnection(self.cfg, sock, address, listener.getsockname(), self.patience))
@@ -95,7 +95,7 @@ class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
         return lifecycle_of(self.wsgi).admission
 
     def enqueue_req(self, conn: ClientConnection) -> None:
-        """Give the request to a thread; a request to an expensive route waits for a place first."""
+        """Pass the request to the thread pool; one to an expensive route waits for its admission first."""
         start = partial(super().enqueue_req, conn)
         if self.admission and not conn.is_late and self.admission.concerns(conn.head):
             conn.turn = self.admission.enter(conn.head, conn.client, start)
@@ -118,7 +118,7 @@ class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
         self.poller.register(conn.sock, EVENT_READ, partial(self._guarded, react, conn))
 
     def _guarded(self, react: Callable[[ClientConnection, Any], None], conn: ClientConnection, client: Any) -> None:
-        """Let a fault in what one connection needs end this connection, and not the worker."""
+        """Close the connection on an exception, instead of ending the worker."""
         try:
             react(conn, client)
         except Exception as error:
@@ -139,7 +139,7 @@ class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
         conn.close()
 
     def on_client_socket_readable(self, conn: ClientConnection, client: socket.socket) -> None:
-        """Take the beginning of the next request on a connection that was kept."""
+        """Receive the start of the next request on a kept-alive connection."""
         self._leave(conn, self.keepalived_conns)
         if not conn.receive():
             self._discard(conn)
@@ -149,7 +149,7 @@ class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
             self._await_head(conn)
 
     def on_pending_socket_readable(self, conn: ClientConnection, client: socket.socket) -> None:
-        """Take more of a head; its time runs from its first byte."""
+        """Receive more of a head; its deadline runs from its first byte."""
         silent = not conn.head
         if not conn.receive():
             self._leave(conn, self.pending_conns)
@@ -167,7 +167,7 @@ class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
             self._discard(conn)
 
     def murder_pending(self) -> None:
-        """End the connections whose time is up."""
+        """Close connections whose deadline has passed; those with a part of a head get a 408."""
         for conn in self._expired(self.pending_conns):
             if conn.head:
                 conn.is_late = True
@@ -187,14 +187,14 @@ class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
             yield conn
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """When the worker stops, do not wait for streams, and only so long for clients that are to say something."""
+        """When the worker stops, end streams, and limit the wait for pending requests."""
         self.end_streams()
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
 
     def handle(self, conn: ClientConnection) -> bool:
-        """Answer one request, in a thread; return whether the connection can be kept."""
+        """Serve one request, in a thread; return whether the connection is kept alive."""
         conn.sock.settimeout(self.patience.write)
         if conn.is_late:
             conn.lingers = self.settle(Problem("REQUEST_TIMEOUT"), conn.sock, None, conn.client)
@@ -207,12 +207,12 @@ class ThreadWorker(RefusingWorker, gthread.ThreadWorker):
             if self.respond(request, conn.sock, conn.client, conn.server, last=last) and conn.parser.finish_body():
                 return True
             conn.lingers = conn.parser.unread
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is answered or logged)
+        except Exception as error:  # noqa: BLE001 (all are sent as a problem or logged)
             conn.lingers = self.settle(error, conn.sock, conn.parser.request, conn.client)
         return False
 
     def finish_request(self, conn: ClientConnection, future: "Future[bool]") -> None:
-        """Keep the connection, end it, or let the client finish sending first."""
+        """Keep the connection alive, close it, or linger."""
         if self.admission and conn.turn:
             self.admission.leave(conn.turn)
             conn.turn = None

@@ -49,7 +49,7 @@ class NotCacheable:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No usable response: serve `stale` if there is one (stale-if-error, RFC 5861, section 4), else raise `problem`."""
+    """No usable response: serve `stale` if set (stale-if-error, RFC 5861, section 4), otherwise raise `problem`."""
 
     problem: Problem
     stale: Entry | None

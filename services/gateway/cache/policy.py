@@ -10,7 +10,7 @@ from werkzeug.http import parse_date
 from services.gateway.http.headers import SELECTING, Headers
 
 STATUSES = frozenset(("200", "203", "204", "300", "301", "302", "307", "308", "404", "410"))
-STALE_IF_ERROR = 600  # seconds, where the service says nothing else
+STALE_IF_ERROR = 600  # seconds, the default without the directive
 LONGEST = 2**31
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _directive = re.compile(rf'({_TOKEN})(?:=(?:"((?:[^"\\]|\\.)*)"|({_TOKEN})))?[ \t]*(?:,[ \t,]*|\Z)')

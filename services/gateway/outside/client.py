@@ -161,7 +161,7 @@ def _headers_to_send(host: str, headers: Headers) -> dict[str, str]:
 
 
 def _checked_headers(response: BaseHTTPResponse, host: str) -> Headers:
-    """Return the allowed headers; raise BAD_GATEWAY for a redirect or compression, else InvalidResponse."""
+    """Return the allowed headers; raise BAD_GATEWAY for a redirect or compression, or InvalidResponse."""
     if not 200 <= response.status < 600:
         raise InvalidResponse(f"the status is {response.status}")
     if response.status in REDIRECTS:

@@ -119,7 +119,7 @@ class UpstreamConnection:
 
 
 def is_disconnected(client: socket.socket) -> bool:
-    """Return whether the peer has closed the connection; False where the system cannot say."""
+    """Return whether the peer has closed the connection; False if the system does not report it."""
     # A read cannot tell a close by the client from pipelined data, or from our own shutdown.
     if sys.platform != "linux":
         return False

@@ -194,7 +194,7 @@ class Exchange:
         except TimeoutError:
             raise
         except OSError:
-            pass  # closed by the upstream, perhaps after an answer
+            pass  # closed by the upstream, perhaps after a response
 
     def _send_rest(self, body: ClientBody) -> bool:
         """Send the blocks after the first, until a response arrives; return whether all were sent."""

@@ -185,7 +185,7 @@ class SseServer:
             self._send(stream, b"")
 
     def _send_events(self) -> None:
-        """Read what is new, once for all, and tell it; a database that is away costs no stream."""
+        """Query new events once, and send them to all streams; streams outlast a database that is down."""
         try:
             if self._streams:
                 self._broadcast(event_log.newest())

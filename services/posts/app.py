@@ -13,6 +13,7 @@ from services.posts.resources import categories, comments, internal, likes, post
 from services.posts.view_counts import ViewCounter
 from shared.app import check_database, create_service, run_in_background
 from shared.database import connection
+from shared.database.database_task import DatabaseTask
 from shared.identity.jwks import Jwks
 from shared.service import service_of
 
@@ -33,7 +34,8 @@ def create_app(config: Config | None = None, fetch_keys: Callable[[], Jwks] | No
     connection.init_app(app, database, config.database_url, MIGRATIONS)
     views = service_of(app).add(ViewCounter(config.internal_token))
     run_in_background(app, views)
-    run_in_background(app, categorising.cleanup_task())
+    purge = categorising.purge_deleted
+    run_in_background(app, DatabaseTask("forgetting of categories", categorising.CLEANUP_INTERVAL, purge, database))
     run_in_background(app, feed_consumers.AuthorConsumer(config))
     run_in_background(app, feed_consumers.CoverConsumer(config))
     return app

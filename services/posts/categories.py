@@ -9,7 +9,6 @@ from services.posts import slugs, text
 from services.posts.models import Category, Post, database, feed
 from services.posts.posts import lock_posts
 from shared import clock
-from shared.database.database_task import DatabaseTask
 from shared.database.locking import locking
 from shared.ids import is_id
 from shared.problems import Problem
@@ -72,11 +71,6 @@ def _take_from_some(category: Category) -> bool:
         theirs = Post.number.in_([post.number for post in some]) & (Post.category == category)
         lock_posts(theirs)
         return bool(Post.update(category=None).where(theirs).execute())
-
-
-def cleanup_task() -> DatabaseTask:
-    """Return the periodic task that purges deleted categories."""
-    return DatabaseTask("forgetting of categories", CLEANUP_INTERVAL, purge_deleted, database)
 
 
 def _saved(category: Category, **how: Any) -> bool:

@@ -26,7 +26,7 @@ def init_app(app: Flask) -> None:
 
 def respond(problem: Problem) -> Response:
     """Return the answer for a refused request: a page to a browser that sent a form."""
-    if html_forms.is_taken() and html_forms.wants_page(request.headers.get("Accept", "")):
+    if html_forms.redirects():
         status, headers, body = problem.answer_page(html_forms.refusal_page(problem), html_forms.POLICY)
     else:
         request_id, public_url = request.environ.get("postern.request_id", ""), current_service().public_url

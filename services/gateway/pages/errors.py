@@ -5,8 +5,8 @@ from flask import Response, request
 from markupsafe import Markup
 
 from shared.problems import CODES, ErrorKind, Problem
+from shared.web import html_forms
 from shared.web.blueprint import Blueprint
-from shared.web.request_parser import JSON
 from shared.web.responses import respond
 from shared.web.schema import AnswerSchema
 
@@ -36,13 +36,10 @@ def explain(code: str) -> Response:
     kind = CODES.get(code)
     if kind is None:
         raise Problem("NOT_FOUND", "There is no such error code.")
-    response = _page(code, kind) if _wants_page() else respond({"code": code, **kind._asdict()})
+    wants_page = html_forms.wants_page(request.headers.get("Accept", ""))
+    response = _page(code, kind) if wants_page else respond({"code": code, **kind._asdict()})
     response.headers |= {"Vary": "Accept", "Cache-Control": "public, max-age=3600"}
     return response
-
-
-def _wants_page() -> bool:
-    return request.accept_mimetypes.best_match((JSON, "text/html"), JSON) == "text/html"
 
 
 def _page(code: str, kind: ErrorKind) -> Response:

@@ -38,8 +38,10 @@ _DENSE = (
 )
 _LATIN = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ı": "i"}
 # Arabic and Persian keyboards type different code points for yeh, kaf and heh; te marbuta is often typed as heh.
-_ARABIC = {"ى": "ي", "ی": "ي", "ک": "ك", "ڪ": "ك", "ہ": "ه", "ھ": "ه", "ە": "ه", "ة": "ه"}
-_APOSTROPHES = dict.fromkeys("\u2018\u2019\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u00b4`\u2032\ua78c", "'")
+_ARABIC = {"ى": "ي", "ی": "ي", "ک": "ك", "ڪ": "ك", "ہ": "ه", "ھ": "ه", "ە": "ه", "ة": "ه", "ۃ": "ه", "ٱ": "ا"}
+_APOSTROPHES = dict.fromkeys(
+    "\u2018\u2019\u201b\u02b9\u02bb\u02bc\u02bd\u02be\u02bf`\u2032\u2035\ua78c\u055a\u05f3", "'"
+)
 
 
 def _of_category(category: str) -> list[str]:
@@ -57,7 +59,9 @@ def _ranges(chars: Iterable[str]) -> str:
 _DIGITS = {char: str(unicodedata.decimal(char)) for char in _of_category("Nd")}
 _LETTERS = str.maketrans(_LATIN | _ARABIC | _APOSTROPHES | _DIGITS)
 _MARKS = _ranges(_of_category("M"))
-_VOICED = str.maketrans("\uff9e\uff9f", "\u3099\u309a")  # halfwidth letters that normalization makes marks of
+# Halfwidth letters that normalization makes marks of, and an accent typed as an apostrophe that it makes a space of.
+_LOST = "\uff9e\uff9f\u00b4\u1ffd"
+_KEPT = str.maketrans(_LOST, "\u3099\u309a''")
 _JAMO = "\u1160-\u11ff\u3131-\u318e\ud7b0-\ud7fb\uffa0-\uffdc"
 # Folded together with what stands before them: any other character is folded alone as in its text.
 JOINED = f"{_MARKS}\uff9e\uff9f{_INVISIBLE}\u0640{_JAMO}\U00016d63-\U00016d6a"
@@ -86,8 +90,9 @@ def fold(text: str) -> str:
     """Return the text without case, accents and ligatures."""
     if text.isascii():
         return text.lower().replace("`", "'")
-    halfwidth = "\uff9e" in text or "\uff9f" in text
-    folded = unicodedata.normalize("NFKC", _cut_marks(text.translate(_VOICED) if halfwidth else text)).casefold()
+    if any(char in text for char in _LOST):
+        text = text.translate(_KEPT)
+    folded = unicodedata.normalize("NFKC", _cut_marks(text)).casefold()
     bare = _drop("", unicodedata.normalize("NFKD", folded)).translate(_LETTERS)
     return unicodedata.normalize("NFC", _cut_marks(bare))
 

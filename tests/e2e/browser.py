@@ -24,7 +24,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Browser:
-    """One tab of a fresh profile."""
+    """A fresh profile with one tab, or several."""
 
     def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
         program = next((found for name in NAMES if (found := shutil.which(name))), None)
@@ -49,10 +49,19 @@ class Browser:
         self._number = 0
         self._unread = b""
         self._session: str | None = None
+        self.new_tab()
+
+    def new_tab(self) -> str:
+        """Open another tab of the same profile, to which all calls go from now on; return what names it."""
+        self._session = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = str(self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
         for domain in ("Page", "Network", "Runtime"):
             self.call(f"{domain}.enable")
+        return self._session
+
+    def use_tab(self, tab: str) -> None:
+        self._session = tab
 
     def close(self) -> None:
         self._timer.cancel()

@@ -115,7 +115,9 @@ def running(folder: Path, seconds: int) -> Iterator[ShortTokenStack]:
         stack.stop()
 
 
-@pytest.mark.parametrize("seconds, file", [(2, "session.test.mjs"), (2, "events.test.mjs"), (900, "calls.test.mjs")])
+@pytest.mark.parametrize(
+    "seconds, file", [(2, "session.test.mjs"), (2, "events.test.mjs"), (2, "next.test.mjs"), (900, "calls.test.mjs")]
+)
 def test_its_own_tests_pass(client: Path, tmp_path: Path, seconds: int, file: str) -> None:
     with running(tmp_path, seconds) as stack:
         run_tests(client, file, stack)

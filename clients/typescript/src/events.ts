@@ -1,7 +1,7 @@
 /** Live events by `fetch`: sends the token, comes back by itself, and misses nothing. */
 import { PosternError } from "./errors.js";
 import { backoff, sleep } from "./fetch.js";
-import type { components, paths } from "./schema.js";
+import type { components } from "./schema.js";
 
 /** One event as it was sent. */
 export interface RawEvent {
@@ -10,24 +10,17 @@ export interface RawEvent {
   data: string;
 }
 
-type Schemas = components["schemas"];
-/** What a public event tells. */
-export type EventData = Schemas extends { Event: infer Data } ? Data : { type: string; id: string };
+type EventData = components["schemas"]["MessagesEvent"];
+type NotificationItem = components["schemas"]["MessagesNotification"];
+/** What everybody may hear, and `notification` for what only this user may. */
+export type Topic = Exclude<EventData["type"], "connected" | "resync" | NotificationItem["type"]> | "notification";
+type DataOf<Name, Data = EventData> = Data extends { type: infer Names } ? (Name extends Names ? Data : never) : never;
 /** A public event by its topic, a notification of this user, or `resync`: read everything anew. */
 export type PosternEvent =
-  | { id: string; event: "resync"; data: { type: "resync" } }
-  | { id: string; event: "notification"; data: NotificationItem }
-  | { id: string; event: Exclude<Topic, "notification">; data: EventData };
-type NotificationList = paths["/api/notifications"]["get"]["responses"][200]["content"]["application/json"];
-type NotificationItem = NotificationList extends { data: (infer Each)[] } ? Each : never;
-export type Topic =
-  | "post.published"
-  | "post.updated"
-  | "post.deleted"
-  | "comment.created"
-  | "comment.updated"
-  | "comment.deleted"
-  | "notification";
+  | { [Name in Exclude<Topic, "notification"> | "resync"]: { id: string; event: Name; data: DataOf<Name> } }[
+      | Exclude<Topic, "notification">
+      | "resync"]
+  | { id: string; event: "notification"; data: NotificationItem };
 
 export interface ListenOptions {
   lastEventId?: string | undefined;

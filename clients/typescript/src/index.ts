@@ -67,7 +67,8 @@ export type Unwrapped<O> = O extends { error: object }
   ? never
   : O extends { data: { data: infer Thing } } ? Thing : O extends { data: infer Body } ? Body : never;
 
-interface AnyOutcome {
+/** What every call returns. */
+export interface AnyOutcome {
   data?: unknown;
   error?: unknown;
   response: Response;
@@ -187,10 +188,10 @@ export function createPostern(options: PosternOptions = {}) {
   }
 
   const auth = {
-    login: (body: components["schemas"]["Login"]) =>
+    login: (body: components["schemas"]["AuthLogin"]) =>
       signIn(() => POST("/api/auth/login", { body: mode === "cookie" ? { ...body, cookieOnly: true } : body })),
 
-    async register(body: components["schemas"]["Register"]) {
+    async register(body: components["schemas"]["AuthRegister"]) {
       if (mode === "bearer") return signIn(() => POST("/api/auth/register", { body }));
       const outcome = await POST("/api/auth/register", { body, credentials: "omit" });
       const token = (outcome.data?.data as Signin | undefined)?.accessToken;

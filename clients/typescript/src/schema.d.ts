@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /** Show the public keys (RFC 7517), plainly and not in the envelope. */
-        get: operations["getWellKnownJwksJson"];
+        get: operations["getJwks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -29,7 +29,7 @@ export interface paths {
             cookie?: never;
         };
         /** List security events, the newest first. */
-        get: operations["getAdminAudit"];
+        get: operations["listAuditEvents"];
         put?: never;
         post?: never;
         delete?: never;
@@ -46,7 +46,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the comments of a status on all posts, the latest first. */
-        get: operations["getAdminComments"];
+        get: operations["listHiddenComments"];
         put?: never;
         post?: never;
         delete?: never;
@@ -62,8 +62,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List what was written to the owner, the newest first. */
-        get: operations["getAdminContact"];
+        /** List the messages to the owner, newest first. */
+        get: operations["listContactMessages"];
         put?: never;
         post?: never;
         delete?: never;
@@ -85,8 +85,8 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Note that a message was read, or put it away. */
-        patch: operations["patchAdminContactId"];
+        /** Change the status of a message. */
+        patch: operations["updateContactMessage"];
         trace?: never;
     };
     "/api/admin/users": {
@@ -97,7 +97,7 @@ export interface paths {
             cookie?: never;
         };
         /** List accounts by part of the name or address, status and role. */
-        get: operations["getAdminUsers"];
+        get: operations["listAccounts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -120,7 +120,7 @@ export interface paths {
         options?: never;
         head?: never;
         /** Change role or status: access tokens end everywhere, sessions too for who is suspended. */
-        patch: operations["patchAdminUsersId"];
+        patch: operations["updateAccount"];
         trace?: never;
     };
     "/api/auth/forgot-password": {
@@ -133,7 +133,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Mail a link to set a new password, if the address is somebody's; the answer does not tell. */
-        post: operations["postAuthForgotPassword"];
+        post: operations["forgotPassword"];
         delete?: never;
         options?: never;
         head?: never;
@@ -153,7 +153,7 @@ export interface paths {
          * Sign in; `rememberMe` makes the session last longer and sets cookies, `cookieOnly` has the tokens in them alone.
          * @description A plain form gets cookies anyway. The session that the browser's cookies named before ends.
          */
-        post: operations["postAuthLogin"];
+        post: operations["login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -173,7 +173,7 @@ export interface paths {
          * End this session, here at once and everywhere else by the feed, and clear the cookies.
          * @description Where the access token has ended, a living refresh cookie says which session it is.
          */
-        post: operations["postAuthLogout"];
+        post: operations["logout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -190,7 +190,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** End all of one's own sessions, this one too, and clear the cookies; a living refresh cookie is enough. */
-        post: operations["postAuthLogoutAll"];
+        post: operations["logoutEverywhere"];
         delete?: never;
         options?: never;
         head?: never;
@@ -205,15 +205,15 @@ export interface paths {
             cookie?: never;
         };
         /** Show one's own account. */
-        get: operations["getAuthMe"];
+        get: operations["getMe"];
         put?: never;
         post?: never;
         /** Delete one's own account for good; the last admin cannot. */
-        delete: operations["deleteAuthMe"];
+        delete: operations["deleteMe"];
         options?: never;
         head?: never;
         /** Change one's name, bio or avatar (the id of an upload). */
-        patch: operations["patchAuthMe"];
+        patch: operations["updateMe"];
         trace?: never;
     };
     "/api/auth/me/password": {
@@ -225,7 +225,7 @@ export interface paths {
         };
         get?: never;
         /** Set another password; all other sessions end. */
-        put: operations["putAuthMePassword"];
+        put: operations["changePassword"];
         post?: never;
         delete?: never;
         options?: never;
@@ -243,7 +243,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Replace a refresh token, of the body or the cookie, and get a new access token. */
-        post: operations["postAuthRefresh"];
+        post: operations["refreshSession"];
         delete?: never;
         options?: never;
         head?: never;
@@ -260,7 +260,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Make an account, mail a link to verify the address, and sign in where that does not have to come first. */
-        post: operations["postAuthRegister"];
+        post: operations["register"];
         delete?: never;
         options?: never;
         head?: never;
@@ -277,7 +277,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Set a new password, end all sessions, and take the address as verified. */
-        post: operations["postAuthResetPassword"];
+        post: operations["resetPassword"];
         delete?: never;
         options?: never;
         head?: never;
@@ -292,7 +292,7 @@ export interface paths {
             cookie?: never;
         };
         /** List one's own sessions that can be continued, the newest first. */
-        get: operations["getAuthSessions"];
+        get: operations["listSessions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -312,7 +312,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** End one of one's own sessions, here at once and everywhere else by the feed. */
-        delete: operations["deleteAuthSessionsId"];
+        delete: operations["endSession"];
         options?: never;
         head?: never;
         patch?: never;
@@ -328,7 +328,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Verify the address that the token was mailed to. */
-        post: operations["postAuthVerifyEmail"];
+        post: operations["verifyEmail"];
         delete?: never;
         options?: never;
         head?: never;
@@ -345,7 +345,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Mail another link, if the address is somebody's and not verified; the answer does not tell. */
-        post: operations["postAuthVerifyEmailResend"];
+        post: operations["resendVerificationMail"];
         delete?: never;
         options?: never;
         head?: never;
@@ -360,10 +360,10 @@ export interface paths {
             cookie?: never;
         };
         /** List the categories with the number of posts that everybody may see. */
-        get: operations["getCategories"];
+        get: operations["listCategories"];
         put?: never;
         /** Add a category; its slug is made from the name and stays. */
-        post: operations["postCategories"];
+        post: operations["createCategory"];
         delete?: never;
         options?: never;
         head?: never;
@@ -381,11 +381,11 @@ export interface paths {
         put?: never;
         post?: never;
         /** Delete a category; its posts stay, without one. */
-        delete: operations["deleteCategoriesId"];
+        delete: operations["deleteCategory"];
         options?: never;
         head?: never;
         /** Rename a category, given by its id or slug. */
-        patch: operations["patchCategoriesId"];
+        patch: operations["updateCategory"];
         trace?: never;
     };
     "/api/comments/{id}": {
@@ -399,11 +399,11 @@ export interface paths {
         put?: never;
         post?: never;
         /** Delete a comment: its writer, the post's author and moderators may. */
-        delete: operations["deleteCommentsId"];
+        delete: operations["deleteComment"];
         options?: never;
         head?: never;
         /** Edit one's own comment within 15 minutes; hide or show one, as a moderator. */
-        patch: operations["patchCommentsId"];
+        patch: operations["updateComment"];
         trace?: never;
     };
     "/api/contact": {
@@ -415,8 +415,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Write to the owner of this installation. */
-        post: operations["postContact"];
+        /** Send a message to the owner of this installation. */
+        post: operations["sendContactMessage"];
         delete?: never;
         options?: never;
         head?: never;
@@ -430,8 +430,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a page to read the document and to try it. */
-        get: operations["getDocs"];
+        /** Show the documentation in Swagger UI. */
+        get: operations["showDocs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -448,7 +448,7 @@ export interface paths {
             cookie?: never;
         };
         /** Return the script that starts Swagger UI. */
-        get: operations["getDocsDocsJs"];
+        get: operations["getDocsScript"];
         put?: never;
         post?: never;
         delete?: never;
@@ -464,8 +464,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Return a file of Swagger UI, whose address changes with its version. */
-        get: operations["getDocsVersionFile"];
+        /** Return a file of Swagger UI; its URL contains the version. */
+        get: operations["getDocsFile"];
         put?: never;
         post?: never;
         delete?: never;
@@ -482,7 +482,7 @@ export interface paths {
             cookie?: never;
         };
         /** Explain the code as JSON, or as a page to a browser. */
-        get: operations["getErrorsCode"];
+        get: operations["explainError"];
         put?: never;
         post?: never;
         delete?: never;
@@ -498,8 +498,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Listen to what happens, as Server-Sent Events; `Last-Event-ID` tells first what was missed. */
-        get: operations["getEvents"];
+        /** Stream live events as Server-Sent Events; after a reconnect, `Last-Event-ID` resumes the stream. */
+        get: operations["listenToEvents"];
         put?: never;
         post?: never;
         delete?: never;
@@ -517,8 +517,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Get a ticket, which opens one stream within a minute, for an EventSource that sends no token. */
-        post: operations["postEventsTicket"];
+        /** Create a ticket, which opens one stream within a minute, for an EventSource, which sends no token. */
+        post: operations["createEventTicket"];
         delete?: never;
         options?: never;
         head?: never;
@@ -533,7 +533,7 @@ export interface paths {
             cookie?: never;
         };
         /** Read a file at the address that stays. */
-        get: operations["getFilesByIdId"];
+        get: operations["downloadFileById"];
         put?: never;
         post?: never;
         delete?: never;
@@ -550,13 +550,13 @@ export interface paths {
             cookie?: never;
         };
         /** Read a file by its owner and path. */
-        get: operations["getFilesUserIdPath"];
+        get: operations["downloadFile"];
         /** Store the body under a path of one's own, in place of what is there (200), or as new (201). */
-        put: operations["putFilesUserIdPath"];
+        put: operations["replaceFile"];
         /** Store the body under a new path of one's own. */
-        post: operations["postFilesUserIdPath"];
+        post: operations["createFile"];
         /** Delete the file at a path of one's own. */
-        delete: operations["deleteFilesUserIdPath"];
+        delete: operations["deleteFile"];
         options?: never;
         head?: never;
         patch?: never;
@@ -569,7 +569,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Say how every service is; 503 when accounts or posts are down. */
+        /** Return the health of all services; 503 while auth or posts is down. */
         get: operations["getHealth"];
         put?: never;
         post?: never;
@@ -586,11 +586,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Greet the caller. */
+        /** Return a greeting. */
         get: operations["getHello"];
         put?: never;
         /** Return the JSON that was sent. */
-        post: operations["postHello"];
+        post: operations["echo"];
         delete?: never;
         options?: never;
         head?: never;
@@ -604,8 +604,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List what one is told, the newest first, and count what is not read. */
-        get: operations["getNotifications"];
+        /** List the user's notifications, newest first, with the number of unread ones. */
+        get: operations["listNotifications"];
         put?: never;
         post?: never;
         delete?: never;
@@ -623,8 +623,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Note that all notifications were read. */
-        post: operations["postNotificationsReadAll"];
+        /** Mark all notifications as read. */
+        post: operations["readAllNotifications"];
         delete?: never;
         options?: never;
         head?: never;
@@ -644,8 +644,8 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Note that a notification was read, or is to be read again. */
-        patch: operations["patchNotificationsId"];
+        /** Mark a notification as read or unread. */
+        patch: operations["updateNotification"];
         trace?: never;
     };
     "/api/openapi.json": {
@@ -656,7 +656,7 @@ export interface paths {
             cookie?: never;
         };
         /** Return the OpenAPI 3.1 document of all services. */
-        get: operations["getOpenapiJson"];
+        get: operations["getOpenapiDocument"];
         put?: never;
         post?: never;
         delete?: never;
@@ -676,10 +676,10 @@ export interface paths {
          * List posts, the newest first; with `q` those that have all its words, the best first.
          * @description Those of another status than published are the caller's own; moderators may name another author.
          */
-        get: operations["getPosts"];
+        get: operations["listPosts"];
         put?: never;
         /** Write a post, as a draft unless its status says published. */
-        post: operations["postPosts"];
+        post: operations["createPost"];
         delete?: never;
         options?: never;
         head?: never;
@@ -694,16 +694,16 @@ export interface paths {
             cookie?: never;
         };
         /** Read a post by its id or slug; drafts and archived posts are their author's and the moderators'. */
-        get: operations["getPostsId"];
+        get: operations["getPost"];
         /** Replace what can be written of a post; what is left out is cleared. */
-        put: operations["putPostsId"];
+        put: operations["replacePost"];
         post?: never;
         /** Delete a post; it can be restored. */
-        delete: operations["deletePostsId"];
+        delete: operations["deletePost"];
         options?: never;
         head?: never;
         /** Change what the body names. */
-        patch: operations["patchPostsId"];
+        patch: operations["updatePost"];
         trace?: never;
     };
     "/api/posts/{id}/comments": {
@@ -714,10 +714,10 @@ export interface paths {
             cookie?: never;
         };
         /** List the comments on a post, the earliest first; as trees, a page is of those that answer no other. */
-        get: operations["getPostsIdComments"];
+        get: operations["listPostComments"];
         put?: never;
         /** Comment on a post or, with `parentId`, on another comment. */
-        post: operations["postPostsIdComments"];
+        post: operations["createPostComment"];
         delete?: never;
         options?: never;
         head?: never;
@@ -733,10 +733,10 @@ export interface paths {
         };
         get?: never;
         /** Like a post; a second time changes nothing. */
-        put: operations["putPostsIdLike"];
+        put: operations["likePost"];
         post?: never;
         /** Like a post no longer. */
-        delete: operations["deletePostsIdLike"];
+        delete: operations["unlikePost"];
         options?: never;
         head?: never;
         patch?: never;
@@ -752,7 +752,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Bring a deleted post back as it was; one that is not deleted stays as it is. */
-        post: operations["postPostsIdRestore"];
+        post: operations["restorePost"];
         delete?: never;
         options?: never;
         head?: never;
@@ -766,20 +766,20 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Pass the request on to an allow-listed outside host, and its answer back. */
-        get: operations["getProxyDomainPath"];
-        /** Pass the request on to an allow-listed outside host, and its answer back. */
-        put: operations["putProxyDomainPath"];
-        /** Pass the request on to an allow-listed outside host, and its answer back. */
-        post: operations["postProxyDomainPath"];
-        /** Pass the request on to an allow-listed outside host, and its answer back. */
-        delete: operations["deleteProxyDomainPath"];
-        /** Pass the request on to an allow-listed outside host, and its answer back. */
-        options: operations["optionsProxyDomainPath"];
-        /** Pass the request on to an allow-listed outside host, and its answer back. */
-        head: operations["headProxyDomainPath"];
-        /** Pass the request on to an allow-listed outside host, and its answer back. */
-        patch: operations["patchProxyDomainPath"];
+        /** Forward the request to an allow-listed outside host, and return its response. */
+        get: operations["askOutside"];
+        /** Forward the request to an allow-listed outside host, and return its response. */
+        put: operations["putOutside"];
+        /** Forward the request to an allow-listed outside host, and return its response. */
+        post: operations["postOutside"];
+        /** Forward the request to an allow-listed outside host, and return its response. */
+        delete: operations["deleteOutside"];
+        /** Forward the request to an allow-listed outside host, and return its response. */
+        options: operations["optionsOutside"];
+        /** Forward the request to an allow-listed outside host, and return its response. */
+        head: operations["headProxy"];
+        /** Forward the request to an allow-listed outside host, and return its response. */
+        patch: operations["patchOutside"];
         trace?: never;
     };
     "/api/tags": {
@@ -790,7 +790,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the tags of posts that everybody may see, the most used first. */
-        get: operations["getTags"];
+        get: operations["listTags"];
         put?: never;
         post?: never;
         delete?: never;
@@ -809,7 +809,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Store an image or a PDF; the part `private` keeps it from everybody else. */
-        post: operations["postUpload"];
+        post: operations["uploadFile"];
         delete?: never;
         options?: never;
         head?: never;
@@ -824,10 +824,10 @@ export interface paths {
             cookie?: never;
         };
         /** List one's own uploads, the newest first. */
-        get: operations["getUploads"];
+        get: operations["listUploads"];
         put?: never;
         /** Store up to ten files, all or none; the part `private` is for all of them. */
-        post: operations["postUploads"];
+        post: operations["uploadFiles"];
         delete?: never;
         options?: never;
         head?: never;
@@ -844,7 +844,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Begin an upload, with its first bytes or none; it will have the id that its address ends with. */
-        post: operations["postUploadsTus"];
+        post: operations["createTusUpload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -862,12 +862,12 @@ export interface paths {
         put?: never;
         post?: never;
         /** Give an upload up, or delete it when it is complete. */
-        delete: operations["deleteUploadsTusId"];
+        delete: operations["deleteTusUpload"];
         options?: never;
         /** Tell how much of an upload is there. */
-        head: operations["headUploadsTusId"];
+        head: operations["getTusUpload"];
         /** Send more of a file; the last byte makes an upload of it, or is refused as any other upload is. */
-        patch: operations["patchUploadsTusId"];
+        patch: operations["sendTusUpload"];
         trace?: never;
     };
     "/api/uploads/{id}": {
@@ -878,15 +878,15 @@ export interface paths {
             cookie?: never;
         };
         /** Read what is known about an upload, as its owner or an admin. */
-        get: operations["getUploadsId"];
+        get: operations["getUpload"];
         put?: never;
         post?: never;
         /** Delete an upload and its bytes, as its owner or an admin. */
-        delete: operations["deleteUploadsId"];
+        delete: operations["deleteUpload"];
         options?: never;
         head?: never;
         /** Make an upload private or public, as its owner or an admin. */
-        patch: operations["patchUploadsId"];
+        patch: operations["updateUpload"];
         trace?: never;
     };
     "/api/uploads/{id}/sign": {
@@ -899,7 +899,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Make a link that shows the file to whoever has it, as its owner. */
-        post: operations["postUploadsIdSign"];
+        post: operations["signUpload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -914,10 +914,10 @@ export interface paths {
             cookie?: never;
         };
         /** List accounts, as the list of the administration does. */
-        get: operations["getUsers"];
+        get: operations["listUsers"];
         put?: never;
         /** Make an account for somebody; without a password they set one by the mailed link. */
-        post: operations["postUsers"];
+        post: operations["createUser"];
         delete?: never;
         options?: never;
         head?: never;
@@ -932,16 +932,16 @@ export interface paths {
             cookie?: never;
         };
         /** Show what everybody may know of a user. */
-        get: operations["getUsersId"];
+        get: operations["getUser"];
         /** Replace what admins write of an account; a password that is left out stays. */
-        put: operations["putUsersId"];
+        put: operations["replaceUser"];
         post?: never;
         /** Delete an account for good; the last admin stays. */
-        delete: operations["deleteUsersId"];
+        delete: operations["deleteUser"];
         options?: never;
         head?: never;
         /** Change what the body names. */
-        patch: operations["patchUsersId"];
+        patch: operations["updateUser"];
         trace?: never;
     };
     "/api/users/{userId}/posts": {
@@ -952,7 +952,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the user's posts. */
-        get: operations["getUsersUserIdPosts"];
+        get: operations["listUserPosts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -969,16 +969,16 @@ export interface paths {
             cookie?: never;
         };
         /** Read one of the user's posts. */
-        get: operations["getUsersUserIdPostsPostId"];
+        get: operations["getUserPost"];
         /** Replace what can be written of one of the user's posts. */
-        put: operations["putUsersUserIdPostsPostId"];
+        put: operations["replaceUserPost"];
         post?: never;
         /** Delete one of the user's posts. */
-        delete: operations["deleteUsersUserIdPostsPostId"];
+        delete: operations["deleteUserPost"];
         options?: never;
         head?: never;
         /** Change what the body names of one of the user's posts. */
-        patch: operations["patchUsersUserIdPostsPostId"];
+        patch: operations["updateUserPost"];
         trace?: never;
     };
     "/reset-password": {
@@ -988,11 +988,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show the form that sets a new password. */
-        get: operations["getResetPassword"];
+        /** Show the form for a new password. */
+        get: operations["showResetPasswordPage"];
         put?: never;
-        /** Have auth set the password; show the form again when it refuses that password. */
-        post: operations["postResetPassword"];
+        /** Set the password; show the form again if the password is refused. */
+        post: operations["submitResetPasswordPage"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1006,11 +1006,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show the button that verifies the address. */
-        get: operations["getVerifyEmail"];
+        /** Show the page with the button that verifies the email address. */
+        get: operations["showVerifyEmailPage"];
         put?: never;
-        /** Have auth verify the address. */
-        post: operations["postVerifyEmail"];
+        /** Verify the email address. */
+        post: operations["submitVerifyEmailPage"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1021,20 +1021,18 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Actor: {
-            id: string;
-            name: string | null;
-            avatar: string | null;
+        AuthAccountChange: {
+            /** @enum {string} */
+            role?: "user" | "moderator" | "admin";
+            /** @enum {string} */
+            status?: "active" | "suspended";
         };
-        Address: {
-            /** @example ann@example.com */
-            email: string;
-        };
-        AdminUser: {
+        AuthAdminUser: {
             id: string;
             name: string;
             email: string;
-            role: string;
+            /** @enum {string} */
+            role: "user" | "moderator" | "admin";
             avatar: string | null;
             bio: string | null;
             emailVerified: boolean;
@@ -1042,107 +1040,279 @@ export interface components {
             createdAt: string;
             /** Format: date-time */
             lastLogin: string | null;
-            status: string;
+            /** @enum {string} */
+            status: "active" | "suspended" | "pending";
         };
-        AdminUserEnvelope: {
-            success: boolean;
-            data: components["schemas"]["AdminUser"];
+        AuthAdminUserEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthAdminUser"];
         };
-        AdminUserListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["AdminUser"][];
+        AuthAdminUserListEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthAdminUser"][];
             pagination: components["schemas"]["Pagination"];
         };
-        AuditEvent: {
+        AuthAuditEvent: {
             id: string;
-            kind: string;
+            /** @enum {string} */
+            kind: "registered" | "login" | "login_failed" | "logout" | "logout_all" | "session_revoked" | "refresh_reused" | "password_refused" | "password_changed" | "email_changed" | "email_conflict" | "role_changed" | "suspended" | "reinstated" | "user_created" | "user_deleted" | "user_left";
             userId: string | null;
             actorId: string | null;
             address: string;
             requestId: string;
             /** Format: date-time */
             createdAt: string;
-            readonly detail: unknown;
+            readonly detail: {
+                [key: string]: unknown;
+            };
         };
-        AuditEventListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["AuditEvent"][];
+        AuthAuditEventListEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthAuditEvent"][];
             pagination: components["schemas"]["Pagination"];
         };
-        Author: {
-            id: string;
-            name: string;
-            avatar: string | null;
+        AuthEmailRequest: {
+            /** @example ann@example.com */
+            email: string;
         };
-        Category: {
-            id: string;
-            name: string;
-            slug: string;
+        AuthLogin: {
+            email: string;
+            password: string;
+            rememberMe?: boolean;
+            cookieOnly?: boolean;
         };
-        CategoryChange: {
+        AuthMailToken: {
+            token: string;
+        };
+        AuthMeUpdate: {
             name?: string;
+            bio?: string | null;
+            avatar?: string | null;
         };
-        CategoryCreate: {
-            name: string;
+        AuthMessage: {
+            message: string;
         };
-        CategoryItem: {
+        AuthMessageEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthMessage"];
+        };
+        AuthPasswordChange: {
+            oldPassword: string;
+            newPassword: string;
+        };
+        AuthPasswordProof: {
+            password: string;
+        };
+        AuthPasswordReset: {
+            token: string;
+            password: string;
+        };
+        AuthPublicUser: {
             id: string;
             name: string;
-            slug: string;
-            postCount: number;
+            bio: string | null;
+            avatar: string | null;
+            /** Format: date-time */
+            createdAt: string;
         };
-        CategoryItemEnvelope: {
-            success: boolean;
-            data: components["schemas"]["CategoryItem"];
+        AuthPublicUserEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthPublicUser"];
         };
-        CategoryItemListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["CategoryItem"][];
+        AuthRefresh: {
+            refreshToken?: string;
+        };
+        AuthRegister: {
+            name: string;
+            /** @example ann@example.com */
+            email: string;
+            password: string;
+        };
+        AuthRegistration: {
+            user: components["schemas"]["AuthUser"];
+            accessToken?: string;
+            refreshToken?: string;
+            /** @enum {string} */
+            tokenType?: "Bearer";
+            expiresIn?: number;
+        };
+        AuthRegistrationEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthRegistration"];
+        };
+        AuthSession: {
+            id: string;
+            current: boolean;
+            userAgent: string;
+            address: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            lastUsedAt: string;
+        };
+        AuthSessionListEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthSession"][];
             pagination: components["schemas"]["Pagination"];
         };
-        Check: {
+        AuthSignin: {
+            user: components["schemas"]["AuthUser"];
+            accessToken: string;
+            refreshToken: string;
+            /** @enum {string} */
+            tokenType: "Bearer";
+            expiresIn: number;
+        };
+        AuthSigninEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthSignin"];
+        };
+        AuthUser: {
+            id: string;
+            name: string;
+            email: string;
+            /** @enum {string} */
+            role: "user" | "moderator" | "admin";
+            avatar: string | null;
+            bio: string | null;
+            emailVerified: boolean;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            lastLogin: string | null;
+        };
+        AuthUserChange: {
+            name?: string;
+            /** @example ann@example.com */
+            email?: string;
+            password?: string;
+            /** @enum {string} */
+            role?: "user" | "moderator" | "admin";
+        };
+        AuthUserEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthUser"];
+        };
+        AuthUserReplace: {
+            name: string;
+            /** @example ann@example.com */
+            email: string;
+            password?: string;
+            /** @enum {string} */
+            role?: "user" | "moderator" | "admin";
+        };
+        AuthVerified: {
+            email: string;
+            emailVerified: boolean;
+        };
+        AuthVerifiedEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["AuthVerified"];
+        };
+        Empty: Record<string, never>;
+        GatewayCheck: {
             /** @enum {string} */
             status: "ok" | "down";
             latencyMs: number;
             /** @enum {string} */
             breaker?: "closed" | "open" | "half-open";
         };
-        Comment: {
+        GatewayEcho: {
+            received: unknown;
+        };
+        GatewayEchoEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["GatewayEcho"];
+        };
+        GatewayErrorKind: {
+            code: string;
+            status: number;
+            title: string;
+            advice: string;
+        };
+        GatewayErrorKindEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["GatewayErrorKind"];
+        };
+        GatewayGreeting: {
+            message: string;
+            /** Format: date-time */
+            timestamp: string;
+            userAgent: string | null;
+        };
+        GatewayGreetingEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["GatewayGreeting"];
+        };
+        GatewayHealth: {
+            /** @enum {string} */
+            status: "healthy" | "degraded" | "unhealthy";
+            /** Format: date-time */
+            timestamp: string;
+            version: string;
+            uptime: number;
+            checks: {
+                [key: string]: components["schemas"]["GatewayCheck"];
+            };
+        };
+        GatewayHealthEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["GatewayHealth"];
+        };
+        MessagesActor: {
+            id: string;
+            name: string | null;
+            avatar: string | null;
+        };
+        MessagesCommentDeletedEvent: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "comment.deleted";
             id: string;
             postId: string;
+        };
+        MessagesCommentEvent: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "comment.created" | "comment.updated";
+            id: string;
+            postId: string;
+            authorId: string;
             parentId: string | null;
-            depth: number;
-            author: components["schemas"]["Author"] | null;
-            content: string | null;
-            /** @enum {string} */
-            status: "visible" | "hidden" | "deleted";
+        };
+        MessagesCommentNotification: {
+            id: string;
+            read: boolean;
             /** Format: date-time */
             createdAt: string;
-            /** Format: date-time */
-            updatedAt: string;
-            /** @description Only with `tree=1`. */
-            replies?: components["schemas"]["Comment"][];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "comment" | "reply";
+            actor: components["schemas"]["MessagesActor"];
+            post: components["schemas"]["MessagesPost"];
+            commentId: string;
         };
-        CommentChange: {
-            content?: string;
-            /** @enum {string} */
-            status?: "visible" | "hidden";
-        };
-        CommentCreate: {
-            content: string;
-            /** @default null */
-            parentId?: string | null;
-        };
-        CommentEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Comment"];
-        };
-        CommentListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Comment"][];
-            pagination: components["schemas"]["Pagination"];
-        };
-        Contact: {
+        MessagesContact: {
             name: string;
             /** @example ann@example.com */
             email: string;
@@ -1150,15 +1320,15 @@ export interface components {
             message: string;
             /**
              * @description Leave it out.
-             * @default null
+             * @example
              */
-            website?: unknown;
+            website?: string | null;
         };
-        ContactChange: {
+        MessagesContactChange: {
             /** @enum {string} */
             status: "new" | "read" | "archived";
         };
-        ContactMessage: {
+        MessagesContactMessage: {
             id: string;
             name: string;
             email: string;
@@ -1171,120 +1341,46 @@ export interface components {
             /** Format: date-time */
             createdAt: string;
         };
-        ContactMessageEnvelope: {
-            success: boolean;
-            data: components["schemas"]["ContactMessage"];
+        MessagesContactMessageEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["MessagesContactMessage"];
         };
-        ContactMessageListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["ContactMessage"][];
+        MessagesContactMessageListEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["MessagesContactMessage"][];
             pagination: components["schemas"]["Pagination"];
         };
-        Echo: {
-            received: unknown;
-        };
-        EchoEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Echo"];
-        };
-        Greeting: {
-            message: string;
-            /** Format: date-time */
-            timestamp: string;
-            userAgent: string | null;
-        };
-        GreetingEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Greeting"];
-        };
-        Health: {
-            /** @enum {string} */
-            status: "healthy" | "degraded" | "unhealthy";
-            /** Format: date-time */
-            timestamp: string;
-            version: string;
-            uptime: number;
-            checks: {
-                [key: string]: components["schemas"]["Check"];
-            };
-        };
-        HealthEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Health"];
-        };
-        Highlight: {
-            title: string;
-            content: string;
-        };
-        Image: {
+        /** @description The `data` of an event of the stream: an event of posts, or a notification of the user. */
+        MessagesEvent: components["schemas"]["MessagesStreamEvent"] | components["schemas"]["MessagesPostEvent"] | components["schemas"]["MessagesPostDeletedEvent"] | components["schemas"]["MessagesCommentEvent"] | components["schemas"]["MessagesCommentDeletedEvent"] | components["schemas"]["MessagesWelcomeNotification"] | components["schemas"]["MessagesCommentNotification"] | components["schemas"]["MessagesLikeNotification"] | components["schemas"]["MessagesRoleNotification"];
+        MessagesLikeNotification: {
             id: string;
-            /** Format: url */
-            url: string;
-        };
-        Kind: {
-            code: string;
-            status: number;
-            title: string;
-            advice: string;
-        };
-        KindEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Kind"];
-        };
-        Like: {
-            liked: boolean;
-            likeCount: number;
-        };
-        LikeEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Like"];
-        };
-        Link: {
-            url: string;
-        };
-        LinkEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Link"];
-        };
-        Login: {
-            email: string;
-            password: string;
-            /** @default false */
-            rememberMe?: boolean;
-            /** @default false */
-            cookieOnly?: boolean;
-        };
-        MeUpdate: {
-            name?: string;
-            bio?: string | null;
-            avatar?: string | null;
-        };
-        Message: {
-            message: string;
-        };
-        MessageEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Message"];
-        };
-        MessagesNotification: {
-            id: string;
-            /** @enum {string} */
-            type: "welcome" | "comment" | "reply" | "like" | "role";
-            actor?: components["schemas"]["Actor"];
-            post?: components["schemas"]["MessagesPost"];
-            commentId?: string;
-            likes?: number;
-            role?: string;
             read: boolean;
             /** Format: date-time */
             createdAt: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "like";
+            actor: components["schemas"]["MessagesActor"];
+            post: components["schemas"]["MessagesPost"];
+            likes: number;
+        };
+        /** @description A notification. */
+        MessagesNotification: components["schemas"]["MessagesWelcomeNotification"] | components["schemas"]["MessagesCommentNotification"] | components["schemas"]["MessagesLikeNotification"] | components["schemas"]["MessagesRoleNotification"];
+        MessagesNotificationChange: {
+            read: boolean;
         };
         MessagesNotificationEnvelope: {
-            success: boolean;
+            /** @constant */
+            success: true;
             data: components["schemas"]["MessagesNotification"];
         };
         MessagesNotificationListEnvelope: {
-            success: boolean;
+            /** @constant */
+            success: true;
             data: components["schemas"]["MessagesNotification"][];
             pagination: components["schemas"]["Pagination"];
             unread: number;
@@ -1293,9 +1389,74 @@ export interface components {
             id: string;
             title: string | null;
         };
-        Nothing: Record<string, never>;
-        NotificationChange: {
+        MessagesPostDeletedEvent: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "post.deleted";
+            id: string;
+        };
+        MessagesPostEvent: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "post.published" | "post.updated";
+            id: string;
+            slug: string;
+            title: string;
+            authorId: string;
+            /** Format: date-time */
+            publishedAt: string;
+        };
+        MessagesReceipt: {
+            id: string;
+        };
+        MessagesReceiptEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["MessagesReceipt"];
+        };
+        MessagesRoleNotification: {
+            id: string;
             read: boolean;
+            /** Format: date-time */
+            createdAt: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "role";
+            /** @enum {string} */
+            role: "user" | "moderator" | "admin";
+        };
+        MessagesStreamEvent: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "connected" | "resync";
+        };
+        MessagesTicket: {
+            ticket: string;
+            expiresIn: number;
+        };
+        MessagesTicketEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["MessagesTicket"];
+        };
+        MessagesWelcomeNotification: {
+            id: string;
+            read: boolean;
+            /** Format: date-time */
+            createdAt: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "welcome";
         };
         Pagination: {
             page: number | null;
@@ -1306,107 +1467,93 @@ export interface components {
             hasMore: boolean;
             nextCursor: string | null;
         };
-        PaginationMetadata: {
-            /** @description Total number of items. */
-            total?: number;
-            /** @description Total number of pages. */
-            total_pages?: number;
-            /** @description First available page number. */
-            first_page?: number;
-            /** @description Last available page number. */
-            last_page?: number;
-            /** @description Current page number. */
-            page?: number;
-            /** @description Previous page number. */
-            previous_page?: number;
-            /** @description Next page number. */
-            next_page?: number;
-        };
-        Password: {
-            password: string;
-        };
-        PasswordChange: {
-            oldPassword: string;
-            newPassword: string;
-        };
-        PostChange: {
-            title?: string;
-            content?: string;
-            /** @default null */
-            excerpt?: string | null;
-            tags?: string[];
-            /**
-             * @description A slug.
-             * @default null
-             */
-            category?: string | null;
-            /** @default null */
-            coverImage?: string | null;
-            /** @enum {string} */
-            status?: "draft" | "published" | "archived";
-        };
-        PostCreate: {
-            title: string;
-            content: string;
-            /** @default null */
-            excerpt?: string | null;
-            tags?: string[];
-            /**
-             * @description A slug.
-             * @default null
-             */
-            category?: string | null;
-            /** @default null */
-            coverImage?: string | null;
-            /**
-             * @default draft
-             * @enum {string}
-             */
-            status?: "draft" | "published";
-        };
-        PostItem: {
+        PostsAuthor: {
             id: string;
-            title: string;
+            name: string;
+            avatar: string | null;
+        };
+        PostsCategory: {
+            id: string;
+            name: string;
             slug: string;
-            excerpt: string;
+        };
+        PostsCategoryChange: {
+            name?: string;
+        };
+        PostsCategoryCreate: {
+            name: string;
+        };
+        PostsCategoryItem: {
+            id: string;
+            name: string;
+            slug: string;
+            postCount: number;
+        };
+        PostsCategoryItemEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["PostsCategoryItem"];
+        };
+        PostsCategoryItemListEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["PostsCategoryItem"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        PostsComment: {
+            id: string;
+            postId: string;
+            parentId: string | null;
+            depth: number;
+            author: components["schemas"]["PostsAuthor"] | null;
+            content: string | null;
             /** @enum {string} */
-            status: "draft" | "published" | "archived";
-            author: components["schemas"]["Author"];
-            category: components["schemas"]["Category"] | null;
-            tags: string[];
-            coverImage: components["schemas"]["Image"] | null;
-            views: number;
-            likeCount: number;
-            commentCount: number;
-            /** Format: date-time */
-            publishedAt: string | null;
+            status: "visible" | "hidden" | "deleted";
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
             updatedAt: string;
-            /** @description Only with `q` and `highlight=true`. */
-            highlight?: components["schemas"]["Highlight"];
+            /** @description Only with `tree=1`. */
+            replies?: components["schemas"]["PostsComment"][];
         };
-        PostItemListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["PostItem"][];
+        PostsCommentChange: {
+            content?: string;
+            /** @enum {string} */
+            status?: "visible" | "hidden";
+        };
+        PostsCommentCreate: {
+            content: string;
+            /** @example null */
+            parentId?: string | null;
+        };
+        PostsCommentEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["PostsComment"];
+        };
+        PostsCommentListEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["PostsComment"][];
             pagination: components["schemas"]["Pagination"];
         };
-        PostReplace: {
+        PostsHighlight: {
             title: string;
             content: string;
-            /** @default null */
-            excerpt?: string | null;
-            tags?: string[];
-            /**
-             * @description A slug.
-             * @default null
-             */
-            category?: string | null;
-            /** @default null */
-            coverImage?: string | null;
-            /** @enum {string} */
-            status: "draft" | "published" | "archived";
+        };
+        PostsImage: {
+            id: string;
+            /** Format: uri */
+            url: string;
+        };
+        PostsLike: {
+            liked: boolean;
+            likeCount: number;
+        };
+        PostsLikeEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["PostsLike"];
         };
         PostsPost: {
             id: string;
@@ -1415,10 +1562,10 @@ export interface components {
             excerpt: string;
             /** @enum {string} */
             status: "draft" | "published" | "archived";
-            author: components["schemas"]["Author"];
-            category: components["schemas"]["Category"] | null;
+            author: components["schemas"]["PostsAuthor"];
+            category: components["schemas"]["PostsCategory"] | null;
             tags: string[];
-            coverImage: components["schemas"]["Image"] | null;
+            coverImage: components["schemas"]["PostsImage"] | null;
             views: number;
             likeCount: number;
             commentCount: number;
@@ -1429,12 +1576,97 @@ export interface components {
             /** Format: date-time */
             updatedAt: string;
             /** @description Only with `q` and `highlight=true`. */
-            highlight?: components["schemas"]["Highlight"];
+            highlight?: components["schemas"]["PostsHighlight"];
             content: string;
         };
+        PostsPostChange: {
+            title?: string;
+            content?: string;
+            excerpt?: string | null;
+            tags?: string[];
+            /**
+             * @description A slug.
+             * @example null
+             */
+            category?: string | null;
+            /** @example null */
+            coverImage?: string | null;
+            /** @enum {string} */
+            status?: "draft" | "published" | "archived";
+        };
+        PostsPostCreate: {
+            title: string;
+            content: string;
+            excerpt?: string | null;
+            tags?: string[];
+            /**
+             * @description A slug.
+             * @example null
+             */
+            category?: string | null;
+            /** @example null */
+            coverImage?: string | null;
+            /** @enum {string} */
+            status?: "draft" | "published";
+        };
         PostsPostEnvelope: {
-            success: boolean;
+            /** @constant */
+            success: true;
             data: components["schemas"]["PostsPost"];
+        };
+        PostsPostItem: {
+            id: string;
+            title: string;
+            slug: string;
+            excerpt: string;
+            /** @enum {string} */
+            status: "draft" | "published" | "archived";
+            author: components["schemas"]["PostsAuthor"];
+            category: components["schemas"]["PostsCategory"] | null;
+            tags: string[];
+            coverImage: components["schemas"]["PostsImage"] | null;
+            views: number;
+            likeCount: number;
+            commentCount: number;
+            /** Format: date-time */
+            publishedAt: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description Only with `q` and `highlight=true`. */
+            highlight?: components["schemas"]["PostsHighlight"];
+        };
+        PostsPostItemListEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["PostsPostItem"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        PostsPostReplace: {
+            title: string;
+            content: string;
+            excerpt?: string | null;
+            tags?: string[];
+            /**
+             * @description A slug.
+             * @example null
+             */
+            category?: string | null;
+            /** @example null */
+            coverImage?: string | null;
+            /** @enum {string} */
+            status: "draft" | "published" | "archived";
+        };
+        PostsTag: {
+            name: string;
+            postCount: number;
+        };
+        PostsTagListEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["PostsTag"][];
+            pagination: components["schemas"]["Pagination"];
         };
         /** @description The one shape of every error (RFC 9457). */
         Problem: {
@@ -1459,94 +1691,18 @@ export interface components {
             maxSize?: number;
             "violated-policies"?: string[];
         };
-        PublicUser: {
-            id: string;
-            name: string;
-            bio: string | null;
-            avatar: string | null;
-            /** Format: date-time */
-            createdAt: string;
-        };
-        PublicUserEnvelope: {
-            success: boolean;
-            data: components["schemas"]["PublicUser"];
-        };
-        Receipt: {
-            id: string;
-        };
-        ReceiptEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Receipt"];
-        };
-        Refresh: {
-            refreshToken?: string;
-        };
-        Register: {
-            name: string;
-            /** @example ann@example.com */
-            email: string;
-            password: string;
-        };
-        Reset: {
-            token: string;
-            password: string;
-        };
-        Session: {
-            id: string;
-            current: boolean;
-            userAgent: string;
-            address: string;
-            /** Format: date-time */
-            createdAt: string;
-            /** Format: date-time */
-            lastUsedAt: string;
-        };
-        SessionListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Session"][];
-            pagination: components["schemas"]["Pagination"];
-        };
-        Sign: {
+        UploadsSign: {
             expiresIn: number;
         };
-        Signin: {
-            user: components["schemas"]["User"];
-            accessToken?: string;
-            refreshToken?: string;
-            tokenType?: string;
-            expiresIn?: number;
+        UploadsSignedUrl: {
+            url: string;
         };
-        SigninEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Signin"];
+        UploadsSignedUrlEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["UploadsSignedUrl"];
         };
-        Standing: {
-            /** @enum {string} */
-            role?: "user" | "moderator" | "admin";
-            /** @enum {string} */
-            status?: "active" | "suspended";
-        };
-        Tag: {
-            name: string;
-            postCount: number;
-        };
-        TagListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Tag"][];
-            pagination: components["schemas"]["Pagination"];
-        };
-        Ticket: {
-            ticket: string;
-            expiresIn: number;
-        };
-        TicketEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Ticket"];
-        };
-        Token: {
-            token: string;
-        };
-        Upload: {
+        UploadsUpload: {
             id: string;
             url: string;
             path: string;
@@ -1561,90 +1717,29 @@ export interface components {
             /** Format: date-time */
             createdAt: string;
         };
-        UploadEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Upload"];
+        UploadsUploadBatchEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["UploadsUpload"][];
         };
-        UploadListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Upload"][];
+        UploadsUploadEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["UploadsUpload"];
+        };
+        UploadsUploadListEnvelope: {
+            /** @constant */
+            success: true;
+            data: components["schemas"]["UploadsUpload"][];
             pagination: components["schemas"]["Pagination"];
         };
-        UploadPatch: {
+        UploadsUploadPatch: {
             private: boolean;
-        };
-        Uploads: {
-            id: string;
-            url: string;
-            path: string;
-            filename: string;
-            size: number;
-            mimeType: string;
-            sha256: string;
-            width?: number;
-            height?: number;
-            private: boolean;
-            userId: string;
-            /** Format: date-time */
-            createdAt: string;
-        };
-        UploadsListEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Uploads"][];
-            pagination?: components["schemas"]["Pagination"];
-        };
-        User: {
-            id: string;
-            name: string;
-            email: string;
-            role: string;
-            avatar: string | null;
-            bio: string | null;
-            emailVerified: boolean;
-            /** Format: date-time */
-            createdAt: string;
-            /** Format: date-time */
-            lastLogin: string | null;
-        };
-        UserChange: {
-            name?: string;
-            /** @example ann@example.com */
-            email?: string;
-            password?: string;
-            /** @enum {string} */
-            role?: "user" | "moderator" | "admin";
-        };
-        UserEnvelope: {
-            success: boolean;
-            data: components["schemas"]["User"];
-        };
-        UserReplace: {
-            name: string;
-            /** @example ann@example.com */
-            email: string;
-            password?: string;
-            /**
-             * @default user
-             * @enum {string}
-             */
-            role?: "user" | "moderator" | "admin";
-        };
-        Verified: {
-            email: string;
-            emailVerified: boolean;
-        };
-        VerifiedEnvelope: {
-            success: boolean;
-            data: components["schemas"]["Verified"];
-        };
-        View: {
-            post: string;
-            viewer: string;
         };
     };
     responses: {
-        /** @description Bad Request. `VALIDATION_ERROR`: Some fields are not valid. Correct the fields named in errors. `INVALID_JSON`: The body is not valid JSON. Send one JSON document in UTF-8 (RFC 8259). `INVALID_SIGNATURE`: The signature does not match. Sign the raw body with the shared secret. `INVALID_IMAGE`: The image cannot be read. Send a complete JPEG, PNG, WebP or GIF. `BAD_REQUEST`: The request is not valid HTTP or not valid here. Correct what detail names. */
-        400: {
+        /** @description Forbidden. `ACCOUNT_SUSPENDED`: The account is suspended. Ask an administrator. `CSRF_FAILED`: The CSRF check failed. Send X-CSRF-Token equal to the cookie csrfToken. */
+        AccountSuspendedOrCsrfFailed: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1653,67 +1748,12 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/VALIDATION_ERROR",
-                 *       "title": "Some fields are not valid",
-                 *       "status": 400,
-                 *       "detail": "Correct the fields named in errors.",
-                 *       "instance": "/api/posts",
-                 *       "code": "VALIDATION_ERROR",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 400;
-                    /** @enum {unknown} */
-                    code?: "VALIDATION_ERROR" | "INVALID_JSON" | "INVALID_SIGNATURE" | "INVALID_IMAGE" | "BAD_REQUEST";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Unauthorized. `UNAUTHORIZED`: You are not signed in. Send a valid access token. `TOKEN_EXPIRED`: The access token has expired. Refresh it and try again. `TOKEN_REVOKED`: The session has ended. Sign in again. `INVALID_CREDENTIALS`: Wrong email or password. Check both, or reset the password. */
-        401: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/UNAUTHORIZED",
-                 *       "title": "You are not signed in",
-                 *       "status": 401,
-                 *       "detail": "Send a valid access token.",
-                 *       "instance": "/api/posts",
-                 *       "code": "UNAUTHORIZED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 401;
-                    /** @enum {unknown} */
-                    code?: "UNAUTHORIZED" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "INVALID_CREDENTIALS";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Forbidden. `FORBIDDEN`: You may not do this. Sign in as somebody who has the right. `EMAIL_NOT_VERIFIED`: The email address is not verified. Follow the link in the mail. `ACCOUNT_SUSPENDED`: The account is suspended. Ask an administrator. `DOMAIN_NOT_ALLOWED`: This outside host is not allowed. Use one of allowedDomains. `CSRF_FAILED`: The CSRF check failed. Send X-CSRF-Token equal to the cookie csrfToken. `LINK_EXPIRED`: The link has expired or was altered. Ask for a new link. */
-        403: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/FORBIDDEN",
-                 *       "title": "You may not do this",
+                 *       "type": "https://api.example.com/api/errors/ACCOUNT_SUSPENDED",
+                 *       "title": "The account is suspended",
                  *       "status": 403,
-                 *       "detail": "Sign in as somebody who has the right.",
+                 *       "detail": "Ask an administrator.",
                  *       "instance": "/api/posts",
-                 *       "code": "FORBIDDEN",
+                 *       "code": "ACCOUNT_SUSPENDED",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
@@ -1721,12 +1761,12 @@ export interface components {
                     /** @constant */
                     status?: 403;
                     /** @enum {unknown} */
-                    code?: "FORBIDDEN" | "EMAIL_NOT_VERIFIED" | "ACCOUNT_SUSPENDED" | "DOMAIN_NOT_ALLOWED" | "CSRF_FAILED" | "LINK_EXPIRED";
+                    code?: "ACCOUNT_SUSPENDED" | "CSRF_FAILED";
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Not Found. `NOT_FOUND`: There is nothing here. Check the address. */
-        404: {
+        /** @description Forbidden. `ACCOUNT_SUSPENDED`: The account is suspended. Ask an administrator. `CSRF_FAILED`: The CSRF check failed. Send X-CSRF-Token equal to the cookie csrfToken. `EMAIL_NOT_VERIFIED`: The email address is not verified. Follow the link in the mail. */
+        AccountSuspendedOrCsrfFailedOrEmailNotVerified: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1735,25 +1775,25 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/NOT_FOUND",
-                 *       "title": "There is nothing here",
-                 *       "status": 404,
-                 *       "detail": "Check the address.",
+                 *       "type": "https://api.example.com/api/errors/ACCOUNT_SUSPENDED",
+                 *       "title": "The account is suspended",
+                 *       "status": 403,
+                 *       "detail": "Ask an administrator.",
                  *       "instance": "/api/posts",
-                 *       "code": "NOT_FOUND",
+                 *       "code": "ACCOUNT_SUSPENDED",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 404;
+                    status?: 403;
                     /** @enum {unknown} */
-                    code?: "NOT_FOUND";
+                    code?: "ACCOUNT_SUSPENDED" | "CSRF_FAILED" | "EMAIL_NOT_VERIFIED";
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Method Not Allowed. `METHOD_NOT_ALLOWED`: The method is not allowed here. Use one of allowedMethods. */
-        405: {
+        /** @description Bad Gateway. `BAD_GATEWAY`: The service behind sent no valid answer. Try again. */
+        BadGateway: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1762,25 +1802,25 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/METHOD_NOT_ALLOWED",
-                 *       "title": "The method is not allowed here",
-                 *       "status": 405,
-                 *       "detail": "Use one of allowedMethods.",
+                 *       "type": "https://api.example.com/api/errors/BAD_GATEWAY",
+                 *       "title": "The service behind sent no valid answer",
+                 *       "status": 502,
+                 *       "detail": "Try again.",
                  *       "instance": "/api/posts",
-                 *       "code": "METHOD_NOT_ALLOWED",
+                 *       "code": "BAD_GATEWAY",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 405;
+                    status?: 502;
                     /** @enum {unknown} */
-                    code?: "METHOD_NOT_ALLOWED";
+                    code?: "BAD_GATEWAY";
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Not Acceptable. `NOT_ACCEPTABLE`: No acceptable representation. Accept application/json. */
-        406: {
+        /** @description Bad Request. `BAD_REQUEST`: The request is not valid HTTP or not valid here. Correct what detail names. `INVALID_IMAGE`: The image cannot be read. Send a complete JPEG, PNG, WebP or GIF. `INVALID_JSON`: The body is not valid JSON. Send one JSON document in UTF-8 (RFC 8259). `VALIDATION_ERROR`: Some fields are not valid. Correct the fields named in errors. */
+        BadRequestOrInvalidImageOrInvalidJsonOrValidationError: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1789,25 +1829,25 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/NOT_ACCEPTABLE",
-                 *       "title": "No acceptable representation",
-                 *       "status": 406,
-                 *       "detail": "Accept application/json.",
+                 *       "type": "https://api.example.com/api/errors/BAD_REQUEST",
+                 *       "title": "The request is not valid HTTP or not valid here",
+                 *       "status": 400,
+                 *       "detail": "Correct what detail names.",
                  *       "instance": "/api/posts",
-                 *       "code": "NOT_ACCEPTABLE",
+                 *       "code": "BAD_REQUEST",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 406;
+                    status?: 400;
                     /** @enum {unknown} */
-                    code?: "NOT_ACCEPTABLE";
+                    code?: "BAD_REQUEST" | "INVALID_IMAGE" | "INVALID_JSON" | "VALIDATION_ERROR";
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Request Timeout. `REQUEST_TIMEOUT`: The request took too long to arrive. Send it again, faster. */
-        408: {
+        /** @description Bad Request. `BAD_REQUEST`: The request is not valid HTTP or not valid here. Correct what detail names. `INVALID_JSON`: The body is not valid JSON. Send one JSON document in UTF-8 (RFC 8259). `VALIDATION_ERROR`: Some fields are not valid. Correct the fields named in errors. */
+        BadRequestOrInvalidJsonOrValidationError: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1816,25 +1856,106 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/REQUEST_TIMEOUT",
-                 *       "title": "The request took too long to arrive",
-                 *       "status": 408,
-                 *       "detail": "Send it again, faster.",
+                 *       "type": "https://api.example.com/api/errors/BAD_REQUEST",
+                 *       "title": "The request is not valid HTTP or not valid here",
+                 *       "status": 400,
+                 *       "detail": "Correct what detail names.",
                  *       "instance": "/api/posts",
-                 *       "code": "REQUEST_TIMEOUT",
+                 *       "code": "BAD_REQUEST",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 408;
+                    status?: 400;
                     /** @enum {unknown} */
-                    code?: "REQUEST_TIMEOUT";
+                    code?: "BAD_REQUEST" | "INVALID_JSON" | "VALIDATION_ERROR";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Bad Request. `BAD_REQUEST`: The request is not valid HTTP or not valid here. Correct what detail names. `VALIDATION_ERROR`: Some fields are not valid. Correct the fields named in errors. */
+        BadRequestOrValidationError: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/BAD_REQUEST",
+                 *       "title": "The request is not valid HTTP or not valid here",
+                 *       "status": 400,
+                 *       "detail": "Correct what detail names.",
+                 *       "instance": "/api/posts",
+                 *       "code": "BAD_REQUEST",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 400;
+                    /** @enum {unknown} */
+                    code?: "BAD_REQUEST" | "VALIDATION_ERROR";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Checksum Mismatch. `CHECKSUM_MISMATCH`: The checksum does not match. Send the bytes again. */
+        ChecksumMismatch: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/CHECKSUM_MISMATCH",
+                 *       "title": "The checksum does not match",
+                 *       "status": 460,
+                 *       "detail": "Send the bytes again.",
+                 *       "instance": "/api/posts",
+                 *       "code": "CHECKSUM_MISMATCH",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 460;
+                    /** @enum {unknown} */
+                    code?: "CHECKSUM_MISMATCH";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Conflict. `CONFLICT`: The request conflicts with the current state. Read the state again, then retry. */
+        Conflict: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/CONFLICT",
+                 *       "title": "The request conflicts with the current state",
+                 *       "status": 409,
+                 *       "detail": "Read the state again, then retry.",
+                 *       "instance": "/api/posts",
+                 *       "code": "CONFLICT",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    code?: "CONFLICT";
                 } & components["schemas"]["Problem"];
             };
         };
         /** @description Conflict. `CONFLICT`: The request conflicts with the current state. Read the state again, then retry. `EMAIL_TAKEN`: The email address is taken. Sign in, or use another address. */
-        409: {
+        ConflictOrEmailTaken: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1860,8 +1981,8 @@ export interface components {
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Precondition Failed. `PRECONDITION_FAILED`: Somebody was faster. Read the resource again and merge. */
-        412: {
+        /** @description Forbidden. `CSRF_FAILED`: The CSRF check failed. Send X-CSRF-Token equal to the cookie csrfToken. */
+        CsrfFailed: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1870,25 +1991,25 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/PRECONDITION_FAILED",
-                 *       "title": "Somebody was faster",
-                 *       "status": 412,
-                 *       "detail": "Read the resource again and merge.",
+                 *       "type": "https://api.example.com/api/errors/CSRF_FAILED",
+                 *       "title": "The CSRF check failed",
+                 *       "status": 403,
+                 *       "detail": "Send X-CSRF-Token equal to the cookie csrfToken.",
                  *       "instance": "/api/posts",
-                 *       "code": "PRECONDITION_FAILED",
+                 *       "code": "CSRF_FAILED",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 412;
+                    status?: 403;
                     /** @enum {unknown} */
-                    code?: "PRECONDITION_FAILED";
+                    code?: "CSRF_FAILED";
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Content Too Large. `PAYLOAD_TOO_LARGE`: The body is too large. Send at most maxSize bytes. `QUOTA_EXCEEDED`: Your storage quota is used up. Delete some files first. */
-        413: {
+        /** @description Forbidden. `CSRF_FAILED`: The CSRF check failed. Send X-CSRF-Token equal to the cookie csrfToken. `DOMAIN_NOT_ALLOWED`: This outside host is not allowed. Use one of allowedDomains. */
+        CsrfFailedOrDomainNotAllowed: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1897,25 +2018,25 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/PAYLOAD_TOO_LARGE",
-                 *       "title": "The body is too large",
-                 *       "status": 413,
-                 *       "detail": "Send at most maxSize bytes.",
+                 *       "type": "https://api.example.com/api/errors/CSRF_FAILED",
+                 *       "title": "The CSRF check failed",
+                 *       "status": 403,
+                 *       "detail": "Send X-CSRF-Token equal to the cookie csrfToken.",
                  *       "instance": "/api/posts",
-                 *       "code": "PAYLOAD_TOO_LARGE",
+                 *       "code": "CSRF_FAILED",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 413;
+                    status?: 403;
                     /** @enum {unknown} */
-                    code?: "PAYLOAD_TOO_LARGE" | "QUOTA_EXCEEDED";
+                    code?: "CSRF_FAILED" | "DOMAIN_NOT_ALLOWED";
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description URI Too Long. `URI_TOO_LONG`: The request target is too long. Shorten the address or the query. */
-        414: {
+        /** @description Forbidden. `CSRF_FAILED`: The CSRF check failed. Send X-CSRF-Token equal to the cookie csrfToken. `FORBIDDEN`: You may not do this. Sign in as somebody who has the right. */
+        CsrfFailedOrForbidden: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1924,25 +2045,25 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/URI_TOO_LONG",
-                 *       "title": "The request target is too long",
-                 *       "status": 414,
-                 *       "detail": "Shorten the address or the query.",
+                 *       "type": "https://api.example.com/api/errors/CSRF_FAILED",
+                 *       "title": "The CSRF check failed",
+                 *       "status": 403,
+                 *       "detail": "Send X-CSRF-Token equal to the cookie csrfToken.",
                  *       "instance": "/api/posts",
-                 *       "code": "URI_TOO_LONG",
+                 *       "code": "CSRF_FAILED",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 414;
+                    status?: 403;
                     /** @enum {unknown} */
-                    code?: "URI_TOO_LONG";
+                    code?: "CSRF_FAILED" | "FORBIDDEN";
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Unsupported Media Type. `UNSUPPORTED_MEDIA_TYPE`: The media type is not supported. Use one of allowedTypes. */
-        415: {
+        /** @description Forbidden. `DOMAIN_NOT_ALLOWED`: This outside host is not allowed. Use one of allowedDomains. */
+        DomainNotAllowed: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1951,25 +2072,25 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/UNSUPPORTED_MEDIA_TYPE",
-                 *       "title": "The media type is not supported",
-                 *       "status": 415,
-                 *       "detail": "Use one of allowedTypes.",
+                 *       "type": "https://api.example.com/api/errors/DOMAIN_NOT_ALLOWED",
+                 *       "title": "This outside host is not allowed",
+                 *       "status": 403,
+                 *       "detail": "Use one of allowedDomains.",
                  *       "instance": "/api/posts",
-                 *       "code": "UNSUPPORTED_MEDIA_TYPE",
+                 *       "code": "DOMAIN_NOT_ALLOWED",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 415;
+                    status?: 403;
                     /** @enum {unknown} */
-                    code?: "UNSUPPORTED_MEDIA_TYPE";
+                    code?: "DOMAIN_NOT_ALLOWED";
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Range Not Satisfiable. `RANGE_NOT_SATISFIABLE`: The range is outside the file. Ask for bytes that exist. */
-        416: {
+        /** @description Conflict. `EMAIL_TAKEN`: The email address is taken. Sign in, or use another address. */
+        EmailTaken: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -1978,25 +2099,25 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/RANGE_NOT_SATISFIABLE",
-                 *       "title": "The range is outside the file",
-                 *       "status": 416,
-                 *       "detail": "Ask for bytes that exist.",
+                 *       "type": "https://api.example.com/api/errors/EMAIL_TAKEN",
+                 *       "title": "The email address is taken",
+                 *       "status": 409,
+                 *       "detail": "Sign in, or use another address.",
                  *       "instance": "/api/posts",
-                 *       "code": "RANGE_NOT_SATISFIABLE",
+                 *       "code": "EMAIL_TAKEN",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 416;
+                    status?: 409;
                     /** @enum {unknown} */
-                    code?: "RANGE_NOT_SATISFIABLE";
+                    code?: "EMAIL_TAKEN";
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Expectation Failed. `EXPECTATION_FAILED`: The expectation cannot be met. Expect nothing but 100-continue. */
-        417: {
+        /** @description Forbidden. `FORBIDDEN`: You may not do this. Sign in as somebody who has the right. */
+        Forbidden: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -2005,25 +2126,106 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/EXPECTATION_FAILED",
-                 *       "title": "The expectation cannot be met",
-                 *       "status": 417,
-                 *       "detail": "Expect nothing but 100-continue.",
+                 *       "type": "https://api.example.com/api/errors/FORBIDDEN",
+                 *       "title": "You may not do this",
+                 *       "status": 403,
+                 *       "detail": "Sign in as somebody who has the right.",
                  *       "instance": "/api/posts",
-                 *       "code": "EXPECTATION_FAILED",
+                 *       "code": "FORBIDDEN",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 417;
+                    status?: 403;
                     /** @enum {unknown} */
-                    code?: "EXPECTATION_FAILED";
+                    code?: "FORBIDDEN";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Forbidden. `FORBIDDEN`: You may not do this. Sign in as somebody who has the right. `LINK_EXPIRED`: The link has expired or was altered. Ask for a new link. */
+        ForbiddenOrLinkExpired: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/FORBIDDEN",
+                 *       "title": "You may not do this",
+                 *       "status": 403,
+                 *       "detail": "Sign in as somebody who has the right.",
+                 *       "instance": "/api/posts",
+                 *       "code": "FORBIDDEN",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    code?: "FORBIDDEN" | "LINK_EXPIRED";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Gateway Timeout. `GATEWAY_TIMEOUT`: The service behind took too long. Try again. */
+        GatewayTimeout: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/GATEWAY_TIMEOUT",
+                 *       "title": "The service behind took too long",
+                 *       "status": 504,
+                 *       "detail": "Try again.",
+                 *       "instance": "/api/posts",
+                 *       "code": "GATEWAY_TIMEOUT",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 504;
+                    /** @enum {unknown} */
+                    code?: "GATEWAY_TIMEOUT";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Request Header Fields Too Large. `HEADERS_TOO_LARGE`: The request headers are too large. Send fewer or shorter headers. */
+        HeadersTooLarge: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/HEADERS_TOO_LARGE",
+                 *       "title": "The request headers are too large",
+                 *       "status": 431,
+                 *       "detail": "Send fewer or shorter headers.",
+                 *       "instance": "/api/posts",
+                 *       "code": "HEADERS_TOO_LARGE",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 431;
+                    /** @enum {unknown} */
+                    code?: "HEADERS_TOO_LARGE";
                 } & components["schemas"]["Problem"];
             };
         };
         /** @description Unprocessable Content. `IDEMPOTENCY_KEY_REUSED`: The Idempotency-Key was used for another request. Use a new key. */
-        422: {
+        IdempotencyKeyReused: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -2049,8 +2251,8 @@ export interface components {
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Precondition Required. `PRECONDITION_REQUIRED`: A precondition is required. Send If-Match with the ETag you read. */
-        428: {
+        /** @description Internal Server Error. `INTERNAL_ERROR`: Something went wrong on our side. Try again; report the requestId. */
+        InternalError: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -2059,25 +2261,243 @@ export interface components {
                 /**
                  * @example {
                  *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/PRECONDITION_REQUIRED",
-                 *       "title": "A precondition is required",
-                 *       "status": 428,
-                 *       "detail": "Send If-Match with the ETag you read.",
+                 *       "type": "https://api.example.com/api/errors/INTERNAL_ERROR",
+                 *       "title": "Something went wrong on our side",
+                 *       "status": 500,
+                 *       "detail": "Try again; report the requestId.",
                  *       "instance": "/api/posts",
-                 *       "code": "PRECONDITION_REQUIRED",
+                 *       "code": "INTERNAL_ERROR",
                  *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
                  *     }
                  */
                 "application/problem+json": {
                     /** @constant */
-                    status?: 428;
+                    status?: 500;
                     /** @enum {unknown} */
-                    code?: "PRECONDITION_REQUIRED";
+                    code?: "INTERNAL_ERROR";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unauthorized. `INVALID_CREDENTIALS`: Wrong email or password. Check both, or reset the password. */
+        InvalidCredentials: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/INVALID_CREDENTIALS",
+                 *       "title": "Wrong email or password",
+                 *       "status": 401,
+                 *       "detail": "Check both, or reset the password.",
+                 *       "instance": "/api/posts",
+                 *       "code": "INVALID_CREDENTIALS",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 401;
+                    /** @enum {unknown} */
+                    code?: "INVALID_CREDENTIALS";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unauthorized. `INVALID_CREDENTIALS`: Wrong email or password. Check both, or reset the password. `TOKEN_EXPIRED`: The access token has expired. Refresh it and try again. `TOKEN_REVOKED`: The session has ended. Sign in again. `UNAUTHORIZED`: You are not signed in. Send a valid access token. */
+        InvalidCredentialsOrTokenExpiredOrTokenRevokedOrUnauthorized: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/INVALID_CREDENTIALS",
+                 *       "title": "Wrong email or password",
+                 *       "status": 401,
+                 *       "detail": "Check both, or reset the password.",
+                 *       "instance": "/api/posts",
+                 *       "code": "INVALID_CREDENTIALS",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 401;
+                    /** @enum {unknown} */
+                    code?: "INVALID_CREDENTIALS" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "UNAUTHORIZED";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Forbidden. `LINK_EXPIRED`: The link has expired or was altered. Ask for a new link. */
+        LinkExpired: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/LINK_EXPIRED",
+                 *       "title": "The link has expired or was altered",
+                 *       "status": 403,
+                 *       "detail": "Ask for a new link.",
+                 *       "instance": "/api/posts",
+                 *       "code": "LINK_EXPIRED",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    code?: "LINK_EXPIRED";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Not Found. `NOT_FOUND`: There is nothing here. Check the address. */
+        NotFound: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/NOT_FOUND",
+                 *       "title": "There is nothing here",
+                 *       "status": 404,
+                 *       "detail": "Check the address.",
+                 *       "instance": "/api/posts",
+                 *       "code": "NOT_FOUND",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 404;
+                    /** @enum {unknown} */
+                    code?: "NOT_FOUND";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Content Too Large. `PAYLOAD_TOO_LARGE`: The body is too large. Send at most maxSize bytes. */
+        PayloadTooLarge: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/PAYLOAD_TOO_LARGE",
+                 *       "title": "The body is too large",
+                 *       "status": 413,
+                 *       "detail": "Send at most maxSize bytes.",
+                 *       "instance": "/api/posts",
+                 *       "code": "PAYLOAD_TOO_LARGE",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 413;
+                    /** @enum {unknown} */
+                    code?: "PAYLOAD_TOO_LARGE";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Content Too Large. `PAYLOAD_TOO_LARGE`: The body is too large. Send at most maxSize bytes. `QUOTA_EXCEEDED`: Your storage quota is used up. Delete some files first. */
+        PayloadTooLargeOrQuotaExceeded: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/PAYLOAD_TOO_LARGE",
+                 *       "title": "The body is too large",
+                 *       "status": 413,
+                 *       "detail": "Send at most maxSize bytes.",
+                 *       "instance": "/api/posts",
+                 *       "code": "PAYLOAD_TOO_LARGE",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 413;
+                    /** @enum {unknown} */
+                    code?: "PAYLOAD_TOO_LARGE" | "QUOTA_EXCEEDED";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Precondition Failed. `PRECONDITION_FAILED`: Somebody was faster. Read the resource again and merge. */
+        PreconditionFailed: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/PRECONDITION_FAILED",
+                 *       "title": "Somebody was faster",
+                 *       "status": 412,
+                 *       "detail": "Read the resource again and merge.",
+                 *       "instance": "/api/posts",
+                 *       "code": "PRECONDITION_FAILED",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 412;
+                    /** @enum {unknown} */
+                    code?: "PRECONDITION_FAILED";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Range Not Satisfiable. `RANGE_NOT_SATISFIABLE`: The range is outside the file. Ask for bytes that exist. */
+        RangeNotSatisfiable: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/RANGE_NOT_SATISFIABLE",
+                 *       "title": "The range is outside the file",
+                 *       "status": 416,
+                 *       "detail": "Ask for bytes that exist.",
+                 *       "instance": "/api/posts",
+                 *       "code": "RANGE_NOT_SATISFIABLE",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 416;
+                    /** @enum {unknown} */
+                    code?: "RANGE_NOT_SATISFIABLE";
                 } & components["schemas"]["Problem"];
             };
         };
         /** @description Too Many Requests. `RATE_LIMITED`: Too many requests. Wait for retryAfter seconds. */
-        429: {
+        RateLimited: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "Retry-After": components["headers"]["Retry-After"];
@@ -2104,421 +2524,8 @@ export interface components {
                 } & components["schemas"]["Problem"];
             };
         };
-        /** @description Request Header Fields Too Large. `HEADERS_TOO_LARGE`: The request headers are too large. Send fewer or shorter headers. */
-        431: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/HEADERS_TOO_LARGE",
-                 *       "title": "The request headers are too large",
-                 *       "status": 431,
-                 *       "detail": "Send fewer or shorter headers.",
-                 *       "instance": "/api/posts",
-                 *       "code": "HEADERS_TOO_LARGE",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 431;
-                    /** @enum {unknown} */
-                    code?: "HEADERS_TOO_LARGE";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Checksum Mismatch. `CHECKSUM_MISMATCH`: The checksum does not match. Send the bytes again. */
-        460: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/CHECKSUM_MISMATCH",
-                 *       "title": "The checksum does not match",
-                 *       "status": 460,
-                 *       "detail": "Send the bytes again.",
-                 *       "instance": "/api/posts",
-                 *       "code": "CHECKSUM_MISMATCH",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 460;
-                    /** @enum {unknown} */
-                    code?: "CHECKSUM_MISMATCH";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Internal Server Error. `INTERNAL_ERROR`: Something went wrong on our side. Try again; report the requestId. */
-        500: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/INTERNAL_ERROR",
-                 *       "title": "Something went wrong on our side",
-                 *       "status": 500,
-                 *       "detail": "Try again; report the requestId.",
-                 *       "instance": "/api/posts",
-                 *       "code": "INTERNAL_ERROR",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 500;
-                    /** @enum {unknown} */
-                    code?: "INTERNAL_ERROR";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Not Implemented. `NOT_IMPLEMENTED`: The server does not implement this. Use another method or coding. */
-        501: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/NOT_IMPLEMENTED",
-                 *       "title": "The server does not implement this",
-                 *       "status": 501,
-                 *       "detail": "Use another method or coding.",
-                 *       "instance": "/api/posts",
-                 *       "code": "NOT_IMPLEMENTED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 501;
-                    /** @enum {unknown} */
-                    code?: "NOT_IMPLEMENTED";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Bad Gateway. `BAD_GATEWAY`: The service behind sent no valid answer. Try again. */
-        502: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/BAD_GATEWAY",
-                 *       "title": "The service behind sent no valid answer",
-                 *       "status": 502,
-                 *       "detail": "Try again.",
-                 *       "instance": "/api/posts",
-                 *       "code": "BAD_GATEWAY",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 502;
-                    /** @enum {unknown} */
-                    code?: "BAD_GATEWAY";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Service Unavailable. `SERVICE_UNAVAILABLE`: The service is not available. Try again after retryAfter seconds. */
-        503: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "Retry-After": components["headers"]["Retry-After"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/SERVICE_UNAVAILABLE",
-                 *       "title": "The service is not available",
-                 *       "status": 503,
-                 *       "detail": "Try again after retryAfter seconds.",
-                 *       "instance": "/api/posts",
-                 *       "code": "SERVICE_UNAVAILABLE",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 503;
-                    /** @enum {unknown} */
-                    code?: "SERVICE_UNAVAILABLE";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Gateway Timeout. `GATEWAY_TIMEOUT`: The service behind took too long. Try again. */
-        504: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/GATEWAY_TIMEOUT",
-                 *       "title": "The service behind took too long",
-                 *       "status": 504,
-                 *       "detail": "Try again.",
-                 *       "instance": "/api/posts",
-                 *       "code": "GATEWAY_TIMEOUT",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 504;
-                    /** @enum {unknown} */
-                    code?: "GATEWAY_TIMEOUT";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description HTTP Version Not Supported. `HTTP_VERSION_NOT_SUPPORTED`: The HTTP version is not supported. Use HTTP/1.1. */
-        505: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/HTTP_VERSION_NOT_SUPPORTED",
-                 *       "title": "The HTTP version is not supported",
-                 *       "status": 505,
-                 *       "detail": "Use HTTP/1.1.",
-                 *       "instance": "/api/posts",
-                 *       "code": "HTTP_VERSION_NOT_SUPPORTED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 505;
-                    /** @enum {unknown} */
-                    code?: "HTTP_VERSION_NOT_SUPPORTED";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Insufficient Storage. `STORAGE_FULL`: The storage is full. Try again later. */
-        507: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/STORAGE_FULL",
-                 *       "title": "The storage is full",
-                 *       "status": 507,
-                 *       "detail": "Try again later.",
-                 *       "instance": "/api/posts",
-                 *       "code": "STORAGE_FULL",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 507;
-                    /** @enum {unknown} */
-                    code?: "STORAGE_FULL";
-                } & components["schemas"]["Problem"];
-            };
-        };
-        /** @description Bad Request. `VALIDATION_ERROR`: Some fields are not valid. Correct the fields named in errors. `INVALID_JSON`: The body is not valid JSON. Send one JSON document in UTF-8 (RFC 8259). `INVALID_SIGNATURE`: The signature does not match. Sign the raw body with the shared secret. `INVALID_IMAGE`: The image cannot be read. Send a complete JPEG, PNG, WebP or GIF. `BAD_REQUEST`: The request is not valid HTTP or not valid here. Correct what detail names. */
-        "400Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/VALIDATION_ERROR",
-                 *       "title": "Some fields are not valid",
-                 *       "status": 400,
-                 *       "detail": "Correct the fields named in errors.",
-                 *       "instance": "/api/posts",
-                 *       "code": "VALIDATION_ERROR",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 400;
-                    /** @enum {unknown} */
-                    code?: "VALIDATION_ERROR" | "INVALID_JSON" | "INVALID_SIGNATURE" | "INVALID_IMAGE" | "BAD_REQUEST";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Unauthorized. `UNAUTHORIZED`: You are not signed in. Send a valid access token. `TOKEN_EXPIRED`: The access token has expired. Refresh it and try again. `TOKEN_REVOKED`: The session has ended. Sign in again. `INVALID_CREDENTIALS`: Wrong email or password. Check both, or reset the password. */
-        "401Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/UNAUTHORIZED",
-                 *       "title": "You are not signed in",
-                 *       "status": 401,
-                 *       "detail": "Send a valid access token.",
-                 *       "instance": "/api/posts",
-                 *       "code": "UNAUTHORIZED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 401;
-                    /** @enum {unknown} */
-                    code?: "UNAUTHORIZED" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "INVALID_CREDENTIALS";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Forbidden. `FORBIDDEN`: You may not do this. Sign in as somebody who has the right. `EMAIL_NOT_VERIFIED`: The email address is not verified. Follow the link in the mail. `ACCOUNT_SUSPENDED`: The account is suspended. Ask an administrator. `DOMAIN_NOT_ALLOWED`: This outside host is not allowed. Use one of allowedDomains. `CSRF_FAILED`: The CSRF check failed. Send X-CSRF-Token equal to the cookie csrfToken. `LINK_EXPIRED`: The link has expired or was altered. Ask for a new link. */
-        "403Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/FORBIDDEN",
-                 *       "title": "You may not do this",
-                 *       "status": 403,
-                 *       "detail": "Sign in as somebody who has the right.",
-                 *       "instance": "/api/posts",
-                 *       "code": "FORBIDDEN",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 403;
-                    /** @enum {unknown} */
-                    code?: "FORBIDDEN" | "EMAIL_NOT_VERIFIED" | "ACCOUNT_SUSPENDED" | "DOMAIN_NOT_ALLOWED" | "CSRF_FAILED" | "LINK_EXPIRED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Not Found. `NOT_FOUND`: There is nothing here. Check the address. */
-        "404Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/NOT_FOUND",
-                 *       "title": "There is nothing here",
-                 *       "status": 404,
-                 *       "detail": "Check the address.",
-                 *       "instance": "/api/posts",
-                 *       "code": "NOT_FOUND",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 404;
-                    /** @enum {unknown} */
-                    code?: "NOT_FOUND";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Method Not Allowed. `METHOD_NOT_ALLOWED`: The method is not allowed here. Use one of allowedMethods. */
-        "405Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/METHOD_NOT_ALLOWED",
-                 *       "title": "The method is not allowed here",
-                 *       "status": 405,
-                 *       "detail": "Use one of allowedMethods.",
-                 *       "instance": "/api/posts",
-                 *       "code": "METHOD_NOT_ALLOWED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 405;
-                    /** @enum {unknown} */
-                    code?: "METHOD_NOT_ALLOWED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Not Acceptable. `NOT_ACCEPTABLE`: No acceptable representation. Accept application/json. */
-        "406Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/NOT_ACCEPTABLE",
-                 *       "title": "No acceptable representation",
-                 *       "status": 406,
-                 *       "detail": "Accept application/json.",
-                 *       "instance": "/api/posts",
-                 *       "code": "NOT_ACCEPTABLE",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 406;
-                    /** @enum {unknown} */
-                    code?: "NOT_ACCEPTABLE";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
         /** @description Request Timeout. `REQUEST_TIMEOUT`: The request took too long to arrive. Send it again, faster. */
-        "408Page": {
+        RequestTimeout: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -2542,432 +2549,10 @@ export interface components {
                     /** @enum {unknown} */
                     code?: "REQUEST_TIMEOUT";
                 } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Conflict. `CONFLICT`: The request conflicts with the current state. Read the state again, then retry. `EMAIL_TAKEN`: The email address is taken. Sign in, or use another address. */
-        "409Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/CONFLICT",
-                 *       "title": "The request conflicts with the current state",
-                 *       "status": 409,
-                 *       "detail": "Read the state again, then retry.",
-                 *       "instance": "/api/posts",
-                 *       "code": "CONFLICT",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 409;
-                    /** @enum {unknown} */
-                    code?: "CONFLICT" | "EMAIL_TAKEN";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Precondition Failed. `PRECONDITION_FAILED`: Somebody was faster. Read the resource again and merge. */
-        "412Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/PRECONDITION_FAILED",
-                 *       "title": "Somebody was faster",
-                 *       "status": 412,
-                 *       "detail": "Read the resource again and merge.",
-                 *       "instance": "/api/posts",
-                 *       "code": "PRECONDITION_FAILED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 412;
-                    /** @enum {unknown} */
-                    code?: "PRECONDITION_FAILED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Content Too Large. `PAYLOAD_TOO_LARGE`: The body is too large. Send at most maxSize bytes. `QUOTA_EXCEEDED`: Your storage quota is used up. Delete some files first. */
-        "413Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/PAYLOAD_TOO_LARGE",
-                 *       "title": "The body is too large",
-                 *       "status": 413,
-                 *       "detail": "Send at most maxSize bytes.",
-                 *       "instance": "/api/posts",
-                 *       "code": "PAYLOAD_TOO_LARGE",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 413;
-                    /** @enum {unknown} */
-                    code?: "PAYLOAD_TOO_LARGE" | "QUOTA_EXCEEDED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description URI Too Long. `URI_TOO_LONG`: The request target is too long. Shorten the address or the query. */
-        "414Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/URI_TOO_LONG",
-                 *       "title": "The request target is too long",
-                 *       "status": 414,
-                 *       "detail": "Shorten the address or the query.",
-                 *       "instance": "/api/posts",
-                 *       "code": "URI_TOO_LONG",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 414;
-                    /** @enum {unknown} */
-                    code?: "URI_TOO_LONG";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Unsupported Media Type. `UNSUPPORTED_MEDIA_TYPE`: The media type is not supported. Use one of allowedTypes. */
-        "415Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/UNSUPPORTED_MEDIA_TYPE",
-                 *       "title": "The media type is not supported",
-                 *       "status": 415,
-                 *       "detail": "Use one of allowedTypes.",
-                 *       "instance": "/api/posts",
-                 *       "code": "UNSUPPORTED_MEDIA_TYPE",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 415;
-                    /** @enum {unknown} */
-                    code?: "UNSUPPORTED_MEDIA_TYPE";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Range Not Satisfiable. `RANGE_NOT_SATISFIABLE`: The range is outside the file. Ask for bytes that exist. */
-        "416Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/RANGE_NOT_SATISFIABLE",
-                 *       "title": "The range is outside the file",
-                 *       "status": 416,
-                 *       "detail": "Ask for bytes that exist.",
-                 *       "instance": "/api/posts",
-                 *       "code": "RANGE_NOT_SATISFIABLE",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 416;
-                    /** @enum {unknown} */
-                    code?: "RANGE_NOT_SATISFIABLE";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Expectation Failed. `EXPECTATION_FAILED`: The expectation cannot be met. Expect nothing but 100-continue. */
-        "417Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/EXPECTATION_FAILED",
-                 *       "title": "The expectation cannot be met",
-                 *       "status": 417,
-                 *       "detail": "Expect nothing but 100-continue.",
-                 *       "instance": "/api/posts",
-                 *       "code": "EXPECTATION_FAILED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 417;
-                    /** @enum {unknown} */
-                    code?: "EXPECTATION_FAILED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Unprocessable Content. `IDEMPOTENCY_KEY_REUSED`: The Idempotency-Key was used for another request. Use a new key. */
-        "422Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/IDEMPOTENCY_KEY_REUSED",
-                 *       "title": "The Idempotency-Key was used for another request",
-                 *       "status": 422,
-                 *       "detail": "Use a new key.",
-                 *       "instance": "/api/posts",
-                 *       "code": "IDEMPOTENCY_KEY_REUSED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 422;
-                    /** @enum {unknown} */
-                    code?: "IDEMPOTENCY_KEY_REUSED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Precondition Required. `PRECONDITION_REQUIRED`: A precondition is required. Send If-Match with the ETag you read. */
-        "428Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/PRECONDITION_REQUIRED",
-                 *       "title": "A precondition is required",
-                 *       "status": 428,
-                 *       "detail": "Send If-Match with the ETag you read.",
-                 *       "instance": "/api/posts",
-                 *       "code": "PRECONDITION_REQUIRED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 428;
-                    /** @enum {unknown} */
-                    code?: "PRECONDITION_REQUIRED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Too Many Requests. `RATE_LIMITED`: Too many requests. Wait for retryAfter seconds. */
-        "429Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "Retry-After": components["headers"]["Retry-After"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/RATE_LIMITED",
-                 *       "title": "Too many requests",
-                 *       "status": 429,
-                 *       "detail": "Wait for retryAfter seconds.",
-                 *       "instance": "/api/posts",
-                 *       "code": "RATE_LIMITED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 429;
-                    /** @enum {unknown} */
-                    code?: "RATE_LIMITED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Request Header Fields Too Large. `HEADERS_TOO_LARGE`: The request headers are too large. Send fewer or shorter headers. */
-        "431Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/HEADERS_TOO_LARGE",
-                 *       "title": "The request headers are too large",
-                 *       "status": 431,
-                 *       "detail": "Send fewer or shorter headers.",
-                 *       "instance": "/api/posts",
-                 *       "code": "HEADERS_TOO_LARGE",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 431;
-                    /** @enum {unknown} */
-                    code?: "HEADERS_TOO_LARGE";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Checksum Mismatch. `CHECKSUM_MISMATCH`: The checksum does not match. Send the bytes again. */
-        "460Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/CHECKSUM_MISMATCH",
-                 *       "title": "The checksum does not match",
-                 *       "status": 460,
-                 *       "detail": "Send the bytes again.",
-                 *       "instance": "/api/posts",
-                 *       "code": "CHECKSUM_MISMATCH",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 460;
-                    /** @enum {unknown} */
-                    code?: "CHECKSUM_MISMATCH";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Internal Server Error. `INTERNAL_ERROR`: Something went wrong on our side. Try again; report the requestId. */
-        "500Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/INTERNAL_ERROR",
-                 *       "title": "Something went wrong on our side",
-                 *       "status": 500,
-                 *       "detail": "Try again; report the requestId.",
-                 *       "instance": "/api/posts",
-                 *       "code": "INTERNAL_ERROR",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 500;
-                    /** @enum {unknown} */
-                    code?: "INTERNAL_ERROR";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Not Implemented. `NOT_IMPLEMENTED`: The server does not implement this. Use another method or coding. */
-        "501Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/NOT_IMPLEMENTED",
-                 *       "title": "The server does not implement this",
-                 *       "status": 501,
-                 *       "detail": "Use another method or coding.",
-                 *       "instance": "/api/posts",
-                 *       "code": "NOT_IMPLEMENTED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 501;
-                    /** @enum {unknown} */
-                    code?: "NOT_IMPLEMENTED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Bad Gateway. `BAD_GATEWAY`: The service behind sent no valid answer. Try again. */
-        "502Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/BAD_GATEWAY",
-                 *       "title": "The service behind sent no valid answer",
-                 *       "status": 502,
-                 *       "detail": "Try again.",
-                 *       "instance": "/api/posts",
-                 *       "code": "BAD_GATEWAY",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 502;
-                    /** @enum {unknown} */
-                    code?: "BAD_GATEWAY";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
             };
         };
         /** @description Service Unavailable. `SERVICE_UNAVAILABLE`: The service is not available. Try again after retryAfter seconds. */
-        "503Page": {
+        ServiceUnavailable: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 "Retry-After": components["headers"]["Retry-After"];
@@ -2992,67 +2577,10 @@ export interface components {
                     /** @enum {unknown} */
                     code?: "SERVICE_UNAVAILABLE";
                 } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description Gateway Timeout. `GATEWAY_TIMEOUT`: The service behind took too long. Try again. */
-        "504Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/GATEWAY_TIMEOUT",
-                 *       "title": "The service behind took too long",
-                 *       "status": 504,
-                 *       "detail": "Try again.",
-                 *       "instance": "/api/posts",
-                 *       "code": "GATEWAY_TIMEOUT",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 504;
-                    /** @enum {unknown} */
-                    code?: "GATEWAY_TIMEOUT";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
-            };
-        };
-        /** @description HTTP Version Not Supported. `HTTP_VERSION_NOT_SUPPORTED`: The HTTP version is not supported. Use HTTP/1.1. */
-        "505Page": {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                [name: string]: unknown;
-            };
-            content: {
-                /**
-                 * @example {
-                 *       "success": false,
-                 *       "type": "https://api.example.com/api/errors/HTTP_VERSION_NOT_SUPPORTED",
-                 *       "title": "The HTTP version is not supported",
-                 *       "status": 505,
-                 *       "detail": "Use HTTP/1.1.",
-                 *       "instance": "/api/posts",
-                 *       "code": "HTTP_VERSION_NOT_SUPPORTED",
-                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
-                 *     }
-                 */
-                "application/problem+json": {
-                    /** @constant */
-                    status?: 505;
-                    /** @enum {unknown} */
-                    code?: "HTTP_VERSION_NOT_SUPPORTED";
-                } & components["schemas"]["Problem"];
-                "text/html": string;
             };
         };
         /** @description Insufficient Storage. `STORAGE_FULL`: The storage is full. Try again later. */
-        "507Page": {
+        StorageFull: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
                 [name: string]: unknown;
@@ -3076,7 +2604,88 @@ export interface components {
                     /** @enum {unknown} */
                     code?: "STORAGE_FULL";
                 } & components["schemas"]["Problem"];
-                "text/html": string;
+            };
+        };
+        /** @description Unauthorized. `TOKEN_EXPIRED`: The access token has expired. Refresh it and try again. `TOKEN_REVOKED`: The session has ended. Sign in again. `UNAUTHORIZED`: You are not signed in. Send a valid access token. */
+        TokenExpiredOrTokenRevokedOrUnauthorized: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/TOKEN_EXPIRED",
+                 *       "title": "The access token has expired",
+                 *       "status": 401,
+                 *       "detail": "Refresh it and try again.",
+                 *       "instance": "/api/posts",
+                 *       "code": "TOKEN_EXPIRED",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 401;
+                    /** @enum {unknown} */
+                    code?: "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "UNAUTHORIZED";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unsupported Media Type. `UNSUPPORTED_MEDIA_TYPE`: The media type is not supported. Use one of allowedTypes. */
+        UnsupportedMediaType: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/UNSUPPORTED_MEDIA_TYPE",
+                 *       "title": "The media type is not supported",
+                 *       "status": 415,
+                 *       "detail": "Use one of allowedTypes.",
+                 *       "instance": "/api/posts",
+                 *       "code": "UNSUPPORTED_MEDIA_TYPE",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 415;
+                    /** @enum {unknown} */
+                    code?: "UNSUPPORTED_MEDIA_TYPE";
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description URI Too Long. `URI_TOO_LONG`: The request target is too long. Shorten the address or the query. */
+        UriTooLong: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "success": false,
+                 *       "type": "https://api.example.com/api/errors/URI_TOO_LONG",
+                 *       "title": "The request target is too long",
+                 *       "status": 414,
+                 *       "detail": "Shorten the address or the query.",
+                 *       "instance": "/api/posts",
+                 *       "code": "URI_TOO_LONG",
+                 *       "requestId": "6f1c2a9b0d3e4f5a6b7c8d9e"
+                 *     }
+                 */
+                "application/problem+json": {
+                    /** @constant */
+                    status?: 414;
+                    /** @enum {unknown} */
+                    code?: "URI_TOO_LONG";
+                } & components["schemas"]["Problem"];
             };
         };
     };
@@ -3087,6 +2696,16 @@ export interface components {
         "If-Match": string;
         /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
         "Idempotency-Key": string;
+        /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+        "X-CSRF-Token": string;
+        /** @description Up to 128 characters of your own, to find the request in logs by. */
+        "X-Request-ID": string;
+        /** @description Bytes of the file, as `bytes=0-1023`. */
+        Range: string;
+        /** @description An ETag or date: the whole file when it has changed since. */
+        "If-Range": string;
+        /** @description The id of the last event that the client received; the stream starts with those it missed. */
+        "Last-Event-ID": string;
     };
     requestBodies: never;
     headers: {
@@ -3138,153 +2757,150 @@ export interface components {
     };
     pathItems: never;
 }
-export type SchemaActor = components['schemas']['Actor'];
-export type SchemaAddress = components['schemas']['Address'];
-export type SchemaAdminUser = components['schemas']['AdminUser'];
-export type SchemaAdminUserEnvelope = components['schemas']['AdminUserEnvelope'];
-export type SchemaAdminUserListEnvelope = components['schemas']['AdminUserListEnvelope'];
-export type SchemaAuditEvent = components['schemas']['AuditEvent'];
-export type SchemaAuditEventListEnvelope = components['schemas']['AuditEventListEnvelope'];
-export type SchemaAuthor = components['schemas']['Author'];
-export type SchemaCategory = components['schemas']['Category'];
-export type SchemaCategoryChange = components['schemas']['CategoryChange'];
-export type SchemaCategoryCreate = components['schemas']['CategoryCreate'];
-export type SchemaCategoryItem = components['schemas']['CategoryItem'];
-export type SchemaCategoryItemEnvelope = components['schemas']['CategoryItemEnvelope'];
-export type SchemaCategoryItemListEnvelope = components['schemas']['CategoryItemListEnvelope'];
-export type SchemaCheck = components['schemas']['Check'];
-export type SchemaComment = components['schemas']['Comment'];
-export type SchemaCommentChange = components['schemas']['CommentChange'];
-export type SchemaCommentCreate = components['schemas']['CommentCreate'];
-export type SchemaCommentEnvelope = components['schemas']['CommentEnvelope'];
-export type SchemaCommentListEnvelope = components['schemas']['CommentListEnvelope'];
-export type SchemaContact = components['schemas']['Contact'];
-export type SchemaContactChange = components['schemas']['ContactChange'];
-export type SchemaContactMessage = components['schemas']['ContactMessage'];
-export type SchemaContactMessageEnvelope = components['schemas']['ContactMessageEnvelope'];
-export type SchemaContactMessageListEnvelope = components['schemas']['ContactMessageListEnvelope'];
-export type SchemaEcho = components['schemas']['Echo'];
-export type SchemaEchoEnvelope = components['schemas']['EchoEnvelope'];
-export type SchemaGreeting = components['schemas']['Greeting'];
-export type SchemaGreetingEnvelope = components['schemas']['GreetingEnvelope'];
-export type SchemaHealth = components['schemas']['Health'];
-export type SchemaHealthEnvelope = components['schemas']['HealthEnvelope'];
-export type SchemaHighlight = components['schemas']['Highlight'];
-export type SchemaImage = components['schemas']['Image'];
-export type SchemaKind = components['schemas']['Kind'];
-export type SchemaKindEnvelope = components['schemas']['KindEnvelope'];
-export type SchemaLike = components['schemas']['Like'];
-export type SchemaLikeEnvelope = components['schemas']['LikeEnvelope'];
-export type SchemaLink = components['schemas']['Link'];
-export type SchemaLinkEnvelope = components['schemas']['LinkEnvelope'];
-export type SchemaLogin = components['schemas']['Login'];
-export type SchemaMeUpdate = components['schemas']['MeUpdate'];
-export type SchemaMessage = components['schemas']['Message'];
-export type SchemaMessageEnvelope = components['schemas']['MessageEnvelope'];
+export type SchemaAuthAccountChange = components['schemas']['AuthAccountChange'];
+export type SchemaAuthAdminUser = components['schemas']['AuthAdminUser'];
+export type SchemaAuthAdminUserEnvelope = components['schemas']['AuthAdminUserEnvelope'];
+export type SchemaAuthAdminUserListEnvelope = components['schemas']['AuthAdminUserListEnvelope'];
+export type SchemaAuthAuditEvent = components['schemas']['AuthAuditEvent'];
+export type SchemaAuthAuditEventListEnvelope = components['schemas']['AuthAuditEventListEnvelope'];
+export type SchemaAuthEmailRequest = components['schemas']['AuthEmailRequest'];
+export type SchemaAuthLogin = components['schemas']['AuthLogin'];
+export type SchemaAuthMailToken = components['schemas']['AuthMailToken'];
+export type SchemaAuthMeUpdate = components['schemas']['AuthMeUpdate'];
+export type SchemaAuthMessage = components['schemas']['AuthMessage'];
+export type SchemaAuthMessageEnvelope = components['schemas']['AuthMessageEnvelope'];
+export type SchemaAuthPasswordChange = components['schemas']['AuthPasswordChange'];
+export type SchemaAuthPasswordProof = components['schemas']['AuthPasswordProof'];
+export type SchemaAuthPasswordReset = components['schemas']['AuthPasswordReset'];
+export type SchemaAuthPublicUser = components['schemas']['AuthPublicUser'];
+export type SchemaAuthPublicUserEnvelope = components['schemas']['AuthPublicUserEnvelope'];
+export type SchemaAuthRefresh = components['schemas']['AuthRefresh'];
+export type SchemaAuthRegister = components['schemas']['AuthRegister'];
+export type SchemaAuthRegistration = components['schemas']['AuthRegistration'];
+export type SchemaAuthRegistrationEnvelope = components['schemas']['AuthRegistrationEnvelope'];
+export type SchemaAuthSession = components['schemas']['AuthSession'];
+export type SchemaAuthSessionListEnvelope = components['schemas']['AuthSessionListEnvelope'];
+export type SchemaAuthSignin = components['schemas']['AuthSignin'];
+export type SchemaAuthSigninEnvelope = components['schemas']['AuthSigninEnvelope'];
+export type SchemaAuthUser = components['schemas']['AuthUser'];
+export type SchemaAuthUserChange = components['schemas']['AuthUserChange'];
+export type SchemaAuthUserEnvelope = components['schemas']['AuthUserEnvelope'];
+export type SchemaAuthUserReplace = components['schemas']['AuthUserReplace'];
+export type SchemaAuthVerified = components['schemas']['AuthVerified'];
+export type SchemaAuthVerifiedEnvelope = components['schemas']['AuthVerifiedEnvelope'];
+export type SchemaEmpty = components['schemas']['Empty'];
+export type SchemaGatewayCheck = components['schemas']['GatewayCheck'];
+export type SchemaGatewayEcho = components['schemas']['GatewayEcho'];
+export type SchemaGatewayEchoEnvelope = components['schemas']['GatewayEchoEnvelope'];
+export type SchemaGatewayErrorKind = components['schemas']['GatewayErrorKind'];
+export type SchemaGatewayErrorKindEnvelope = components['schemas']['GatewayErrorKindEnvelope'];
+export type SchemaGatewayGreeting = components['schemas']['GatewayGreeting'];
+export type SchemaGatewayGreetingEnvelope = components['schemas']['GatewayGreetingEnvelope'];
+export type SchemaGatewayHealth = components['schemas']['GatewayHealth'];
+export type SchemaGatewayHealthEnvelope = components['schemas']['GatewayHealthEnvelope'];
+export type SchemaMessagesActor = components['schemas']['MessagesActor'];
+export type SchemaMessagesCommentDeletedEvent = components['schemas']['MessagesCommentDeletedEvent'];
+export type SchemaMessagesCommentEvent = components['schemas']['MessagesCommentEvent'];
+export type SchemaMessagesCommentNotification = components['schemas']['MessagesCommentNotification'];
+export type SchemaMessagesContact = components['schemas']['MessagesContact'];
+export type SchemaMessagesContactChange = components['schemas']['MessagesContactChange'];
+export type SchemaMessagesContactMessage = components['schemas']['MessagesContactMessage'];
+export type SchemaMessagesContactMessageEnvelope = components['schemas']['MessagesContactMessageEnvelope'];
+export type SchemaMessagesContactMessageListEnvelope = components['schemas']['MessagesContactMessageListEnvelope'];
+export type SchemaMessagesEvent = components['schemas']['MessagesEvent'];
+export type SchemaMessagesLikeNotification = components['schemas']['MessagesLikeNotification'];
 export type SchemaMessagesNotification = components['schemas']['MessagesNotification'];
+export type SchemaMessagesNotificationChange = components['schemas']['MessagesNotificationChange'];
 export type SchemaMessagesNotificationEnvelope = components['schemas']['MessagesNotificationEnvelope'];
 export type SchemaMessagesNotificationListEnvelope = components['schemas']['MessagesNotificationListEnvelope'];
 export type SchemaMessagesPost = components['schemas']['MessagesPost'];
-export type SchemaNothing = components['schemas']['Nothing'];
-export type SchemaNotificationChange = components['schemas']['NotificationChange'];
+export type SchemaMessagesPostDeletedEvent = components['schemas']['MessagesPostDeletedEvent'];
+export type SchemaMessagesPostEvent = components['schemas']['MessagesPostEvent'];
+export type SchemaMessagesReceipt = components['schemas']['MessagesReceipt'];
+export type SchemaMessagesReceiptEnvelope = components['schemas']['MessagesReceiptEnvelope'];
+export type SchemaMessagesRoleNotification = components['schemas']['MessagesRoleNotification'];
+export type SchemaMessagesStreamEvent = components['schemas']['MessagesStreamEvent'];
+export type SchemaMessagesTicket = components['schemas']['MessagesTicket'];
+export type SchemaMessagesTicketEnvelope = components['schemas']['MessagesTicketEnvelope'];
+export type SchemaMessagesWelcomeNotification = components['schemas']['MessagesWelcomeNotification'];
 export type SchemaPagination = components['schemas']['Pagination'];
-export type SchemaPaginationMetadata = components['schemas']['PaginationMetadata'];
-export type SchemaPassword = components['schemas']['Password'];
-export type SchemaPasswordChange = components['schemas']['PasswordChange'];
-export type SchemaPostChange = components['schemas']['PostChange'];
-export type SchemaPostCreate = components['schemas']['PostCreate'];
-export type SchemaPostItem = components['schemas']['PostItem'];
-export type SchemaPostItemListEnvelope = components['schemas']['PostItemListEnvelope'];
-export type SchemaPostReplace = components['schemas']['PostReplace'];
+export type SchemaPostsAuthor = components['schemas']['PostsAuthor'];
+export type SchemaPostsCategory = components['schemas']['PostsCategory'];
+export type SchemaPostsCategoryChange = components['schemas']['PostsCategoryChange'];
+export type SchemaPostsCategoryCreate = components['schemas']['PostsCategoryCreate'];
+export type SchemaPostsCategoryItem = components['schemas']['PostsCategoryItem'];
+export type SchemaPostsCategoryItemEnvelope = components['schemas']['PostsCategoryItemEnvelope'];
+export type SchemaPostsCategoryItemListEnvelope = components['schemas']['PostsCategoryItemListEnvelope'];
+export type SchemaPostsComment = components['schemas']['PostsComment'];
+export type SchemaPostsCommentChange = components['schemas']['PostsCommentChange'];
+export type SchemaPostsCommentCreate = components['schemas']['PostsCommentCreate'];
+export type SchemaPostsCommentEnvelope = components['schemas']['PostsCommentEnvelope'];
+export type SchemaPostsCommentListEnvelope = components['schemas']['PostsCommentListEnvelope'];
+export type SchemaPostsHighlight = components['schemas']['PostsHighlight'];
+export type SchemaPostsImage = components['schemas']['PostsImage'];
+export type SchemaPostsLike = components['schemas']['PostsLike'];
+export type SchemaPostsLikeEnvelope = components['schemas']['PostsLikeEnvelope'];
 export type SchemaPostsPost = components['schemas']['PostsPost'];
+export type SchemaPostsPostChange = components['schemas']['PostsPostChange'];
+export type SchemaPostsPostCreate = components['schemas']['PostsPostCreate'];
 export type SchemaPostsPostEnvelope = components['schemas']['PostsPostEnvelope'];
+export type SchemaPostsPostItem = components['schemas']['PostsPostItem'];
+export type SchemaPostsPostItemListEnvelope = components['schemas']['PostsPostItemListEnvelope'];
+export type SchemaPostsPostReplace = components['schemas']['PostsPostReplace'];
+export type SchemaPostsTag = components['schemas']['PostsTag'];
+export type SchemaPostsTagListEnvelope = components['schemas']['PostsTagListEnvelope'];
 export type SchemaProblem = components['schemas']['Problem'];
-export type SchemaPublicUser = components['schemas']['PublicUser'];
-export type SchemaPublicUserEnvelope = components['schemas']['PublicUserEnvelope'];
-export type SchemaReceipt = components['schemas']['Receipt'];
-export type SchemaReceiptEnvelope = components['schemas']['ReceiptEnvelope'];
-export type SchemaRefresh = components['schemas']['Refresh'];
-export type SchemaRegister = components['schemas']['Register'];
-export type SchemaReset = components['schemas']['Reset'];
-export type SchemaSession = components['schemas']['Session'];
-export type SchemaSessionListEnvelope = components['schemas']['SessionListEnvelope'];
-export type SchemaSign = components['schemas']['Sign'];
-export type SchemaSignin = components['schemas']['Signin'];
-export type SchemaSigninEnvelope = components['schemas']['SigninEnvelope'];
-export type SchemaStanding = components['schemas']['Standing'];
-export type SchemaTag = components['schemas']['Tag'];
-export type SchemaTagListEnvelope = components['schemas']['TagListEnvelope'];
-export type SchemaTicket = components['schemas']['Ticket'];
-export type SchemaTicketEnvelope = components['schemas']['TicketEnvelope'];
-export type SchemaToken = components['schemas']['Token'];
-export type SchemaUpload = components['schemas']['Upload'];
-export type SchemaUploadEnvelope = components['schemas']['UploadEnvelope'];
-export type SchemaUploadListEnvelope = components['schemas']['UploadListEnvelope'];
-export type SchemaUploadPatch = components['schemas']['UploadPatch'];
-export type SchemaUploads = components['schemas']['Uploads'];
-export type SchemaUploadsListEnvelope = components['schemas']['UploadsListEnvelope'];
-export type SchemaUser = components['schemas']['User'];
-export type SchemaUserChange = components['schemas']['UserChange'];
-export type SchemaUserEnvelope = components['schemas']['UserEnvelope'];
-export type SchemaUserReplace = components['schemas']['UserReplace'];
-export type SchemaVerified = components['schemas']['Verified'];
-export type SchemaVerifiedEnvelope = components['schemas']['VerifiedEnvelope'];
-export type SchemaView = components['schemas']['View'];
-export type Response400 = components['responses']['400'];
-export type Response401 = components['responses']['401'];
-export type Response403 = components['responses']['403'];
-export type Response404 = components['responses']['404'];
-export type Response405 = components['responses']['405'];
-export type Response406 = components['responses']['406'];
-export type Response408 = components['responses']['408'];
-export type Response409 = components['responses']['409'];
-export type Response412 = components['responses']['412'];
-export type Response413 = components['responses']['413'];
-export type Response414 = components['responses']['414'];
-export type Response415 = components['responses']['415'];
-export type Response416 = components['responses']['416'];
-export type Response417 = components['responses']['417'];
-export type Response422 = components['responses']['422'];
-export type Response428 = components['responses']['428'];
-export type Response429 = components['responses']['429'];
-export type Response431 = components['responses']['431'];
-export type Response460 = components['responses']['460'];
-export type Response500 = components['responses']['500'];
-export type Response501 = components['responses']['501'];
-export type Response502 = components['responses']['502'];
-export type Response503 = components['responses']['503'];
-export type Response504 = components['responses']['504'];
-export type Response505 = components['responses']['505'];
-export type Response507 = components['responses']['507'];
-export type Response400Page = components['responses']['400Page'];
-export type Response401Page = components['responses']['401Page'];
-export type Response403Page = components['responses']['403Page'];
-export type Response404Page = components['responses']['404Page'];
-export type Response405Page = components['responses']['405Page'];
-export type Response406Page = components['responses']['406Page'];
-export type Response408Page = components['responses']['408Page'];
-export type Response409Page = components['responses']['409Page'];
-export type Response412Page = components['responses']['412Page'];
-export type Response413Page = components['responses']['413Page'];
-export type Response414Page = components['responses']['414Page'];
-export type Response415Page = components['responses']['415Page'];
-export type Response416Page = components['responses']['416Page'];
-export type Response417Page = components['responses']['417Page'];
-export type Response422Page = components['responses']['422Page'];
-export type Response428Page = components['responses']['428Page'];
-export type Response429Page = components['responses']['429Page'];
-export type Response431Page = components['responses']['431Page'];
-export type Response460Page = components['responses']['460Page'];
-export type Response500Page = components['responses']['500Page'];
-export type Response501Page = components['responses']['501Page'];
-export type Response502Page = components['responses']['502Page'];
-export type Response503Page = components['responses']['503Page'];
-export type Response504Page = components['responses']['504Page'];
-export type Response505Page = components['responses']['505Page'];
-export type Response507Page = components['responses']['507Page'];
+export type SchemaUploadsSign = components['schemas']['UploadsSign'];
+export type SchemaUploadsSignedUrl = components['schemas']['UploadsSignedUrl'];
+export type SchemaUploadsSignedUrlEnvelope = components['schemas']['UploadsSignedUrlEnvelope'];
+export type SchemaUploadsUpload = components['schemas']['UploadsUpload'];
+export type SchemaUploadsUploadBatchEnvelope = components['schemas']['UploadsUploadBatchEnvelope'];
+export type SchemaUploadsUploadEnvelope = components['schemas']['UploadsUploadEnvelope'];
+export type SchemaUploadsUploadListEnvelope = components['schemas']['UploadsUploadListEnvelope'];
+export type SchemaUploadsUploadPatch = components['schemas']['UploadsUploadPatch'];
+export type ResponseAccountSuspendedOrCsrfFailed = components['responses']['AccountSuspendedOrCsrfFailed'];
+export type ResponseAccountSuspendedOrCsrfFailedOrEmailNotVerified = components['responses']['AccountSuspendedOrCsrfFailedOrEmailNotVerified'];
+export type ResponseBadGateway = components['responses']['BadGateway'];
+export type ResponseBadRequestOrInvalidImageOrInvalidJsonOrValidationError = components['responses']['BadRequestOrInvalidImageOrInvalidJsonOrValidationError'];
+export type ResponseBadRequestOrInvalidJsonOrValidationError = components['responses']['BadRequestOrInvalidJsonOrValidationError'];
+export type ResponseBadRequestOrValidationError = components['responses']['BadRequestOrValidationError'];
+export type ResponseChecksumMismatch = components['responses']['ChecksumMismatch'];
+export type ResponseConflict = components['responses']['Conflict'];
+export type ResponseConflictOrEmailTaken = components['responses']['ConflictOrEmailTaken'];
+export type ResponseCsrfFailed = components['responses']['CsrfFailed'];
+export type ResponseCsrfFailedOrDomainNotAllowed = components['responses']['CsrfFailedOrDomainNotAllowed'];
+export type ResponseCsrfFailedOrForbidden = components['responses']['CsrfFailedOrForbidden'];
+export type ResponseDomainNotAllowed = components['responses']['DomainNotAllowed'];
+export type ResponseEmailTaken = components['responses']['EmailTaken'];
+export type ResponseForbidden = components['responses']['Forbidden'];
+export type ResponseForbiddenOrLinkExpired = components['responses']['ForbiddenOrLinkExpired'];
+export type ResponseGatewayTimeout = components['responses']['GatewayTimeout'];
+export type ResponseHeadersTooLarge = components['responses']['HeadersTooLarge'];
+export type ResponseIdempotencyKeyReused = components['responses']['IdempotencyKeyReused'];
+export type ResponseInternalError = components['responses']['InternalError'];
+export type ResponseInvalidCredentials = components['responses']['InvalidCredentials'];
+export type ResponseInvalidCredentialsOrTokenExpiredOrTokenRevokedOrUnauthorized = components['responses']['InvalidCredentialsOrTokenExpiredOrTokenRevokedOrUnauthorized'];
+export type ResponseLinkExpired = components['responses']['LinkExpired'];
+export type ResponseNotFound = components['responses']['NotFound'];
+export type ResponsePayloadTooLarge = components['responses']['PayloadTooLarge'];
+export type ResponsePayloadTooLargeOrQuotaExceeded = components['responses']['PayloadTooLargeOrQuotaExceeded'];
+export type ResponsePreconditionFailed = components['responses']['PreconditionFailed'];
+export type ResponseRangeNotSatisfiable = components['responses']['RangeNotSatisfiable'];
+export type ResponseRateLimited = components['responses']['RateLimited'];
+export type ResponseRequestTimeout = components['responses']['RequestTimeout'];
+export type ResponseServiceUnavailable = components['responses']['ServiceUnavailable'];
+export type ResponseStorageFull = components['responses']['StorageFull'];
+export type ResponseTokenExpiredOrTokenRevokedOrUnauthorized = components['responses']['TokenExpiredOrTokenRevokedOrUnauthorized'];
+export type ResponseUnsupportedMediaType = components['responses']['UnsupportedMediaType'];
+export type ResponseUriTooLong = components['responses']['UriTooLong'];
 export type ParameterIfNoneMatch = components['parameters']['If-None-Match'];
 export type ParameterIfMatch = components['parameters']['If-Match'];
 export type ParameterIdempotencyKey = components['parameters']['Idempotency-Key'];
+export type ParameterXCsrfToken = components['parameters']['X-CSRF-Token'];
+export type ParameterXRequestId = components['parameters']['X-Request-ID'];
+export type ParameterRange = components['parameters']['Range'];
+export type ParameterIfRange = components['parameters']['If-Range'];
+export type ParameterLastEventId = components['parameters']['Last-Event-ID'];
 export type HeaderXRequestId = components['headers']['X-Request-ID'];
 export type HeaderRateLimitPolicy = components['headers']['RateLimit-Policy'];
 export type HeaderRateLimit = components['headers']['RateLimit'];
@@ -3296,10 +2912,13 @@ export type HeaderRetryAfter = components['headers']['Retry-After'];
 export type HeaderWwwAuthenticate = components['headers']['WWW-Authenticate'];
 export type $defs = Record<string, never>;
 export interface operations {
-    getWellKnownJwksJson: {
+    getJwks: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3319,17 +2938,17 @@ export interface operations {
                     };
                 };
             };
-            400: components["responses"]["400"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    getAdminAudit: {
+    listAuditEvents: {
         parameters: {
             query?: {
                 page?: number;
@@ -3338,7 +2957,10 @@ export interface operations {
                 kind?: string;
                 user?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3354,22 +2976,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AuditEventListEnvelope"];
+                    "application/json": components["schemas"]["AuthAuditEventListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["Forbidden"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    getAdminComments: {
+    listHiddenComments: {
         parameters: {
             query?: {
                 page?: number;
@@ -3377,7 +2999,10 @@ export interface operations {
                 cursor?: string;
                 status?: "hidden" | "visible" | "deleted";
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3393,22 +3018,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CommentListEnvelope"];
+                    "application/json": components["schemas"]["PostsCommentListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["Forbidden"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    getAdminContact: {
+    listContactMessages: {
         parameters: {
             query?: {
                 page?: number;
@@ -3416,7 +3041,10 @@ export interface operations {
                 cursor?: string;
                 status?: "new" | "read" | "archived";
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3432,25 +3060,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ContactMessageListEnvelope"];
+                    "application/json": components["schemas"]["MessagesContactMessageListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["Forbidden"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    patchAdminContactId: {
+    updateContactMessage: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -3461,7 +3093,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ContactChange"];
+                "application/json": components["schemas"]["MessagesContactChange"];
             };
         };
         responses: {
@@ -3475,29 +3107,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ContactMessageEnvelope"];
+                    "application/json": components["schemas"]["MessagesContactMessageEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getAdminUsers: {
+    listAccounts: {
         parameters: {
             query?: {
                 page?: number;
@@ -3508,7 +3139,10 @@ export interface operations {
                 role?: "user" | "moderator" | "admin";
                 sort?: "newest" | "oldest" | "name" | "lastLogin";
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3524,25 +3158,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AdminUserListEnvelope"];
+                    "application/json": components["schemas"]["AuthAdminUserListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["Forbidden"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    patchAdminUsersId: {
+    updateAccount: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -3553,7 +3191,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Standing"];
+                "application/json": components["schemas"]["AuthAccountChange"];
             };
         };
         responses: {
@@ -3567,38 +3205,41 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AdminUserEnvelope"];
+                    "application/json": components["schemas"]["AuthAdminUserEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postAuthForgotPassword: {
+    forgotPassword: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Address"];
+                "application/json": components["schemas"]["AuthEmailRequest"];
             };
         };
         responses: {
@@ -3611,38 +3252,39 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MessageEnvelope"];
+                    "application/json": components["schemas"]["AuthMessageEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postAuthLogin: {
+    login: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Login"];
-                "application/x-www-form-urlencoded": components["schemas"]["Login"];
+                "application/json": components["schemas"]["AuthLogin"];
+                "application/x-www-form-urlencoded": components["schemas"]["AuthLogin"];
             };
         };
         responses: {
@@ -3655,7 +3297,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SigninEnvelope"];
+                    "application/json": components["schemas"]["AuthSigninEnvelope"];
                 };
             };
             /** @description Done; to a plain form with `Accept: text/html`, the way to its `_next` */
@@ -3669,134 +3311,140 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400Page"];
-            401: components["responses"]["401Page"];
-            403: components["responses"]["403Page"];
-            408: components["responses"]["408Page"];
-            409: components["responses"]["409Page"];
-            413: components["responses"]["413Page"];
-            414: components["responses"]["414Page"];
-            415: components["responses"]["415Page"];
-            422: components["responses"]["422Page"];
-            429: components["responses"]["429Page"];
-            431: components["responses"]["431Page"];
-            500: components["responses"]["500Page"];
-            502: components["responses"]["502Page"];
-            503: components["responses"]["503Page"];
-            504: components["responses"]["504Page"];
-            507: components["responses"]["507Page"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["InvalidCredentials"];
+            403: components["responses"]["AccountSuspendedOrCsrfFailedOrEmailNotVerified"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postAuthLogout: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["Nothing"];
-                "application/x-www-form-urlencoded": components["schemas"]["Nothing"];
-            };
-        };
-        responses: {
-            /** @description No Content */
-            204: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Done; to a plain form with `Accept: text/html`, the way to its `_next` */
-            303: {
-                headers: {
-                    Location: components["headers"]["Location"];
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400Page"];
-            401: components["responses"]["401Page"];
-            403: components["responses"]["403Page"];
-            408: components["responses"]["408Page"];
-            409: components["responses"]["409Page"];
-            413: components["responses"]["413Page"];
-            414: components["responses"]["414Page"];
-            415: components["responses"]["415Page"];
-            422: components["responses"]["422Page"];
-            429: components["responses"]["429Page"];
-            431: components["responses"]["431Page"];
-            500: components["responses"]["500Page"];
-            502: components["responses"]["502Page"];
-            503: components["responses"]["503Page"];
-            504: components["responses"]["504Page"];
-            507: components["responses"]["507Page"];
-        };
-    };
-    postAuthLogoutAll: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["Nothing"];
-                "application/x-www-form-urlencoded": components["schemas"]["Nothing"];
-            };
-        };
-        responses: {
-            /** @description No Content */
-            204: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Done; to a plain form with `Accept: text/html`, the way to its `_next` */
-            303: {
-                headers: {
-                    Location: components["headers"]["Location"];
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400Page"];
-            401: components["responses"]["401Page"];
-            403: components["responses"]["403Page"];
-            408: components["responses"]["408Page"];
-            409: components["responses"]["409Page"];
-            413: components["responses"]["413Page"];
-            414: components["responses"]["414Page"];
-            415: components["responses"]["415Page"];
-            422: components["responses"]["422Page"];
-            429: components["responses"]["429Page"];
-            431: components["responses"]["431Page"];
-            500: components["responses"]["500Page"];
-            502: components["responses"]["502Page"];
-            503: components["responses"]["503Page"];
-            504: components["responses"]["504Page"];
-            507: components["responses"]["507Page"];
-        };
-    };
-    getAuthMe: {
+    logout: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Empty"];
+                "application/x-www-form-urlencoded": components["schemas"]["Empty"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Done; to a plain form with `Accept: text/html`, the way to its `_next` */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    logoutEverywhere: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Empty"];
+                "application/x-www-form-urlencoded": components["schemas"]["Empty"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Done; to a plain form with `Accept: text/html`, the way to its `_next` */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    getMe: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description An ETag: 304 without a body when nothing has changed. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
@@ -3815,7 +3463,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserEnvelope"];
+                    "application/json": components["schemas"]["AuthUserEnvelope"];
                 };
             };
             /** @description Nothing has changed */
@@ -3827,22 +3475,26 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    deleteAuthMe: {
+    deleteMe: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -3851,7 +3503,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Password"];
+                "application/json": components["schemas"]["AuthPasswordProof"];
             };
         };
         responses: {
@@ -3865,27 +3517,32 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["InvalidCredentialsOrTokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    patchAuthMe: {
+    updateMe: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -3894,7 +3551,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["MeUpdate"];
+                "application/json": components["schemas"]["AuthMeUpdate"];
             };
         };
         responses: {
@@ -3908,36 +3565,41 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserEnvelope"];
+                    "application/json": components["schemas"]["AuthUserEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    putAuthMePassword: {
+    changePassword: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PasswordChange"];
+                "application/json": components["schemas"]["AuthPasswordChange"];
             };
         };
         responses: {
@@ -3951,33 +3613,35 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["InvalidCredentialsOrTokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postAuthRefresh: {
+    refreshSession: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["Refresh"];
+                "application/json": components["schemas"]["AuthRefresh"];
             };
         };
         responses: {
@@ -3990,38 +3654,41 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SigninEnvelope"];
+                    "application/json": components["schemas"]["AuthSigninEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["AccountSuspendedOrCsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postAuthRegister: {
+    register: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Register"];
-                "application/x-www-form-urlencoded": components["schemas"]["Register"];
+                "application/json": components["schemas"]["AuthRegister"];
+                "application/x-www-form-urlencoded": components["schemas"]["AuthRegister"];
             };
         };
         responses: {
@@ -4034,7 +3701,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SigninEnvelope"];
+                    "application/json": components["schemas"]["AuthRegistrationEnvelope"];
                 };
             };
             /** @description Done; to a plain form with `Accept: text/html`, the way to its `_next` */
@@ -4048,34 +3715,35 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400Page"];
-            401: components["responses"]["401Page"];
-            403: components["responses"]["403Page"];
-            408: components["responses"]["408Page"];
-            409: components["responses"]["409Page"];
-            413: components["responses"]["413Page"];
-            414: components["responses"]["414Page"];
-            415: components["responses"]["415Page"];
-            422: components["responses"]["422Page"];
-            429: components["responses"]["429Page"];
-            431: components["responses"]["431Page"];
-            500: components["responses"]["500Page"];
-            502: components["responses"]["502Page"];
-            503: components["responses"]["503Page"];
-            504: components["responses"]["504Page"];
-            507: components["responses"]["507Page"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["EmailTaken"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postAuthResetPassword: {
+    resetPassword: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Reset"];
+                "application/json": components["schemas"]["AuthPasswordReset"];
             };
         };
         responses: {
@@ -4089,32 +3757,32 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            403: components["responses"]["LinkExpired"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getAuthSessions: {
+    listSessions: {
         parameters: {
             query?: {
                 page?: number;
                 limit?: number;
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4130,25 +3798,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SessionListEnvelope"];
+                    "application/json": components["schemas"]["AuthSessionListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    deleteAuthSessionsId: {
+    endSession: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path: {
                 id: string;
             };
@@ -4166,32 +3838,34 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postAuthVerifyEmail: {
+    verifyEmail: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Token"];
+                "application/json": components["schemas"]["AuthMailToken"];
             };
         };
         responses: {
@@ -4204,37 +3878,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["VerifiedEnvelope"];
+                    "application/json": components["schemas"]["AuthVerifiedEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            403: components["responses"]["LinkExpired"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postAuthVerifyEmailResend: {
+    resendVerificationMail: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Address"];
+                "application/json": components["schemas"]["AuthEmailRequest"];
             };
         };
         responses: {
@@ -4247,35 +3921,34 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MessageEnvelope"];
+                    "application/json": components["schemas"]["AuthMessageEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getCategories: {
+    listCategories: {
         parameters: {
             query?: {
                 page?: number;
                 limit?: number;
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4291,24 +3964,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CategoryItemListEnvelope"];
+                    "application/json": components["schemas"]["PostsCategoryItemListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    postCategories: {
+    createCategory: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
@@ -4317,7 +3994,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CategoryCreate"];
+                "application/json": components["schemas"]["PostsCategoryCreate"];
             };
         };
         responses: {
@@ -4333,31 +4010,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CategoryItemEnvelope"];
+                    "application/json": components["schemas"]["PostsCategoryItemEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["IdempotencyKeyReused"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    deleteCategoriesId: {
+    deleteCategory: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -4378,26 +4059,29 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    patchCategoriesId: {
+    updateCategory: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -4408,7 +4092,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CategoryChange"];
+                "application/json": components["schemas"]["PostsCategoryChange"];
             };
         };
         responses: {
@@ -4422,32 +4106,36 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CategoryItemEnvelope"];
+                    "application/json": components["schemas"]["PostsCategoryItemEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    deleteCommentsId: {
+    deleteComment: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -4468,26 +4156,29 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    patchCommentsId: {
+    updateComment: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -4498,7 +4189,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CommentChange"];
+                "application/json": components["schemas"]["PostsCommentChange"];
             };
         };
         responses: {
@@ -4512,34 +4203,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CommentEnvelope"];
+                    "application/json": components["schemas"]["PostsCommentEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postContact: {
+    sendContactMessage: {
         parameters: {
             query?: {
                 source?: string;
             };
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
@@ -4548,8 +4242,8 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Contact"];
-                "application/x-www-form-urlencoded": components["schemas"]["Contact"];
+                "application/json": components["schemas"]["MessagesContact"];
+                "application/x-www-form-urlencoded": components["schemas"]["MessagesContact"];
             };
         };
         responses: {
@@ -4563,7 +4257,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ReceiptEnvelope"];
+                    "application/json": components["schemas"]["MessagesReceiptEnvelope"];
                 };
             };
             /** @description Done; to a plain form with `Accept: text/html`, the way to its `_next` */
@@ -4577,27 +4271,31 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400Page"];
-            401: components["responses"]["401Page"];
-            408: components["responses"]["408Page"];
-            409: components["responses"]["409Page"];
-            413: components["responses"]["413Page"];
-            414: components["responses"]["414Page"];
-            415: components["responses"]["415Page"];
-            422: components["responses"]["422Page"];
-            429: components["responses"]["429Page"];
-            431: components["responses"]["431Page"];
-            500: components["responses"]["500Page"];
-            502: components["responses"]["502Page"];
-            503: components["responses"]["503Page"];
-            504: components["responses"]["504Page"];
-            507: components["responses"]["507Page"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["IdempotencyKeyReused"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getDocs: {
+    showDocs: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4615,17 +4313,20 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            400: components["responses"]["400"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
         };
     };
-    getDocsDocsJs: {
+    getDocsScript: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4643,17 +4344,20 @@ export interface operations {
                     "text/javascript": string;
                 };
             };
-            400: components["responses"]["400"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
         };
     };
-    getDocsVersionFile: {
+    getDocsFile: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path: {
                 version: string;
                 file: string;
@@ -4675,18 +4379,21 @@ export interface operations {
                     "text/css": string;
                 };
             };
-            400: components["responses"]["400"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            404: components["responses"]["NotFound"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
         };
     };
-    getErrorsCode: {
+    explainError: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path: {
                 code: string;
             };
@@ -4703,35 +4410,40 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["KindEnvelope"];
+                    "application/json": components["schemas"]["GatewayErrorKindEnvelope"];
                     "text/html": string;
                 };
             };
-            400: components["responses"]["400"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            404: components["responses"]["NotFound"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
         };
     };
-    getEvents: {
+    listenToEvents: {
         parameters: {
             query?: {
                 /** @description Some of the topics, separated by commas; all without it. */
                 topics?: string;
                 lastEventId?: string;
                 ticket?: string;
-                /** @description `none`: no `event:` lines, so that `onmessage` hears every event; `data` has its topic. */
+                /** @description `none`: no `event:` lines, so that `onmessage` receives every event; `data` has its topic. */
                 names?: "none";
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description The id of the last event that the client received; the stream starts with those it missed. */
+                "Last-Event-ID"?: components["parameters"]["Last-Event-ID"];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Events as they happen */
+            /** @description Events as they happen; the schema is that of the `data` of each */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4740,24 +4452,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": components["schemas"]["MessagesEvent"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    postEventsTicket: {
+    createEventTicket: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4772,25 +4489,23 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TicketEnvelope"];
+                    "application/json": components["schemas"]["MessagesTicketEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            409: components["responses"]["409"];
-            414: components["responses"]["414"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getFilesByIdId: {
+    downloadFileById: {
         parameters: {
             query?: {
                 w?: number;
@@ -4801,7 +4516,14 @@ export interface operations {
                 expires?: string;
                 signature?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Bytes of the file, as `bytes=0-1023`. */
+                Range?: components["parameters"]["Range"];
+                /** @description An ETag or date: the whole file when it has changed since. */
+                "If-Range"?: components["parameters"]["If-Range"];
+            };
             path: {
                 id: string;
             };
@@ -4843,21 +4565,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            416: components["responses"]["416"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["ForbiddenOrLinkExpired"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            416: components["responses"]["RangeNotSatisfiable"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    getFilesUserIdPath: {
+    downloadFile: {
         parameters: {
             query?: {
                 w?: number;
@@ -4868,7 +4591,14 @@ export interface operations {
                 expires?: string;
                 signature?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Bytes of the file, as `bytes=0-1023`. */
+                Range?: components["parameters"]["Range"];
+                /** @description An ETag or date: the whole file when it has changed since. */
+                "If-Range"?: components["parameters"]["If-Range"];
+            };
             path: {
                 userId: string;
                 path: string;
@@ -4911,26 +4641,31 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            416: components["responses"]["416"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["ForbiddenOrLinkExpired"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            416: components["responses"]["RangeNotSatisfiable"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    putFilesUserIdPath: {
+    replaceFile: {
         parameters: {
             query?: {
                 private?: boolean;
             };
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -4960,7 +4695,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UploadEnvelope"];
+                    "application/json": components["schemas"]["UploadsUploadEnvelope"];
                 };
             };
             /** @description Created */
@@ -4973,36 +4708,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UploadEnvelope"];
+                    "application/json": components["schemas"]["UploadsUploadEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidImageOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLargeOrQuotaExceeded"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postFilesUserIdPath: {
+    createFile: {
         parameters: {
             query?: {
                 private?: boolean;
             };
             header?: {
-                /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
-                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
             };
             path: {
                 userId: string;
@@ -5026,38 +4762,38 @@ export interface operations {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
-                    Location: components["headers"]["Location"];
-                    ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UploadEnvelope"];
+                    "application/json": components["schemas"]["UploadsUploadEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidImageOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLargeOrQuotaExceeded"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    deleteFilesUserIdPath: {
+    deleteFile: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -5079,26 +4815,28 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
     getHealth: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -5111,13 +4849,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HealthEnvelope"];
+                    "application/json": components["schemas"]["GatewayHealthEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            414: components["responses"]["414"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            414: components["responses"]["UriTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
             /** @description Service Unavailable */
             503: {
                 headers: {
@@ -5125,7 +4863,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HealthEnvelope"];
+                    "application/json": components["schemas"]["GatewayHealthEnvelope"];
                 };
             };
         };
@@ -5133,7 +4871,10 @@ export interface operations {
     getHello: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -5148,21 +4889,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GreetingEnvelope"];
+                    "application/json": components["schemas"]["GatewayGreetingEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
         };
     };
-    postHello: {
+    echo: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -5181,28 +4925,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EchoEnvelope"];
+                    "application/json": components["schemas"]["GatewayEchoEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            408: components["responses"]["408"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
         };
     };
-    getNotifications: {
+    listNotifications: {
         parameters: {
             query?: {
                 page?: number;
                 limit?: number;
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -5221,22 +4968,26 @@ export interface operations {
                     "application/json": components["schemas"]["MessagesNotificationListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    postNotificationsReadAll: {
+    readAllNotifications: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -5252,25 +5003,27 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            409: components["responses"]["409"];
-            414: components["responses"]["414"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    patchNotificationsId: {
+    updateNotification: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -5281,7 +5034,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NotificationChange"];
+                "application/json": components["schemas"]["MessagesNotificationChange"];
             };
         };
         responses: {
@@ -5298,29 +5051,31 @@ export interface operations {
                     "application/json": components["schemas"]["MessagesNotificationEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getOpenapiJson: {
+    getOpenapiDocument: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -5338,14 +5093,14 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
-            400: components["responses"]["400"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
         };
     };
-    getPosts: {
+    listPosts: {
         parameters: {
             query?: {
                 page?: number;
@@ -5359,7 +5114,10 @@ export interface operations {
                 sort?: "newest" | "oldest" | "title" | "views" | "likes" | "relevance";
                 highlight?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -5375,24 +5133,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PostItemListEnvelope"];
+                    "application/json": components["schemas"]["PostsPostItemListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    postPosts: {
+    createPost: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
@@ -5401,8 +5163,8 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PostCreate"];
-                "application/x-www-form-urlencoded": components["schemas"]["PostCreate"];
+                "application/json": components["schemas"]["PostsPostCreate"];
+                "application/x-www-form-urlencoded": components["schemas"]["PostsPostCreate"];
             };
         };
         responses: {
@@ -5432,28 +5194,30 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400Page"];
-            401: components["responses"]["401Page"];
-            403: components["responses"]["403Page"];
-            408: components["responses"]["408Page"];
-            409: components["responses"]["409Page"];
-            413: components["responses"]["413Page"];
-            414: components["responses"]["414Page"];
-            415: components["responses"]["415Page"];
-            422: components["responses"]["422Page"];
-            429: components["responses"]["429Page"];
-            431: components["responses"]["431Page"];
-            500: components["responses"]["500Page"];
-            502: components["responses"]["502Page"];
-            503: components["responses"]["503Page"];
-            504: components["responses"]["504Page"];
-            507: components["responses"]["507Page"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["IdempotencyKeyReused"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getPostsId: {
+    getPost: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description An ETag: 304 without a body when nothing has changed. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
@@ -5486,22 +5250,27 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    putPostsId: {
+    replacePost: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -5512,7 +5281,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PostReplace"];
+                "application/json": components["schemas"]["PostsPostReplace"];
             };
         };
         responses: {
@@ -5529,29 +5298,33 @@ export interface operations {
                     "application/json": components["schemas"]["PostsPostEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    deletePostsId: {
+    deletePost: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -5572,26 +5345,29 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    patchPostsId: {
+    updatePost: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -5602,7 +5378,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PostChange"];
+                "application/json": components["schemas"]["PostsPostChange"];
             };
         };
         responses: {
@@ -5619,26 +5395,26 @@ export interface operations {
                     "application/json": components["schemas"]["PostsPostEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getPostsIdComments: {
+    listPostComments: {
         parameters: {
             query?: {
                 page?: number;
@@ -5646,7 +5422,10 @@ export interface operations {
                 cursor?: string;
                 tree?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path: {
                 id: string;
             };
@@ -5664,25 +5443,30 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CommentListEnvelope"];
+                    "application/json": components["schemas"]["PostsCommentListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    postPostsIdComments: {
+    createPostComment: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
@@ -5693,8 +5477,8 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CommentCreate"];
-                "application/x-www-form-urlencoded": components["schemas"]["CommentCreate"];
+                "application/json": components["schemas"]["PostsCommentCreate"];
+                "application/x-www-form-urlencoded": components["schemas"]["PostsCommentCreate"];
             };
         };
         responses: {
@@ -5710,7 +5494,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CommentEnvelope"];
+                    "application/json": components["schemas"]["PostsCommentEnvelope"];
                 };
             };
             /** @description Done; to a plain form with `Accept: text/html`, the way to its `_next` */
@@ -5724,29 +5508,34 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400Page"];
-            401: components["responses"]["401Page"];
-            403: components["responses"]["403Page"];
-            404: components["responses"]["404Page"];
-            408: components["responses"]["408Page"];
-            409: components["responses"]["409Page"];
-            413: components["responses"]["413Page"];
-            414: components["responses"]["414Page"];
-            415: components["responses"]["415Page"];
-            422: components["responses"]["422Page"];
-            429: components["responses"]["429Page"];
-            431: components["responses"]["431Page"];
-            500: components["responses"]["500Page"];
-            502: components["responses"]["502Page"];
-            503: components["responses"]["503Page"];
-            504: components["responses"]["504Page"];
-            507: components["responses"]["507Page"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["IdempotencyKeyReused"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    putPostsIdLike: {
+    likePost: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path: {
                 id: string;
             };
@@ -5763,29 +5552,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LikeEnvelope"];
+                    "application/json": components["schemas"]["PostsLikeEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    deletePostsIdLike: {
+    unlikePost: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path: {
                 id: string;
             };
@@ -5802,29 +5595,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LikeEnvelope"];
+                    "application/json": components["schemas"]["PostsLikeEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postPostsIdRestore: {
+    restorePost: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path: {
                 id: string;
             };
@@ -5844,26 +5641,28 @@ export interface operations {
                     "application/json": components["schemas"]["PostsPostEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            414: components["responses"]["414"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getProxyDomainPath: {
+    askOutside: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path: {
                 domain: string;
                 path: string;
@@ -5872,17 +5671,17 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["DomainNotAllowed"];
+            404: components["responses"]["NotFound"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
             /** @description OK */
             default: {
                 headers: {
@@ -5895,10 +5694,15 @@ export interface operations {
             };
         };
     };
-    putProxyDomainPath: {
+    putOutside: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path: {
                 domain: string;
                 path: string;
@@ -5907,19 +5711,17 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrDomainNotAllowed"];
+            404: components["responses"]["NotFound"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
             /** @description OK */
             default: {
                 headers: {
@@ -5932,10 +5734,15 @@ export interface operations {
             };
         };
     };
-    postProxyDomainPath: {
+    postOutside: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path: {
                 domain: string;
                 path: string;
@@ -5944,19 +5751,17 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            414: components["responses"]["414"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrDomainNotAllowed"];
+            404: components["responses"]["NotFound"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
             /** @description OK */
             default: {
                 headers: {
@@ -5969,10 +5774,15 @@ export interface operations {
             };
         };
     };
-    deleteProxyDomainPath: {
+    deleteOutside: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path: {
                 domain: string;
                 path: string;
@@ -5981,19 +5791,17 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrDomainNotAllowed"];
+            404: components["responses"]["NotFound"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
             /** @description OK */
             default: {
                 headers: {
@@ -6006,10 +5814,13 @@ export interface operations {
             };
         };
     };
-    optionsProxyDomainPath: {
+    optionsOutside: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path: {
                 domain: string;
                 path: string;
@@ -6018,17 +5829,17 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["DomainNotAllowed"];
+            404: components["responses"]["NotFound"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
             /** @description OK */
             default: {
                 headers: {
@@ -6041,10 +5852,13 @@ export interface operations {
             };
         };
     };
-    headProxyDomainPath: {
+    headProxy: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path: {
                 domain: string;
                 path: string;
@@ -6053,17 +5867,17 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["DomainNotAllowed"];
+            404: components["responses"]["NotFound"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
             /** @description OK */
             default: {
                 headers: {
@@ -6076,10 +5890,15 @@ export interface operations {
             };
         };
     };
-    patchProxyDomainPath: {
+    patchOutside: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path: {
                 domain: string;
                 path: string;
@@ -6088,19 +5907,17 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrDomainNotAllowed"];
+            404: components["responses"]["NotFound"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
             /** @description OK */
             default: {
                 headers: {
@@ -6113,14 +5930,17 @@ export interface operations {
             };
         };
     };
-    getTags: {
+    listTags: {
         parameters: {
             query?: {
                 page?: number;
                 limit?: number;
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -6136,24 +5956,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TagListEnvelope"];
+                    "application/json": components["schemas"]["PostsTagListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    postUpload: {
+    uploadFile: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
@@ -6183,7 +6007,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UploadEnvelope"];
+                    "application/json": components["schemas"]["UploadsUploadEnvelope"];
                 };
             };
             /** @description Done; to a plain form with `Accept: text/html`, the way to its `_next` */
@@ -6197,32 +6021,35 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400Page"];
-            401: components["responses"]["401Page"];
-            403: components["responses"]["403Page"];
-            408: components["responses"]["408Page"];
-            409: components["responses"]["409Page"];
-            413: components["responses"]["413Page"];
-            414: components["responses"]["414Page"];
-            415: components["responses"]["415Page"];
-            422: components["responses"]["422Page"];
-            429: components["responses"]["429Page"];
-            431: components["responses"]["431Page"];
-            500: components["responses"]["500Page"];
-            502: components["responses"]["502Page"];
-            503: components["responses"]["503Page"];
-            504: components["responses"]["504Page"];
-            507: components["responses"]["507Page"];
+            400: components["responses"]["BadRequestOrInvalidImageOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLargeOrQuotaExceeded"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["IdempotencyKeyReused"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getUploads: {
+    listUploads: {
         parameters: {
             query?: {
                 page?: number;
                 limit?: number;
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -6238,25 +6065,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UploadListEnvelope"];
+                    "application/json": components["schemas"]["UploadsUploadListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    postUploads: {
+    uploadFiles: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
@@ -6283,28 +6113,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UploadsListEnvelope"];
+                    "application/json": components["schemas"]["UploadsUploadBatchEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidImageOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLargeOrQuotaExceeded"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["IdempotencyKeyReused"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postUploadsTus: {
+    createTusUpload: {
         parameters: {
             query?: never;
             header: {
@@ -6316,8 +6146,10 @@ export interface operations {
                 "Upload-Metadata": string;
                 /** @description sha1 or sha256 of this body, in Base64 */
                 "Upload-Checksum"?: string;
-                /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
-                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
             };
             path?: never;
             cookie?: never;
@@ -6334,37 +6166,39 @@ export interface operations {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            460: components["responses"]["460"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidImageOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLargeOrQuotaExceeded"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            460: components["responses"]["ChecksumMismatch"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    deleteUploadsTusId: {
+    deleteTusUpload: {
         parameters: {
             query?: never;
             header: {
                 /** @description 1.0.0 */
                 "Tus-Resumable": string;
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -6385,28 +6219,29 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    headUploadsTusId: {
+    getTusUpload: {
         parameters: {
             query?: never;
             header: {
                 /** @description 1.0.0 */
                 "Tus-Resumable": string;
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
             };
             path: {
                 id: string;
@@ -6425,22 +6260,20 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    patchUploadsTusId: {
+    sendTusUpload: {
         parameters: {
             query?: never;
             header: {
@@ -6450,6 +6283,10 @@ export interface operations {
                 "Upload-Offset": string;
                 /** @description sha1 or sha256 of this body, in Base64 */
                 "Upload-Checksum"?: string;
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
             };
             path: {
                 id: string;
@@ -6472,30 +6309,32 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            460: components["responses"]["460"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidImageOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLargeOrQuotaExceeded"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            460: components["responses"]["ChecksumMismatch"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getUploadsId: {
+    getUpload: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description An ETag: 304 without a body when nothing has changed. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
@@ -6516,7 +6355,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UploadEnvelope"];
+                    "application/json": components["schemas"]["UploadsUploadEnvelope"];
                 };
             };
             /** @description Nothing has changed */
@@ -6528,23 +6367,27 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    deleteUploadsId: {
+    deleteUpload: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -6565,26 +6408,29 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    patchUploadsId: {
+    updateUpload: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -6595,7 +6441,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UploadPatch"];
+                "application/json": components["schemas"]["UploadsUploadPatch"];
             };
         };
         responses: {
@@ -6609,32 +6455,36 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UploadEnvelope"];
+                    "application/json": components["schemas"]["UploadsUploadEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailed"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    postUploadsIdSign: {
+    signUpload: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
+            };
             path: {
                 id: string;
             };
@@ -6642,7 +6492,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Sign"];
+                "application/json": components["schemas"]["UploadsSign"];
             };
         };
         responses: {
@@ -6655,29 +6505,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LinkEnvelope"];
+                    "application/json": components["schemas"]["UploadsSignedUrlEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getUsers: {
+    listUsers: {
         parameters: {
             query?: {
                 page?: number;
@@ -6688,7 +6536,10 @@ export interface operations {
                 role?: "user" | "moderator" | "admin";
                 sort?: "newest" | "oldest" | "name" | "lastLogin";
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -6704,25 +6555,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AdminUserListEnvelope"];
+                    "application/json": components["schemas"]["AuthAdminUserListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["Forbidden"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    postUsers: {
+    createUser: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
@@ -6731,7 +6586,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UserReplace"];
+                "application/json": components["schemas"]["AuthUserReplace"];
             };
         };
         responses: {
@@ -6747,31 +6602,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AdminUserEnvelope"];
+                    "application/json": components["schemas"]["AuthAdminUserEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            422: components["responses"]["422"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["ConflictOrEmailTaken"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["IdempotencyKeyReused"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getUsersId: {
+    getUser: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description An ETag: 304 without a body when nothing has changed. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
@@ -6792,7 +6649,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PublicUserEnvelope"];
+                    "application/json": components["schemas"]["AuthPublicUserEnvelope"];
                 };
             };
             /** @description Nothing has changed */
@@ -6804,22 +6661,27 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    putUsersId: {
+    replaceUser: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -6830,7 +6692,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UserReplace"];
+                "application/json": components["schemas"]["AuthUserReplace"];
             };
         };
         responses: {
@@ -6844,32 +6706,36 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AdminUserEnvelope"];
+                    "application/json": components["schemas"]["AuthAdminUserEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["ConflictOrEmailTaken"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    deleteUsersId: {
+    deleteUser: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -6890,26 +6756,30 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    patchUsersId: {
+    updateUser: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -6920,7 +6790,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UserChange"];
+                "application/json": components["schemas"]["AuthUserChange"];
             };
         };
         responses: {
@@ -6934,29 +6804,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AdminUserEnvelope"];
+                    "application/json": components["schemas"]["AuthAdminUserEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["ConflictOrEmailTaken"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getUsersUserIdPosts: {
+    listUserPosts: {
         parameters: {
             query?: {
                 page?: number;
@@ -6969,7 +6839,10 @@ export interface operations {
                 sort?: "newest" | "oldest" | "title" | "views" | "likes" | "relevance";
                 highlight?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path: {
                 userId: string;
             };
@@ -6987,25 +6860,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PostItemListEnvelope"];
+                    "application/json": components["schemas"]["PostsPostItemListEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    getUsersUserIdPostsPostId: {
+    getUserPost: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description An ETag: 304 without a body when nothing has changed. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
@@ -7039,22 +6915,27 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            404: components["responses"]["404"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
         };
     };
-    putUsersUserIdPostsPostId: {
+    replaceUserPost: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -7066,7 +6947,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PostReplace"];
+                "application/json": components["schemas"]["PostsPostReplace"];
             };
         };
         responses: {
@@ -7083,29 +6964,33 @@ export interface operations {
                     "application/json": components["schemas"]["PostsPostEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    deleteUsersUserIdPostsPostId: {
+    deleteUserPost: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -7127,26 +7012,29 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    patchUsersUserIdPostsPostId: {
+    updateUserPost: {
         parameters: {
             query?: never;
             header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description Equal to the cookie csrfToken, where the session is in cookies. */
+                "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
                 /** @description An ETag: 412 when somebody else has edited the resource since. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
@@ -7158,7 +7046,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PostChange"];
+                "application/json": components["schemas"]["PostsPostChange"];
             };
         };
         responses: {
@@ -7175,29 +7063,32 @@ export interface operations {
                     "application/json": components["schemas"]["PostsPostEnvelope"];
                 };
             };
-            400: components["responses"]["400"];
-            401: components["responses"]["401"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            408: components["responses"]["408"];
-            409: components["responses"]["409"];
-            412: components["responses"]["412"];
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            507: components["responses"]["507"];
+            400: components["responses"]["BadRequestOrInvalidJsonOrValidationError"];
+            401: components["responses"]["TokenExpiredOrTokenRevokedOrUnauthorized"];
+            403: components["responses"]["CsrfFailedOrForbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+            504: components["responses"]["GatewayTimeout"];
+            507: components["responses"]["StorageFull"];
         };
     };
-    getResetPassword: {
+    showResetPasswordPage: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -7215,17 +7106,20 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            400: components["responses"]["400"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
         };
     };
-    postResetPassword: {
+    submitResetPasswordPage: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -7274,7 +7168,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            408: components["responses"]["408"];
+            408: components["responses"]["RequestTimeout"];
             /** @description A page */
             409: {
                 headers: {
@@ -7287,9 +7181,9 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
             /** @description A page */
             429: {
                 headers: {
@@ -7302,7 +7196,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            431: components["responses"]["431"];
+            431: components["responses"]["HeadersTooLarge"];
             /** @description A page */
             500: {
                 headers: {
@@ -7353,10 +7247,13 @@ export interface operations {
             };
         };
     };
-    getVerifyEmail: {
+    showVerifyEmailPage: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -7374,17 +7271,20 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            400: components["responses"]["400"];
-            414: components["responses"]["414"];
-            429: components["responses"]["429"];
-            431: components["responses"]["431"];
-            500: components["responses"]["500"];
+            400: components["responses"]["BadRequestOrValidationError"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
         };
     };
-    postVerifyEmail: {
+    submitVerifyEmailPage: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Up to 128 characters of your own, to find the request in logs by. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -7432,7 +7332,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            408: components["responses"]["408"];
+            408: components["responses"]["RequestTimeout"];
             /** @description A page */
             409: {
                 headers: {
@@ -7445,9 +7345,9 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            413: components["responses"]["413"];
-            414: components["responses"]["414"];
-            415: components["responses"]["415"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
             /** @description A page */
             429: {
                 headers: {
@@ -7460,7 +7360,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            431: components["responses"]["431"];
+            431: components["responses"]["HeadersTooLarge"];
             /** @description A page */
             500: {
                 headers: {

@@ -2,7 +2,7 @@
 import { PosternError, unanswered, type ErrorCode } from "./errors.js";
 import type { components } from "./schema.js";
 
-export type User = components["schemas"]["User"];
+export type User = components["schemas"]["AuthUser"];
 /** Why nobody is signed in any more: the code of the refusal, or a logout here or in another tab. */
 export type SignOutReason = ErrorCode | "SIGNED_OUT";
 
@@ -87,6 +87,7 @@ export interface SessionOptions {
   onSignedOut?: ((reason: SignOutReason) => void) | undefined;
 }
 
+const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
 const PATIENCE = 5000; // milliseconds until a lock that a frozen tab holds is passed by
 const PAUSE = 5000; // milliseconds between failed renewals of a token that still lives
 
@@ -198,18 +199,44 @@ export class Session {
     const timer = setTimeout(() => waiting.abort(), PATIENCE);
     let begun = false;
     try {
-      // The answer of `request` is typed as that of the callback, in newer versions of TypeScript unwrapped.
-      return (await locks.request(this.options.lock, { signal: waiting.signal }, () => {
+      return await locks.request<Promise<T>>(this.options.lock, { signal: waiting.signal }, async () => {
         begun = true;
         clearTimeout(timer);
-        return work();
-      })) as T;
+        await this.catchUp(locks);
+        const result = await work();
+        await this.leaveMark(locks);
+        return result;
+      });
     } catch (error) {
       if (begun) throw error;
       return await work();
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * Wait until this tab sees what the holder before has stored: `localStorage` comes to other processes some milliseconds
+   * late, the names of locks do not.
+   */
+  private async catchUp(locks: LockManager): Promise<void> {
+    const { lock, store } = this.options;
+    const held = (await locks.query()).held ?? [];
+    const marks = held.map(({ name = "" }) => (name.startsWith(`${lock} `) ? Number(name.slice(lock.length + 1)) : 0));
+    const newest = Math.max(0, ...marks);
+    const end = performance.now() + 1000; // timers of hidden tabs are slow
+    while (newest > (store.get()?.expiresAt ?? 0) && performance.now() < end) await pause(10);
+  }
+
+  /** Hold a lock for a moment whose name says what was stored. */
+  private leaveMark(locks: LockManager): Promise<void> {
+    const mark = `${this.options.lock} ${this.options.store.get()?.expiresAt ?? 0}`;
+    return new Promise((held) => {
+      void locks.request(mark, { mode: "shared" }, () => {
+        held();
+        return pause(1000);
+      });
+    });
   }
 
   /** Call the listeners when there is another user than before; later, so that they hold no lock and break nothing. */
@@ -225,12 +252,8 @@ export class Session {
   }
 }
 
-export interface Signin {
-  user: User;
-  expiresIn?: number;
-  accessToken?: string;
-  refreshToken?: string;
-}
+/** A registration, or with cookies a login, may bring less than this. */
+export type Signin = components["schemas"]["AuthRegistration"];
 
 /** Tell whether less than a minute, or than a fifth of a short life, is left. */
 function isDue(state: SessionState): boolean {

@@ -1,5 +1,7 @@
 // What has to compile, and what must not: read by tsc, never run.
 import { createPostern, PosternError, type Item } from "postern-client";
+import { forwarded, handler } from "postern-client/next";
+import { useAction, useEvents, useList, useSession, useSSE } from "postern-client/react";
 
 const pc = createPostern({ baseUrl: "http://localhost:8000" });
 
@@ -38,7 +40,10 @@ export async function typed(): Promise<void> {
   if (signin.error) console.log(signin.error.code);
   const name: string | undefined = pc.auth.user?.name;
   for await (const event of pc.events({ topics: ["notification"] })) {
-    if (event.event === "notification") void event.data.read;
+    if (event.event === "notification" && event.data.type === "comment") void event.data.post.title;
+    if (event.event === "post.published") void event.data.slug.length;
+    // @ts-expect-error a deleted post has no title any more
+    if (event.event === "post.deleted") void event.data.title;
     // @ts-expect-error no such topic
     if (event.event === "nothing") return;
   }
@@ -53,3 +58,23 @@ export async function typed(): Promise<void> {
     }
   }
 }
+
+export function Hooked() {
+  const { user } = useSession();
+  const { data, isConnected } = useSSE<{ type: string }>("/api/events?names=none");
+  const { items, more } = useList("/api/posts", { sort: "newest" });
+  const { submit, errors, data: written } = useAction((form: FormData) =>
+    pc.POST("/api/posts", { body: { title: String(form.get("title")), content: "" }, idempotent: true }),
+  );
+  useEvents({ topics: ["comment.created"], onEvent: (event) => void event.id });
+  // @ts-expect-error one thing is no list
+  useList("/api/auth/me");
+  const send: (form: FormData) => Promise<unknown> = submit;
+  return [user?.name, data[0]?.type, isConnected, items[0]?.title, more, send, errors["title"]?.[0], written?.data.id];
+}
+
+export const { GET, POST } = handler({ gateway: "http://localhost:8000", trustProxy: 1 });
+export const asReader = createPostern({
+  baseUrl: "http://localhost:8000",
+  ...forwarded({ get: () => ({ value: "" }) }, new Headers()),
+});

@@ -110,6 +110,8 @@ def test_headers_that_are_worth_knowing_are_told(merged: Document) -> None:
     assert of("get", "/api/auth/me", "401")[1] == {"WWW-Authenticate"}
     assert of("get", "/api/files/{userId}/{path}", "206")[0] == {"Range", "If-Range"}
     assert "Last-Event-ID" in of("get", "/api/events", "200")[0]
+    query = [p["name"] for p in merged["paths"]["/api/events"]["get"]["parameters"] if p.get("in") == "query"]
+    assert query == ["topics", "lastEventId", "ticket", "names"]
 
 
 def test_a_route_that_takes_forms_says_so(merged: Document) -> None:

@@ -60,6 +60,7 @@ PARAMETERS = {
     "X-Request-ID": "Up to 128 characters of your own, to find the request in logs by.",
     "Range": "Bytes of the file, as `bytes=0-1023`.",
     "If-Range": "An ETag or date: the whole file when it has changed since.",
+    "Last-Event-ID": "The id of the last event that the client received; the stream starts with those it missed.",
 }
 SAFE = ("get", "head", "options")
 ONCE = "IDEMPOTENCY_KEY_REUSED"  # a view that answers it takes an Idempotency-Key
@@ -100,6 +101,7 @@ def _share(route: Route, method: str, said: Document, neighbours: set[str], decl
     single = {status for status in ("200", "201") if route.upstream and _is_single(said.get(status, {}))}
     parameters = ["X-Request-ID", *(["X-CSRF-Token"] if _needs_csrf_token(route, method) else [])]
     parameters += ["Range", "If-Range"] if "206" in said else []
+    parameters += ["Last-Event-ID"] if "text/event-stream" in said.get("200", {}).get("content", {}) else []
     for status in said:
         _tell(said[status], "X-Request-ID", *(["RateLimit", "RateLimit-Policy"] if route.limit else []))
     if _is_list(said.get("200", {})):

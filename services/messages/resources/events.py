@@ -25,12 +25,6 @@ STREAM = {
     "content": {"text/event-stream": {"schema": EventSchema}},
     "x-events": [CONNECTED, RESYNC, *TOPICS, NOTIFICATION],
 }
-LAST_EVENT_ID = {
-    "name": "Last-Event-ID",
-    "in": "header",
-    "description": "The id of the last event that the client received; the stream starts with those it missed.",
-    "schema": {"type": "string"},
-}
 # A proxy that compresses (RFC 9110, section 7.7) or buffers would hold events back.
 UNBUFFERED = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
@@ -39,7 +33,7 @@ _event_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 @blp.route("", methods=["GET"])
 @blp.arguments(EventsQuerySchema, location="query")
 @blp.response(200)
-@blp.doc(responses={"200": STREAM}, parameters=[LAST_EVENT_ID])
+@blp.doc(responses={"200": STREAM})
 def listen(args: dict[str, Any]) -> Response:
     """Stream live events as Server-Sent Events; after a reconnect, `Last-Event-ID` resumes the stream."""
     response = Response(content_type="text/event-stream", headers=UNBUFFERED)

@@ -1,4 +1,4 @@
-"""Find the address of a client behind trusted proxies, and the key by which rate limits count it."""
+"""The address of a client behind the gateway, and its key for rate limits."""
 
 import re
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ _with_port = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?|([0-9.]{7,15
 
 
 def client_address(environ: Mapping[str, Any]) -> str:
-    """Return where a request to a service came from.
+    """Return the client's address of a request to a service.
 
-    The gateway puts the address that it has verified into X-Forwarded-For; from a peer that is neither on this
-    machine nor in a private network the header says nothing.
+    It comes from X-Forwarded-For, which the gateway sets, if the peer has a private or loopback address. Otherwise it
+    is the address of the peer.
     """
     peer, said = str(environ.get("REMOTE_ADDR", "")), str(environ.get("HTTP_X_FORWARDED_FOR", ""))
     near = parse(peer)
@@ -25,7 +25,7 @@ def client_address(environ: Mapping[str, Any]) -> str:
 
 @short_key_cache(4096)
 def limiter_key(address: str) -> str:
-    """Return the address; of IPv6 the /64, since one customer has all of it."""
+    """Return the key of an address: of IPv6 the /64 network, since one customer has all of it."""
     parsed = parse(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
@@ -43,7 +43,7 @@ def parse_hop(text: str) -> Address | None:
 
 @short_key_cache(4096)
 def parse(text: str) -> Address | None:
-    """Return the address that a text is, None for any other text."""
+    """Parse an IP address; return None for any other text. An IPv4-mapped address becomes IPv4."""
     try:
         address = ip_address(text)
     except ValueError:

@@ -1,16 +1,16 @@
-"""Let a long computation on an event loop give way to the other clients; where threads serve them this does nothing."""
+"""Cooperative scheduling on the event loop, so that computations do not block other clients; no-op with threads."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-SLICE = 0.01  # seconds that the loop may stand still
-MAX_TURNS = 50  # that somebody waits for a slice, even if none comes
+SLICE = 0.01  # seconds that the loop may be blocked
+MAX_TURNS = 50  # of the loop, for which a request waits for a free one
 FEW = 512  # bytes of a small piece
-FEW_PIECES = 32  # small ones, more than others, that are received as they come
-NAP = 0.01  # seconds between two pieces after that
-HEARTBEAT = 1.0  # seconds between two signs of life to the master
-# A sleep of zero seconds would not do: gevent then runs what is ready again, before it looks at any socket.
+FEW_PIECES = 32  # small pieces beyond the number of others, after which a peer is throttled
+NAP = 0.01  # seconds between two pieces of a throttled peer
+HEARTBEAT = 1.0  # seconds between two heartbeats to the master
+# With a sleep of zero, gevent would run ready greenlets again before it polls any socket.
 _NEXT_TURN = 1e-9
 Result = TypeVar("Result")
 
@@ -31,7 +31,7 @@ _loop = _Loop()
 
 
 def watch(notify: Callable[[], None]) -> None:
-    """Note each turn of the loop of this thread; `notify` is the sign of life that `yield_if_due` gives."""
+    """Record each turn of the loop of this thread; `notify` sends a heartbeat to the master."""
     from gevent import get_hub  # here, since gevent patches after the fork, and only in workers that use it
 
     _loop.is_watched, _loop.notify = True, notify
@@ -40,13 +40,13 @@ def watch(notify: Callable[[], None]) -> None:
 
 
 def yield_if_due() -> None:
-    """Let the loop turn once when it stands still for too long: call this in every loop over input from outside."""
+    """Yield to the event loop if it is blocked for too long; each loop over input from outside calls this."""
     if _is_due():
         take_turn()
 
 
 def wait_for_slice() -> None:
-    """Wait for a turn of the loop in which nobody else has computed: call this before what cannot be interrupted.
+    """Wait for a turn of the loop without another computation; call this before one that cannot yield.
 
     Example: four clients send JSON that takes 40 ms to parse. Without this a turn of the loop may take 160 ms.
     """
@@ -64,7 +64,7 @@ def take_turn() -> None:
     """Let the loop turn once: look at all sockets and timers, and run what is ready."""
     if not _loop.is_watched:
         return
-    # With thousands of clients that all compute, one turn of the loop may take longer than the master waits.
+    # With thousands of computing clients, one turn of the loop may take longer than the time-out of the master.
     if time.monotonic() - _loop.notified > HEARTBEAT:
         _loop.notified = time.monotonic()
         _loop.notify()
@@ -72,7 +72,7 @@ def take_turn() -> None:
 
 
 def run_beside(compute: Callable[[], Result]) -> Result:
-    """Return the result of a computation that a thread makes, so that the loop turns meanwhile; it must not raise."""
+    """Run a computation in a native thread, without blocking the loop, and return its result; it must not raise."""
     if not _loop.is_watched:
         return compute()
     from gevent import get_hub
@@ -82,7 +82,7 @@ def run_beside(compute: Callable[[], Result]) -> Result:
 
 
 class PieceThrottle:
-    """Let bytes gather of a peer that sends few at a time, since each time that we wake costs more than they do."""
+    """Throttle a peer that sends a few bytes at a time, since each wake-up costs more than reading them."""
 
     def __init__(self) -> None:
         self._small_pieces = 0
@@ -91,7 +91,7 @@ class PieceThrottle:
         self._small_pieces = 0
 
     def wait(self) -> None:
-        """Wait before the next piece is received, if many before it were small."""
+        """Sleep before the next receive if many pieces were small."""
         if self._small_pieces >= FEW_PIECES:
             time.sleep(NAP)
 

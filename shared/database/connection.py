@@ -1,4 +1,4 @@
-"""Connect a service to its one database, SQLite or PostgreSQL, and bring its tables up to date."""
+"""Connect a service to its database, SQLite or PostgreSQL, and migrate it."""
 
 import fcntl
 import select
@@ -27,7 +27,7 @@ PRAGMAS = {
     "cache_size": -16_000,
     "mmap_size": 256 * 1024 * 1024,
 }
-_MIGRATING = 0x706F7374  # the advisory lock, of which each database of PostgreSQL has its own
+_MIGRATING = 0x706F7374  # key of the advisory lock, which is per database in PostgreSQL
 Database = peewee.DatabaseProxy
 Row = TypeVar("Row", bound=peewee.Model)
 
@@ -48,26 +48,26 @@ def connect(url: str) -> peewee.Database:
         prefer_psycopg3=True,
         field_types=FIELD_TYPES_POSTGRES,
         connect_timeout=5,
-        # To compile a plan takes longer than any query here may.
+        # JIT compilation takes longer than any query here may.
         options=f"-c timezone=UTC -c jit=off -c statement_timeout={QUERY_TIMEOUT} -c lock_timeout={BUSY_TIMEOUT}",
     )
 
 
 def is_postgres(database: Any) -> bool:
-    """Tell which of the two a database, or the proxy that stands for it, is."""
+    """Return whether a database, or the one behind a proxy, is PostgreSQL."""
     return isinstance(getattr(database, "obj", database), peewee.PostgresqlDatabase)
 
 
 def execute(database: Any, sql: str, values: Sequence[Any] = ()) -> Any:
     """Run constant SQL with `?` for each value, on either database, and return the cursor.
 
-    It is for what happens with most requests: to build a statement takes a query builder longer than to run it.
+    It is for statements of most requests: building one with peewee takes longer than running it.
     """
     return database.execute_sql(sql.replace("?", "%s") if is_postgres(database) else sql, values)
 
 
 def init_app(app: Flask, proxy: Database, url: str, migrations: Path) -> None:
-    """Point the service's models at its database and migrate it; no connection is left open for a fork."""
+    """Bind the service's models to its database and migrate it; leave no connection open for a fork."""
     database = connect(url)
     proxy.initialize(database)
     migrate(database, migrations)
@@ -89,7 +89,7 @@ def drop_broken(database: Any) -> None:
 
 
 def _drop_hung_up(database: peewee.Database) -> None:
-    """Notice that the server ended an idle connection before a request fails on it."""
+    """Close an idle connection that the server has closed, before a request fails on it."""
     if database.is_closed():
         return
     poll = select.poll()
@@ -99,7 +99,7 @@ def _drop_hung_up(database: peewee.Database) -> None:
 
 
 def migrate(database: peewee.Database, migrations: Path) -> list[str]:
-    """Apply what is missing, while no other process does the same; return the names. Raise StartError."""
+    """Apply the missing migrations under a lock; return their names. Raises StartError."""
     with _migration_lock(database):
         runner = Runner(database, str(migrations))
         take_over(database, runner)
@@ -112,7 +112,7 @@ def _migration_lock(database: peewee.Database) -> Iterator[None]:
         with database.connection_context():
             database.execute_sql("SET statement_timeout = 0; SET lock_timeout = 0")
             database.execute_sql("SELECT pg_advisory_lock(%s)", (_MIGRATING,))
-            # Whoever waits for a lock on a table keeps from it all who come later.
+            # A statement that waits for a table lock blocks all later ones on the table.
             database.execute_sql(f"SET lock_timeout = {BUSY_TIMEOUT}")
             yield
     else:

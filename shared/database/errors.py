@@ -1,4 +1,4 @@
-"""Map database errors to problems: a full disk, a database that is away, a lost race."""
+"""Map database errors to problems: disk full, database down, constraint violated."""
 
 import logging
 import sqlite3
@@ -39,7 +39,7 @@ def _data(error: peewee.DataError) -> Response:
 
 
 def _database(error: peewee.DatabaseError | peewee.InterfaceError) -> Response:
-    """Ask the client to come back when the database is full, busy or away; a query that is wrong stays wrong."""
+    """Return 503 or 507 for an outage of the database, otherwise 500."""
     if outage := outage_behind(error):
         _logger.error(outage.sentence)
         return respond(outage.problem)
@@ -48,7 +48,7 @@ def _database(error: peewee.DatabaseError | peewee.InterfaceError) -> Response:
 
 
 class Outage(NamedTuple):
-    """A failure of the database server or of its disk: no change of the code would prevent it."""
+    """A failure of the database server or its disk, not of the code."""
 
     problem: Problem
     sentence: str
@@ -71,7 +71,7 @@ def outage_behind(error: BaseException) -> Outage | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and what it came from, the first cause last."""
+    """Yield the exception and its causes, the first cause last."""
     while error:
         yield error
         error = error.__cause__ or error.__context__

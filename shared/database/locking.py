@@ -1,4 +1,4 @@
-"""Lock the rows that a transaction will change, and delete past the locks of others."""
+"""Row locks (`SELECT … FOR UPDATE`), and deletion that skips locked rows (`SKIP LOCKED`)."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from shared.database.connection import Row, is_postgres
 
 
 def locking(query: "peewee.ModelSelect[Row]") -> "peewee.ModelSelect[Row]":
-    """Let nobody else change these rows before the transaction ends; SQLite lets in one writer at a time anyway."""
+    """Lock the selected rows until the transaction ends; SQLite has one writer at a time anyway."""
     return query.for_update() if is_postgres(query.model._meta.database) else query
 
 
 def delete_unlocked(model: type[peewee.Model], condition: Any, limit: int | None = None) -> int:
-    """Delete rows that have served, and pass over those that another transaction has locked.
+    """Delete expired rows; skip those that another transaction has locked. Return the number of deleted rows.
 
-    Such a deletion meets rows of many users in any order: if it waited for locks, it could deadlock with each writer.
+    Such a deletion meets rows of many users in any order. If it waited for locks, it could deadlock with any writer.
     """
     if is_postgres(model._meta.database):
         address = peewee.SQL("ctid")

@@ -1,4 +1,4 @@
-"""Authenticate a request by bearer token or cookie: the same rule in the gateway and in every service."""
+"""Authenticate a request by bearer token or cookie: the same code in the gateway and in each service."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,24 +9,25 @@ from shared.problems import Problem
 
 TOKEN_COOKIE = "authToken"
 CLEARED_TOKEN = f"{TOKEN_COOKIE}=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Strict"
-MAX_TOKENS = 4  # cookies of that name that are looked at: each costs a signature
+MAX_TOKENS = 4  # cookies of that name that are verified, since each costs a signature check
 
 
 def has_credentials(authorization: str, cookies: str) -> bool:
-    """Tell whether the answer is for one person only."""
+    """Return whether the request has a bearer token or cookie, valid or not: its response is private."""
     return bool(authorization) or TOKEN_COOKIE in cookies
 
 
 def identify(
     environ: Mapping[str, Any], verify: Callable[[str], Claims], csrf: Csrf, field: Field | None = None
 ) -> tuple[Claims | None, Problem | None]:
-    """Return who is asking, None for a stranger, and why a cookie proves nobody.
+    """Return the claims of the user, None for an anonymous client, and the problem of a cookie that is not accepted.
 
-    The token is a bearer (RFC 6750, section 2.1) or the cookie `authToken`; both together must name one user. A bad
-    bearer is refused, since a program sent it on purpose. With a bad cookie the client is a stranger: the problem is
-    for routes that need a user, and clears the cookie. Raises UNAUTHORIZED, whatever `verify` raises, and CSRF_FAILED
-    for an unsafe method with the cookie alone, where `field` returns the CSRF token of a form; None where no form is
-    taken.
+    The token is a bearer token (RFC 6750, section 2.1) or the cookie `authToken`; both together must name one user. A
+    bad bearer token is refused. With a bad cookie the client is anonymous; routes that need a user raise the problem,
+    which clears the cookie.
+
+    Raises UNAUTHORIZED, the exceptions of `verify`, and CSRF_FAILED for an unsafe method with the cookie alone. `field`
+    returns the CSRF token of a form; it is None if the route takes no form.
     """
     cookies = environ.get("HTTP_COOKIE", "")
     token = bearer(environ.get("HTTP_AUTHORIZATION", ""))
@@ -42,7 +43,7 @@ def identify(
 
 
 def _identify_cookie(cookies: str, verify: Callable[[str], Claims]) -> tuple[Claims | None, Problem | None]:
-    """Return the user of the first good cookie, or why none is good: another application may have set one too."""
+    """Return the claims of the first valid cookie, otherwise a problem; other applications may set cookies too."""
     found: Claims | None = None
     refusal: Problem | None = None
     for token in _cookie_values(cookies, TOKEN_COOKIE)[:MAX_TOKENS]:
@@ -67,7 +68,7 @@ def csrf_cookie(environ: Mapping[str, Any]) -> str:
 
 
 def cookie_value(cookies: str, name: str) -> str:
-    """Return a cookie's value, or nothing; raise UNAUTHORIZED when it is there twice and differs."""
+    """Return a cookie's value, empty if missing; raise UNAUTHORIZED if it has two different values."""
     values = _cookie_values(cookies, name)
     if len(values) > 1:
         raise Problem("UNAUTHORIZED", f"The cookie {name} is there twice.")
@@ -75,7 +76,7 @@ def cookie_value(cookies: str, name: str) -> str:
 
 
 def _cookie_values(cookies: str, name: str) -> list[str]:
-    """Return the different values of a cookie that are not empty, in their order."""
+    """Return the distinct, non-empty values of a cookie, in order."""
     values: dict[str, None] = {}
     for pair in cookies.split(";"):
         key, _, value = pair.partition("=")

@@ -1,7 +1,7 @@
-"""Tell requests of our own pages from cross-site requests (CSRF).
+"""CSRF protection by double-submit cookie, the same in the gateway and in each service.
 
-Gateway and services check alike. The token is a keyed function of the session, so that nothing is stored, and a
-cookie that somebody planted is worth nothing without the session that it was made for.
+The token is an HMAC of the session id. So nothing is stored, and a cookie that an attacker plants does not fit the
+session.
 """
 
 import hmac
@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 from shared.problems import Problem
 
 CSRF_COOKIE = "csrfToken"
-FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"  # what HTML forms send
+FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"  # media types of HTML forms
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
-OPAQUE = ("", "null")  # what Origin says where a referrer policy hides it
+OPAQUE = ("", "null")  # Origin if a referrer policy hides it
 
 Field = Callable[[], str]
 
 
 class Csrf:
-    """Make and check the tokens; pages of `origins` and of the gateway itself may send forms."""
+    """Create and check CSRF tokens; pages of `origins` and of the gateway itself may send forms."""
 
     def __init__(self, internal_token: str, public_url: str, origins: Iterable[str]) -> None:
         self._key = hmac.digest(internal_token.encode(), b"csrf", "sha256")
@@ -29,14 +29,14 @@ class Csrf:
         self._origins = frozenset((f"{parts.scheme}://{parts.netloc}", *origins))
 
     def token(self, session_id: str) -> str:
-        """Return the token of a session, which is its readable cookie too."""
+        """Return the token of a session, which is the value of its cookie too."""
         return urlsafe_b64encode(hmac.digest(self._key, session_id.encode(), "sha256")).decode().rstrip("=")
 
     def check(self, environ: Mapping[str, Any], session_id: str, cookie: str, field: Field | None = None) -> None:
-        """Raise CSRF_FAILED unless a page of ours sent the unsafe request.
+        """Raise CSRF_FAILED unless the request has the token of the session.
 
-        It proves that by X-CSRF-Token, equal to the cookie and made for the session, or, where `field` reads the
-        token out of a form, by that and the origin that the browser names.
+        Cookie and X-CSRF-Token must both be that token. Without the header, `field` returns the token of a form, and
+        the Origin or Sec-Fetch-Site of the browser must be allowed too.
         """
         given = environ.get("HTTP_X_CSRF_TOKEN", "")
         if not given and field:
@@ -49,7 +49,7 @@ class Csrf:
             raise Problem("CSRF_FAILED", f"Send {where} equal to the cookie {CSRF_COOKIE} of this session.")
 
     def refuse_foreign(self, environ: Mapping[str, Any]) -> None:
-        """Raise CSRF_FAILED for a form that a browser says is another site's; who names no origin is no browser."""
+        """Raise CSRF_FAILED for a form whose Origin or Sec-Fetch-Site is another site; browsers send one of them."""
         told = environ.get("HTTP_ORIGIN") or environ.get("HTTP_SEC_FETCH_SITE")
         if told and not self._is_ours(environ):
             raise Problem("CSRF_FAILED", "The form was sent by a page whose origin is not allowed.")

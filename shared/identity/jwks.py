@@ -11,17 +11,17 @@ import jwt
 from shared.problems import Problem
 
 ALGORITHM = "EdDSA"
-PAUSE = 5.0  # seconds between two questions for keys
+PAUSE = 5.0  # seconds between two fetches
 _logger = logging.getLogger("postern.tokens")
 
 Jwks = dict[str, Any]
 
 
 class KeySet:
-    """The public keys of auth, fetched when an unknown key id appears, and now and then to forget what has retired.
+    """The public keys of auth: fetched for an unknown key id, and again after `max_age` seconds, to drop retired keys.
 
-    `pause` seconds go by between two questions, `retry` after one that had no answer: whoever invents key ids
-    neither floods auth nor keeps the threads here waiting for it.
+    At least `pause` seconds are between two fetches, `retry` after a failed one. So tokens with made-up key ids neither
+    flood auth nor block the threads here.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class KeySet:
         self._lock = threading.Lock()
 
     def get(self, kid: str) -> jwt.PyJWK | None:
-        """Return the key, or None when auth has none of that id; raise SERVICE_UNAVAILABLE without auth."""
+        """Return the key, None if auth has no such id; raise SERVICE_UNAVAILABLE if auth cannot be reached."""
         if key := self._keys.get(kid):
             if time.monotonic() >= self._stale_at:
                 self._stale_at = float("inf")
@@ -68,7 +68,7 @@ class KeySet:
 
 
 def _usable_keys(jwks: Jwks) -> dict[str, jwt.PyJWK]:
-    """Keep what verifies our signatures (RFC 7517, 4.1 to 4.4; RFC 8037, 2); PyJWT does not look at all of it."""
+    """Return the keys that verify Ed25519 signatures (RFC 7517, 4.1 to 4.4; RFC 8037, 2); PyJWT checks only a part."""
     usable = {}
     for key in jwks["keys"]:
         if isinstance(key, dict) and _verifies(key):

@@ -1,4 +1,4 @@
-"""Revoked sessions and users, in the memory of this process."""
+"""Revocations of sessions and tokens, in the memory of this process."""
 
 import threading
 import time
@@ -8,11 +8,11 @@ from shared.problems import Problem
 
 
 class Revocations:
-    """What ended before its token did: sessions, and all tokens of a user made before a moment.
+    """Revoked sessions, and for each user the moment up to which all their tokens are revoked.
 
-    Kept for `REMEMBERED` seconds; filled from auth's feed and, in auth itself, by a logout. From `expect_past` to
-    `past_is_known` the process is too young to know what ended before its start: nobody is let in then, which lasts
-    milliseconds unless auth is away, and is waited for `patience` seconds at most.
+    Entries come from auth's feed and, in auth itself, from a logout. They are dropped after `REMEMBERED` seconds. From
+    `expect_past` to `past_is_known` the process has not read the feed yet. It then accepts no token: requests wait, up
+    to `patience` seconds after the start. This takes milliseconds unless auth is down.
     """
 
     def __init__(self, patience: float = 3.0) -> None:
@@ -32,7 +32,7 @@ class Revocations:
         self._known.set()
 
     def await_past(self) -> None:
-        """Return once the past is known; raise SERVICE_UNAVAILABLE when that takes too long."""
+        """Wait until the feed was read; raise SERVICE_UNAVAILABLE if that takes too long."""
         if not self._known.is_set() and not self._known.wait(max(0.0, self._patient_until - time.monotonic())):
             raise Problem("SERVICE_UNAVAILABLE", "Tokens cannot be checked at the moment.")
 
@@ -41,7 +41,7 @@ class Revocations:
             _remember(self._ended, session_id, now, now)
 
     def end_tokens_before(self, user_id: str, moment: float, now: float) -> None:
-        """End the user's tokens that were issued up to the moment, in seconds since 1970."""
+        """Revoke the user's tokens that were issued up to the moment, in seconds since 1970."""
         with self._lock:
             earlier, _ = self._before.get(user_id, (0.0, 0.0))
             _remember(self._before, user_id, max(moment, earlier), now)
@@ -54,7 +54,7 @@ class Revocations:
 
 
 def _remember(entries: dict[str, tuple[float, float]], key: str, moment: float, now: float) -> None:
-    """Put an entry last, and forget from the first on those that no living token can need."""
+    """Add an entry at the end, and drop expired ones from the start."""
     entries.pop(key, None)
     entries[key] = (moment, now + REMEMBERED)
     while entries and next(iter(entries.values()))[1] <= now:

@@ -1,4 +1,4 @@
-"""Look up host names on threads of their own, with a deadline that the system's resolver does not have."""
+"""Host name lookups with a deadline, in their own threads, since the system's resolver has no time-out."""
 
 import socket
 import sys
@@ -11,7 +11,7 @@ from shared.concurrency import Bulkhead
 
 
 class _Lookup:
-    """One call of the resolver, which all requests for the same name wait for."""
+    """One call of the resolver; identical lookups are coalesced."""
 
     def __init__(self) -> None:
         self.done = Event()
@@ -36,9 +36,9 @@ class NameLookup:
         self._running: dict[str, _Lookup] = {}
 
     def addresses(self, host: str, seconds: float, client: str = "") -> list[Address]:
-        """Return the addresses of a host; a literal address is returned as it is.
+        """Return the addresses of a host; an IP address needs no lookup.
 
-        Raise OSError, TimeoutError when they are not known in time, or SERVICE_UNAVAILABLE when no thread is free.
+        Raises OSError, TimeoutError after `seconds`, or SERVICE_UNAVAILABLE if no thread is free.
         """
         if literal := parse(host):
             return [literal]
@@ -50,7 +50,7 @@ class NameLookup:
         return lookup.addresses
 
     def _join(self, host: str, client: str) -> _Lookup:
-        """Return the lookup of this name that runs already, or start one."""
+        """Return the running lookup of this name, or start one."""
         with self._lock:
             if running := self._running.get(host):
                 return running

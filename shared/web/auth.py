@@ -1,4 +1,4 @@
-"""The caller of a view: authenticated again in every service instead of trusting the gateway."""
+"""Authentication in views: each service verifies the access token itself instead of trusting the gateway."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,7 +18,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def current_user() -> Claims | None:
-    """Return the claims of the caller, None for a stranger; raise UNAUTHORIZED for a bad bearer token."""
+    """Return the claims of the user, None for an anonymous client; raise UNAUTHORIZED for a bad bearer token."""
     if "postern_claims" not in g:
         verifier: Verifier = current_service().get(Verifier)
         csrf: Csrf = current_service().get(Csrf)
@@ -30,7 +30,7 @@ def current_user() -> Claims | None:
 
 
 def require_user(role: str = "user") -> Claims:
-    """Return the caller's claims; raise UNAUTHORIZED for a stranger, FORBIDDEN below the role."""
+    """Return the user's claims; raise UNAUTHORIZED for an anonymous client, FORBIDDEN below the role."""
     claims = current_user()
     if claims is None:
         raise g.postern_refusal or Problem("UNAUTHORIZED")
@@ -40,7 +40,7 @@ def require_user(role: str = "user") -> Claims:
 
 
 def signed_in(role: str = "user") -> Callable[[View], View]:
-    """Let a view be used by that role and higher ones, and say so in its OpenAPI document."""
+    """Require that role or a higher one for a view, also in its OpenAPI description."""
 
     def decorate(view: View) -> View:
         @wraps(view)

@@ -1,4 +1,4 @@
-"""Refuse a request body that is compressed: no service unpacks one, so none can be made to grow."""
+"""Refuse compressed request bodies: no service decompresses one, so there are no decompression bombs."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Turn every exception inside a Flask app into the one error shape of `shared.problems`."""
+"""Map exceptions inside a Flask app to problems (RFC 9457)."""
 
 import logging
 from typing import Any
@@ -25,7 +25,7 @@ def init_app(app: Flask) -> None:
 
 
 def respond(problem: Problem) -> Response:
-    """Return the answer for a refused request: a page to a browser that sent a form."""
+    """Return the response of a problem: a page if a browser sent a form, otherwise JSON."""
     if html_forms.redirects():
         status, headers, body = problem.answer_page(html_forms.refusal_page(problem), html_forms.POLICY)
     else:
@@ -62,7 +62,7 @@ def _http(error: HTTPException) -> Response:
 
 
 def _broken_body(error: ParseException) -> Response:
-    """Refuse a body whose chunks are broken, and end the connection, whose framing is lost."""
+    """Refuse a body with malformed chunked coding, and close the connection, whose framing is lost."""
     return respond(Problem("BAD_REQUEST", "The body is broken.", headers={"Connection": "close"}))
 
 

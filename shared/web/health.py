@@ -1,4 +1,4 @@
-"""Health endpoints on a service's own port: `/healthz` (alive) and `/readyz` (ready)."""
+"""Health endpoints on a service's own port: `/healthz` (liveness) and `/readyz` (readiness)."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ Check = Callable[[], object]
 
 
 def blueprint(checks: Mapping[str, Check]) -> Blueprint:
-    """Return the two routes; a check raises when its part does not work."""
+    """Return the two routes; a check raises an exception if its part fails."""
     blp = Blueprint("health", __name__)
 
     @blp.get("/healthz")

@@ -1,4 +1,4 @@
-"""Endpoints for other services only: the check of INTERNAL_TOKEN, and a table read by ids."""
+"""Endpoints for other services only: the check of INTERNAL_TOKEN, and paginated reads of a table."""
 
 import secrets
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from shared.problems import Problem
 
 
 def require_internal() -> None:
-    """Let only the other services of this installation pass; anybody else sees a 404."""
+    """Raise NOT_FOUND unless the request has INTERNAL_TOKEN as its bearer token."""
     expected = f"Bearer {current_app.config['INTERNAL_TOKEN']}"
     given = request.headers.get("Authorization", "")
     if not secrets.compare_digest(given.encode(), expected.encode()):
@@ -19,7 +19,7 @@ def require_internal() -> None:
 
 
 def table_blueprint(name: str, rows_after: Callable[[str], list[dict[str, Any]]]) -> Blueprint:
-    """Return the route where other services read a table, some rows at a time, in the order of their ids."""
+    """Return the route by which other services read a table in pages, ordered by id."""
     blp = Blueprint(f"table of {name}", __name__)
 
     @blp.get(f"/internal/{name}")

@@ -1,4 +1,4 @@
-"""The Link header between the pages of a list (RFC 8288)."""
+"""The Link header of a paginated list (RFC 8288)."""
 
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -7,7 +7,7 @@ from flask import Response, g, request
 
 
 def add_links(response: Response) -> Response:
-    """Add the addresses of the neighbouring pages to a list."""
+    """Add the links to the other pages to the response of a list."""
     if response.status_code == 200:
         path = quote(request.path)
         kept = urlencode([pair for pair in request.args.items(multi=True) if pair[0] not in ("page", "cursor")])

@@ -1,4 +1,4 @@
-"""Recognise prefetches, which browsers and caches send before a person looks."""
+"""Detect prefetches, which browsers and caches send before a user views the page."""
 
 from collections.abc import Mapping
 from typing import Any

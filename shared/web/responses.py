@@ -14,7 +14,7 @@ _DUMP = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
 class JsonProvider(JSONProvider):
-    """Flask's JSON by orjson, and by the strict parser for what comes in."""
+    """Flask's JSON provider: orjson for output, the strict parser for input."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return orjson.dumps(obj, option=_DUMP).decode()
@@ -24,7 +24,7 @@ class JsonProvider(JSONProvider):
 
 
 def envelope(data: Any) -> dict[str, Any]:
-    """Return the body of a success; a list that was paginated gets its place."""
+    """Return the body of a success, for a paginated list with `pagination`."""
     body = {"success": True, "data": data}
     if pagination := g.get("pagination"):
         body["pagination"] = pagination
@@ -32,20 +32,20 @@ def envelope(data: Any) -> dict[str, Any]:
 
 
 def respond(data: Any, status: int = 200, headers: dict[str, str] | None = None, **beside: Any) -> Response:
-    """Answer with data that is ready to serialise, past marshmallow; `beside` stands next to it in the envelope."""
+    """Return a response with serializable data, without marshmallow; `beside` are further members of the envelope."""
     return Response(orjson.dumps(envelope(data) | beside, option=_DUMP), status, headers, content_type=JSON)
 
 
 def no_content() -> Response:
-    """Answer 204."""
+    """Return a 204."""
     response = Response(status=204)
     del response.headers["Content-Type"]
     return response
 
 
 def keep_private(response: Response) -> Response:
-    """Let nobody store an answer that does not say that it may be shared."""
-    said = {name.lower(): value for name, value in response.headers}  # each look into them costs as much as this
+    """Set `Cache-Control: no-store`, unless the view has set another, and `nosniff`."""
+    said = {name.lower(): value for name, value in response.headers}  # one lookup in `Headers` costs as much as this
     if "x-content-type-options" not in said:
         response.headers.add("X-Content-Type-Options", "nosniff")
     if said.get("cache-control", "no-store") == "no-store":

@@ -18,16 +18,14 @@ def post_tag_name(post_id: str) -> str:
     return f"post-{post_id}"
 
 
-def author_tag_name(author_id: str) -> str:
-    return f"author-{author_id}"
-
-
 def share(response: Response, authors: Iterable[str], *tags: str) -> Response:
     """Allow the gateway to cache an anonymous response; `authors` are the ids of the authors whose names it shows."""
     environ = request.environ
     if not has_credentials(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")):
         response.headers["Cache-Control"] = PUBLIC_CACHE_CONTROL
-        response.headers["Cache-Tag"] = ", ".join((*tags, *dict.fromkeys(map(author_tag_name, authors))))
+        response.headers["Cache-Tag"] = ", ".join(
+            (*tags, *dict.fromkeys(f"author-{author_id}" for author_id in authors))
+        )
     return response
 
 

@@ -50,7 +50,7 @@ class CoverConsumer(SingleFactConsumer):
     """Follow the feed of uploads."""
 
     def __init__(self, config: Config) -> None:
-        handlers = {"upload.deleted": _uncover}
+        handlers = {"upload.deleted": lambda event: posts.remove_cover(event["subject"])}
         super().__init__("uploads", config.uploads_url, config.internal_token, handlers, position=FeedPosition)
 
     def rebuild(self) -> None:
@@ -59,7 +59,3 @@ class CoverConsumer(SingleFactConsumer):
             for upload_id in Post.covers(page.after, page.last) - page.ids:
                 with database.atomic():
                     posts.remove_cover(upload_id)
-
-
-def _uncover(event: dict[str, Any]) -> None:
-    posts.remove_cover(event["subject"])

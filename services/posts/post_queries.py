@@ -288,10 +288,6 @@ def comments_with(status: str) -> Query:
     return comments().where(Comment.status == status, Post.deleted_at.is_null())
 
 
-def number_of_comments(post_number: int) -> int:
-    return int(Comment.select().where(Comment.post == post_number).count())
-
-
 def post_id(number: int) -> str:
     return str(Post.select(Post.id).where(Post.number == number).scalar())
 

@@ -43,7 +43,7 @@ def index(args: dict[str, Any], post_id: str) -> Response:
         post_queries.comments_of(post.number),
         post_queries.EARLIEST_COMMENT,
         args,
-        lambda: post_queries.number_of_comments(post.number),
+        Comment.select().where(Comment.post == post.number).count,
     )
     return share(respond([_item(row) for row in rows]), (row.author_id for row in rows), post_tag_name(post.id))
 

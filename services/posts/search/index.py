@@ -189,20 +189,15 @@ def _in(part: int, asked: str) -> str:
 
 def _asked(groups: Groups, without: Sequence[Term] = ()) -> str:
     """Return what the database is asked, for any part."""
-    in_postgres = is_postgres(database)
-    write, either, both, but = (
-        (_in_postgres, " | ", " & ", " & !") if in_postgres else (_in_sqlite, " OR ", " AND ", " NOT ")
+    quote, prefix, either, both, but = (
+        ("'", ":*", " | ", " & ", " & !") if is_postgres(database) else ('"', "*", " OR ", " AND ", " NOT ")
     )
-    asked = both.join(f"({either.join(map(write, group))})" for group in groups)
-    return f"({asked}){but}({either.join(map(write, without))})" if without else asked
 
+    def one_of(terms: Sequence[Term]) -> str:
+        return either.join(f"{quote}{term.word}{quote}{prefix * term.is_prefix}" for term in terms)
 
-def _in_postgres(term: Term) -> str:
-    return f"'{term.word}':*" if term.is_prefix else f"'{term.word}'"
-
-
-def _in_sqlite(term: Term) -> str:
-    return f'"{term.word}"*' if term.is_prefix else f'"{term.word}"'
+    asked = both.join(f"({one_of(group)})" for group in groups)
+    return f"({asked}){but}({one_of(without)})" if without else asked
 
 
 def _plain(label: str | int) -> str:

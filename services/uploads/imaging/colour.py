@@ -142,7 +142,7 @@ def _xyz(values: Any) -> bytes:
 def _to_d50(places: Chromaticities) -> list[list[float]]:
     """Return the XYZ of red, green and blue, adapted to the white of profiles."""
     white, *colours = [[x / y, 1.0, (1 - x - y) / y] for x, y in zip(places[::2], places[1::2], strict=True)]
-    primaries = _transposed(colours)
+    primaries = [list(row) for row in zip(*colours, strict=True)]
     scales = _times(_inverse(primaries), white)
     cone, target = _times(BRADFORD, white), _times(BRADFORD, list(D50))
     gains = [after / before for after, before in zip(target, cone, strict=True)]
@@ -151,10 +151,6 @@ def _to_d50(places: Chromaticities) -> list[list[float]]:
         response = _times(BRADFORD, [value * scale for value in colour])
         columns.append(_times(_inverse(BRADFORD), [value * gain for value, gain in zip(response, gains, strict=True)]))
     return columns
-
-
-def _transposed(matrix: Matrix) -> Matrix:
-    return [list(row) for row in zip(*matrix, strict=True)]
 
 
 def _times(matrix: Matrix, vector: list[float]) -> list[float]:

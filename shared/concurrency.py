@@ -15,7 +15,7 @@ _SMOOTHING = 0.2  # weight of the newest sample in the average time that a place
 
 
 class Signal(Protocol):
-    """The part of `threading.Event` that tells a waiting request of its place."""
+    """The part of `threading.Event` that wakes a waiting request."""
 
     def set(self) -> None: ...
 
@@ -64,7 +64,7 @@ class Bulkhead:
             self.release(client, monotonic() - begin)
 
     def acquire(self, client: str = "", patience: float | None = None) -> None:
-        """Take a place that `release` gives back, perhaps in another thread; raise like `place`."""
+        """Acquire a place, which `release` frees, perhaps in another thread; raise like `place`."""
         with self._lock:
             if self._take(client):
                 return
@@ -81,7 +81,7 @@ class Bulkhead:
             raise refusal
 
     def release(self, client: str = "", held: float | None = None) -> None:
-        """Give a place back; `held` is for how many seconds it was taken."""
+        """Release a place that was held for `held` seconds."""
         with self._lock:
             if held is not None:
                 self._average_hold += _SMOOTHING * (held - self._average_hold)
@@ -91,7 +91,7 @@ class Bulkhead:
             self._grant_next()
 
     def join(self, client: str, granted: Signal) -> bool:
-        """Take a free place and return True, or join the queue: `granted` is set when the place is granted."""
+        """Acquire a free place and return True, or join the queue: `granted` is set when the place is granted."""
         with self._lock:
             if self._take(client):
                 return True

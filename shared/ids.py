@@ -17,12 +17,12 @@ def new_id() -> str:
 
 
 def first_id(moment: datetime) -> str:
-    """Return what ids made at the moment, or later, are not smaller than."""
+    """Return the smallest id of that moment."""
     return str(uuid.UUID(int=int(moment.timestamp() * 1000) << 80 | 0x7 << 76 | 0b10 << 62))
 
 
 def is_id(text: str) -> bool:
-    """Tell whether the text is a UUIDv7 in its canonical lower-case form."""
+    """Return whether the text is a UUIDv7 in canonical lower-case form."""
     try:
         parsed = uuid.UUID(text)
     except ValueError:
@@ -31,7 +31,7 @@ def is_id(text: str) -> bool:
 
 
 def id_or_404(text: str) -> str:
-    """Return the id; raise NOT_FOUND for what cannot be one."""
+    """Return the id; raise NOT_FOUND if it is not a UUIDv7."""
     if not is_id(text):
         raise Problem("NOT_FOUND")
     return text

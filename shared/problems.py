@@ -15,7 +15,7 @@ MAX_MISTAKES = 100  # fields of `errors`, and messages of each
 
 
 class ErrorKind(NamedTuple):
-    """What an error code means: its status, its title and what a client can do about it."""
+    """The status, title and advice of an error code."""
 
     status: int
     title: str
@@ -75,14 +75,14 @@ _BY_STATUS = {kind.status: code for code, kind in reversed(CODES.items())} | {
 
 
 def code_for(status: int) -> str:
-    """Return the general code of a status; an unknown 4xx is BAD_REQUEST, all else INTERNAL_ERROR."""
+    """Return the general code of a status; an unknown 4xx is BAD_REQUEST, any other INTERNAL_ERROR."""
     return _BY_STATUS.get(status, "BAD_REQUEST" if 400 <= status < 500 else "INTERNAL_ERROR")
 
 
 class Problem(Exception):
-    """Refuse the request with a code of `CODES`.
+    """A refusal of a request, with a code of `CODES` (RFC 9457).
 
-    `detail` is a sentence for a person; `errors` maps field paths to messages; `headers` go on the answer;
+    `detail` is a sentence for a person; `errors` maps field paths to messages; `headers` are those of the response;
     further keywords (`retryAfter`, `maxSize`, …) become members of the body.
     """
 
@@ -112,11 +112,11 @@ class Problem(Exception):
 
     @property
     def sentence(self) -> str:
-        """Return the detail, or else what a client can do about such a problem."""
+        """Return the detail, or the advice of the code."""
         return self.detail or CODES[self.code].advice
 
     def body(self, instance: str, request_id: str, public_url: str) -> bytes:
-        """Return the problem details as JSON; `instance` is the path that was asked for.
+        """Return the problem details as JSON; `instance` is the path of the request.
 
         `public_url` is the gateway's public address, which the type of every problem starts with.
         """
@@ -140,7 +140,7 @@ class Problem(Exception):
         return self._answer(self.body(instance, request_id, public_url), {"Content-Type": CONTENT_TYPE})
 
     def answer_page(self, page: bytes, policy: str) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Return the same answer with an HTML page, and what that may do, in place of the problem details."""
+        """Return the same with an HTML page and its Content-Security-Policy in place of the problem details."""
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy}
         return self._answer(page, headers)
 

@@ -1,7 +1,7 @@
-"""What keeps a service from starting."""
+"""The error of a service that cannot start."""
 
 EXIT_CODE = 2  # of a process that could not start: to start it again is of no use
 
 
 class StartError(Exception):
-    """Something that whoever starts the services can put right; the text says how."""
+    """A mistake that the operator can correct; the text says how."""

@@ -1,4 +1,4 @@
-"""Parse JSON from outside: what no database, no language and no later reader can choke on."""
+"""Parse JSON of clients strictly, so that databases and other parsers can hold all of it."""
 
 import re
 from codecs import BOM_UTF8
@@ -46,13 +46,13 @@ def _invalid() -> Problem:
 
 
 def _fit_integers(document: bytes) -> bool:
-    """Tell whether all integers have 64 bits at most; orjson turns others into floats."""
+    """Return whether all integers have at most 64 bits; orjson turns others into floats."""
     integers = _long_integer.findall(_string.sub(b'""', document))
     return all(len(digits) <= 20 and -_INT64 <= int(digits) < _INT64 for digits in integers)
 
 
 def _is_shallow(document: bytes) -> bool:
-    """Tell whether at most MAX_DEPTH objects and arrays are inside each other."""
+    """Return whether objects and arrays are nested at most MAX_DEPTH deep."""
     unescaped = document.replace(b"\\\\", b"").replace(b'\\"', b"")
     structure = unescaped.translate(None, _ALL_BUT_STRUCTURE).replace(b'""', b"")
     brackets = b"".join(structure.split(b'"')[::2]).replace(b"{", b"[").replace(b"}", b"]")

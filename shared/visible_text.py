@@ -10,5 +10,5 @@ _is_blank = re.compile("[\u115f\u1160\u2065\u2800\u3164\uffa0\ufff0-\ufff8\U0001
 
 
 def has_visible_character(text: str) -> bool:
-    """Tell whether at least one character leaves a mark of its own: a combining mark alone does not."""
+    """Return whether at least one character is visible; a combining mark alone is not."""
     return any(unicodedata.category(character).startswith(_SEEN) and not _is_blank(character) for character in text)

@@ -11,7 +11,7 @@ _logger = logging.getLogger("postern.background")
 
 
 class UsesDatabase(PeriodicTask):
-    """Give a task a connection of its own, which is replaced when it was lost; mixed in before its class."""
+    """A mixin for a task with its own database connection, which is replaced if it breaks."""
 
     _database: Database
 
@@ -29,7 +29,7 @@ class UsesDatabase(PeriodicTask):
 
 
 class DatabaseTask(UsesDatabase):
-    """A periodic task that says in one line when the database is away."""
+    """A periodic task that logs an outage of the database in one line."""
 
     def __init__(self, name: str, pause: float, work: Callable[[], object], database: Database) -> None:
         super().__init__(name, pause, work)

@@ -1,7 +1,8 @@
 """Keep a reserve of disk space beside a SQLite database, so that a full disk still has room for deletions.
 
-To delete a row, SQLite first writes to its log. On a full disk that fails, and nobody could make room. A sign-in writes
-too, and who deletes something may have to sign in first; but anybody may try to, so it gets only a half.
+To delete a row, SQLite first writes to its write-ahead log. On a full disk that fails, so nothing could be deleted. A
+sign-in writes too, and a user may have to sign in before a deletion. As anybody can try to sign in, it gets only a
+half.
 """
 
 import fcntl
@@ -24,13 +25,13 @@ _logger = logging.getLogger("postern.disk")
 
 
 def signs_in(view: View) -> View:
-    """Let requests to the view have a part of the reserve on a full disk."""
+    """Mark a view whose requests may use a part of the reserve on a full disk."""
     view.signs_in = True  # type: ignore[attr-defined]
     return view
 
 
 def init_app(app: Flask, folder: Path) -> None:
-    """Fill the reserve now and after deletions; give it up before one when the disk is nearly full."""
+    """Fill the reserve now and after deletions; free it before one if the disk is nearly full."""
     reserve = DiskReserve(folder)
     reserve.refill()
 
@@ -70,7 +71,7 @@ class DiskReserve:
                 os.ftruncate(descriptor, 0)
 
     def give_up(self, kept: int = 0) -> None:
-        """Free the space of the file but for `kept` bytes if there is little left."""
+        """Free the space of the file except `kept` bytes if there is little left."""
         if free_bytes(self._path.parent) >= LOW or self._size() <= kept:
             return
         with suppress(OSError), self._locked(os.O_RDWR) as descriptor:

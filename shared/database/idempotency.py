@@ -1,7 +1,7 @@
-"""Make a POST safe to repeat: the IETF draft `idempotency-key-header`.
+"""Idempotency keys for POST requests (IETF draft `idempotency-key-header`).
 
-Key, answer and write are one transaction: a request that is cut off anywhere has either happened, and its
-repetition gets the same answer byte for byte, or has not.
+Key, response and write are one transaction. If a request is cut off, either all of it has happened, and a retry gets
+the same response byte for byte, or nothing has.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 class IdempotencyKeyColumns(peewee.Model):
-    """The columns of a service's table of used keys and their answers."""
+    """The columns of a service's table of used keys with their responses."""
 
     user_id = IdField()
     key = peewee.CharField(max_length=255)
@@ -48,7 +48,7 @@ class IdempotencyKeyColumns(peewee.Model):
 
 
 class Idempotency:
-    """The used keys of one service; `accepts_key` decorates the views that create something."""
+    """The used keys of one service; `accepts_key` decorates views that create resources."""
 
     def __init__(self, model: type[IdempotencyKeyColumns], database: peewee.DatabaseProxy) -> None:
         self._model = model
@@ -58,10 +58,10 @@ class Idempotency:
         self._lock = threading.Lock()
 
     def accepts_key(self, view: View, *, anybody: bool = False) -> View:
-        """Let a view of a signed-in user take Idempotency-Key; it stands below the arguments.
+        """Decorate a view to accept Idempotency-Key, below the decorators of its arguments.
 
-        A view for `anybody` asks for no user. There a key counts with the very same body only, so that strangers who
-        chose one key by chance do not get in each other's way.
+        With `anybody` the view needs no signed-in user. A key then counts with the same body only, so that two clients
+        with the same key by chance do not disturb each other.
         """
 
         @wraps(view)
@@ -71,9 +71,10 @@ class Idempotency:
         return cast(View, once)
 
     def run_once(self, view: Callable[[], Any], content: bytes | None = None, *, anybody: bool = False) -> Any:
-        """Run what creates something, or repeat the answer to the same key and body.
+        """Run the view, or return the stored response to the same key and body.
 
-        `content` stands for a body that was streamed and cannot be read again.
+        `content` replaces a body that was streamed and cannot be read again. Raises BAD_REQUEST, CONFLICT or
+        IDEMPOTENCY_KEY_REUSED.
         """
         key = request.headers.get("Idempotency-Key")
         if key is None:
@@ -91,7 +92,7 @@ class Idempotency:
 
     @contextmanager
     def _claim(self, user_id: str, key: str) -> Iterator[None]:
-        """Refuse a key whose first request still runs in this process."""
+        """Raise CONFLICT if the first request with this key still runs in this process."""
         with self._lock:
             if (user_id, key) in self._running:
                 raise Problem("CONFLICT", "A request with this Idempotency-Key still runs.")
@@ -103,7 +104,7 @@ class Idempotency:
                 self._running.discard((user_id, key))
 
     def _lock_key(self, user_id: str, key: str) -> None:
-        """Refuse a key whose first request still runs in another process; SQLite lets one writer in anyway."""
+        """Raise CONFLICT if the first request with this key runs in another process; SQLite has one writer anyway."""
         if is_postgres(self._database):
             digest = hashlib.blake2b(f"{user_id} {key}".encode(), digest_size=8).digest()
             number = int.from_bytes(digest, "big", signed=True)
@@ -128,7 +129,7 @@ class Idempotency:
         return Response(bytes(body), status, [*orjson.loads(headers), ("Idempotency-Replayed", "true")])
 
     def _run(self, run: Callable[[], Response]) -> Response:
-        """Run the view in a savepoint, so that a refusal undoes its writes and is still remembered."""
+        """Run the view in a savepoint, so that a refusal undoes its writes but is stored itself."""
         try:
             with self._database.atomic():
                 return run()

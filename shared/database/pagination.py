@@ -1,4 +1,4 @@
-"""Answer lists by page or by cursor, each in two queries whatever the depth by cursor."""
+"""Pagination by page or by cursor (keyset pagination), each in two queries; a cursor costs the same at any depth."""
 
 import base64
 import hashlib
@@ -18,13 +18,13 @@ from shared.web.schema import Integer, Schema
 
 COUNT_CAP = 10_000
 MAX_LIMIT = 100
-MAX_CURSOR = 2000  # characters; a title of 200 in any script fits
+MAX_CURSOR = 2000  # characters, which fits a title of 200 in any script
 _SEAL = 12
 Query: TypeAlias = "peewee.ModelSelect[Any]"
 
 
 class PageQuerySchema(Schema):
-    """The query of every list; `page` and `cursor` exclude each other."""
+    """The query of all lists; `page` and `cursor` exclude each other."""
 
     page = Integer(low=1, high=10**9)
     limit = Integer(low=1, high=MAX_LIMIT, load_default=20)
@@ -37,7 +37,7 @@ class PageQuerySchema(Schema):
 
 
 class Order:
-    """How a list is sorted: by these columns, all ascending or all descending, the last one unique, none NULL."""
+    """The order of a list: by these columns, all ascending or all descending, the last one unique, none NULL."""
 
     def __init__(self, name: str, columns: Sequence[peewee.Field], descending: bool = True) -> None:
         self.name = name
@@ -50,30 +50,30 @@ class Order:
         return query.order_by(*(column.desc() if self.descending else column for column in self._columns))
 
     def after(self, query: Query, values: list[Any]) -> Query:
-        """Keep what follows these values; a row-value comparison, which uses the index at any depth."""
+        """Select the rows after these values, by a row-value comparison, which uses the index."""
         row = peewee.Tuple(*self._columns)
         place = peewee.Tuple(*(column.db_value(value) for column, value in zip(self._columns, values, strict=True)))
         return query.where(row < place if self.descending else row > place)
 
     def cursor(self, row: Any) -> str:
-        """Return the place of a row, which is a model or a dict, as opaque text."""
+        """Return the cursor of a row, which is a model or a dict."""
         get = row.get if isinstance(row, dict) else partial(getattr, row)
         values = [column.db_value(get(column.name)) for column in self._columns]
         return write_cursor(self._label, values)
 
     def values(self, cursor: str) -> list[Any]:
-        """Return the values of a cursor that we made for this order; anything else is a 400."""
+        """Return the values of a cursor of this order; raise VALIDATION_ERROR for any other text."""
         return read_cursor(self._label, cursor)
 
 
 def write_cursor(label: str, values: list[Any]) -> str:
-    """Return the place that the values stand for in the list of that label, as opaque text."""
+    """Return values as an opaque, signed cursor for the list of that label."""
     payload = orjson.dumps([label, *values])
     return _text(_seal(payload) + payload)
 
 
 def read_cursor(label: str, cursor: str) -> list[Any]:
-    """Return the values of a cursor that we made for the list of that label; anything else is a 400."""
+    """Return the values of a cursor of that list; raise VALIDATION_ERROR for any other text."""
     try:
         sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except ValueError:
@@ -96,7 +96,7 @@ def _seal(payload: bytes) -> bytes:
 
 
 def paginate(query: Query, order: Order, args: dict[str, Any], total: Callable[[], int] | None = None) -> list[Any]:
-    """Run an unordered query for one page and return its rows; the envelope and Link are filled in.
+    """Run an unordered query for one page and return its rows; set `pagination` of the envelope and Link.
 
     `args` are those of `PageQuerySchema`. `total` counts an unfiltered list exactly; without it up to
     `COUNT_CAP` matches are counted.
@@ -114,12 +114,12 @@ def paginate(query: Query, order: Order, args: dict[str, Any], total: Callable[[
 
 
 def _as_text(limit: int) -> Any:
-    """Return a limit as a part of the statement; where it is a value, PostgreSQL makes the plan anew each time."""
+    """Return a limit as SQL text; as a bound value, PostgreSQL would plan the statement each time."""
     return peewee.SQL(str(limit))
 
 
 def set_place(args: dict[str, Any], total: int, exact: bool, next_cursor: str | None) -> None:
-    """Fill in the envelope and the Link header of a list; without a cursor for more, this is its end."""
+    """Set `pagination` of the envelope and the Link header; without `next_cursor` this page is the last."""
     limit = args["limit"]
     g.pagination = {
         "page": None if args.get("cursor") else args.get("page", 1),

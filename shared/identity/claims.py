@@ -11,7 +11,7 @@ REMEMBERED = LIFETIME + 2 * LEEWAY  # seconds after its end for which a session'
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Who a token says that the caller is; times in seconds since 1970."""
+    """The claims of an access token; times in seconds since 1970."""
 
     user_id: str
     email: str
@@ -24,5 +24,5 @@ class Claims:
     not_before: float = 0.0
 
     def has_role(self, role: str) -> bool:
-        """Tell whether the role suffices; higher ones include lower ones."""
+        """Return whether the role includes the needed one; higher roles include lower ones."""
         return includes(self.role, role)

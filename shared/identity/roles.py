@@ -4,5 +4,5 @@ ROLES = USER, MODERATOR, ADMIN = "user", "moderator", "admin"
 
 
 def includes(role: str, needed: str) -> bool:
-    """Tell whether somebody of this role may do what the needed role may; an unknown role may nothing."""
+    """Return whether the role is the needed one or a higher one; False for an unknown role."""
     return role in ROLES and ROLES.index(role) >= ROLES.index(needed)

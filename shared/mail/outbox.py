@@ -68,7 +68,7 @@ class Outbox:
         reply_to: str | None = None,
         worth_sending: timedelta = PATIENCE,
     ) -> None:
-        """Have a mail sent; call it inside the transaction that causes it.
+        """Queue a mail; call it inside the transaction that causes it.
 
         It is tried for as long as it is worth sending. Raise ValueError for control characters.
         """
@@ -88,7 +88,7 @@ class Outbox:
 
 
 class MailWorker(DatabaseTask):
-    """Deliver what the outbox holds; several processes may do so at the same time."""
+    """Deliver the mails of the outbox; several processes may do so at the same time."""
 
     def __init__(self, outbox: Outbox, transport: Transport, sender: Address) -> None:
         super().__init__("mail", PAUSE, self._work_off, outbox.database)
@@ -104,7 +104,7 @@ class MailWorker(DatabaseTask):
             self._prune_at = clock.now() + PRUNED_EVERY
 
     def send_due(self) -> int:
-        """Try every mail that is due until one does not get through; return how many were sent."""
+        """Send all mails that are due, until one fails; return how many were sent."""
         mail, sent = self._model, 0
         due = mail.select().where(mail.next_attempt_at <= clock.now()).order_by(mail.next_attempt_at).limit(BATCH)
         for row in list(due):
@@ -117,7 +117,7 @@ class MailWorker(DatabaseTask):
         return sent
 
     def prune(self) -> None:
-        """Forget mails that were sent or given up a week ago."""
+        """Delete mails that were sent or had failed a week ago."""
         mail, before = self._model, clock.now() - KEPT
         given_up = mail.next_attempt_at.is_null() & mail.sent_at.is_null() & (mail.expires_at < before)
         delete_unlocked(mail, (mail.sent_at < before) | given_up)
@@ -134,7 +134,7 @@ class MailWorker(DatabaseTask):
         return True
 
     def _try(self, row: MailColumns) -> bool:
-        """Send one mail; tell whether the next is worth a try at once."""
+        """Send one mail; return whether to try the next one at once."""
         try:
             self._transport.send(self._compose(row))
         except RefusedError as error:
@@ -165,19 +165,19 @@ class MailWorker(DatabaseTask):
         _logger.error("mail given up: %s", _reason(error), extra=_fields(row))
 
     def _note(self, row: MailColumns, **changes: object) -> None:
-        """Keep what became of a try, unless it took so long that somebody else has begun the next one."""
+        """Store the outcome of a try, unless its lease has expired and another process has begun the next one."""
         mail = self._model
         mail.update(changes).where((mail.id == row.id) & (mail.next_attempt_at == row.next_attempt_at)).execute()
 
 
 def retry_pause(attempts: int) -> timedelta:
-    """Return how long to wait after so many tries: twice as long each time, at last six hours."""
+    """Return the pause after so many tries: exponential backoff, up to six hours."""
     pause: timedelta = FIRST_RETRY * 2.0 ** min(attempts - 1, 16)
     return min(pause, LONGEST_RETRY)
 
 
 def _reason(error: Exception) -> str:
-    """Return what happened in one printable line; a server's own words may hold anything."""
+    """Return the error as one printable line, since the text of a server may contain control characters."""
     text = str(error) or type(error).__name__
     return "".join(character if character.isprintable() else " " for character in text)[:200]
 

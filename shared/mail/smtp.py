@@ -30,11 +30,11 @@ _logger = logging.getLogger("postern.mail")
 
 
 class RefusedError(Exception):
-    """The server will never take this mail, so that no further try is worth it."""
+    """A permanent failure: the server will never accept this mail."""
 
 
 class Transport(Protocol):
-    """Where mails go; `send` raises RefusedError, or anything else when a later try may succeed."""
+    """A transport of mails; `send` raises RefusedError, or another exception if a retry may succeed."""
 
     def send(self, message: EmailMessage) -> None: ...
 
@@ -54,7 +54,7 @@ def body_text(text: str) -> str:
 
 
 def mail_address(text: str) -> Address:
-    """Return one address, its domain as A-labels; raise ValueError for what is none."""
+    """Return one address, its domain as A-labels; raise ValueError if it is not valid."""
     local, at, domain = header_text(text).rpartition("@")
     if not (at and local and domain):
         raise ValueError("not a mail address")
@@ -85,7 +85,7 @@ def answer_to(message: EmailMessage, reply_to: str | None) -> None:
 
 
 def _policy(message: EmailMessage) -> "EmailPolicy[EmailMessage]":
-    """Return how to write the mail: in ASCII, unless an address has none (RFC 6531)."""
+    """Return the policy of the mail: ASCII, or SMTPUTF8 if an address needs it (RFC 6531)."""
     return SMTP if all(address.isascii() for address in _recipients(message)) else SMTPUTF8
 
 
@@ -134,7 +134,7 @@ class SmtpTransport:
 
 
 def _hand_over(smtp: smtplib.SMTP, message: EmailMessage) -> None:
-    """Send the mail; raise RefusedError for a recipient or content that is refused for good (5xx, RFC 5321)."""
+    """Send the mail; raise RefusedError for a recipient or content that is refused permanently (5xx, RFC 5321)."""
     policy = _policy(message)
     if policy.utf8 and not smtp.has_extn("smtputf8"):
         raise RefusedError("the mail server takes ASCII addresses only")
@@ -176,7 +176,7 @@ class FolderTransport:
 
 
 def transport_of(config: MailConfig) -> Transport:
-    """Return where the mails of an installation go."""
+    """Return the transport of the settings."""
     return SmtpTransport(config.email_url) if config.email_url else FolderTransport(config.data_dir / "mail")
 
 

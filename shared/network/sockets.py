@@ -1,4 +1,4 @@
-"""Bind listening sockets, with an error that says why one cannot be bound; send all of a buffer."""
+"""Bind listening sockets; send a whole buffer."""
 
 import errno
 import socket
@@ -9,15 +9,15 @@ BACKLOG = 2048  # connections that wait while a process restarts
 
 
 class ConnectionOver(ConnectionResetError):
-    """The connection to the client is of no more use, and whoever raises this has logged why."""
+    """The connection to the client has to close; the code that raises this has logged why."""
 
 
 class ClientGone(ConnectionOver):
-    """The client ended its connection, so that nobody is left to answer."""
+    """The client has disconnected."""
 
 
 def listen(host: str, port: int, variable: str) -> socket.socket:
-    """Bind and listen; `variable` is the setting that the port comes from. Raise StartError, with what to do."""
+    """Bind and listen; `variable` is the setting of the port. Raises StartError with advice."""
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[4], family=address[0], backlog=BACKLOG)

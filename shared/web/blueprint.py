@@ -17,7 +17,7 @@ from shared.web.schema import EmptySchema, PaginationSchema, Schema
 
 
 class _Request(Request):
-    """A request whose body is never cut: Werkzeug alone drops what a chunked one has beyond the limit."""
+    """A request whose body is never truncated: Werkzeug drops the part of a chunked body beyond the limit."""
 
     def get_data(self, *args: Any, **kwargs: Any) -> Any:
         data = super().get_data(*args, **kwargs)
@@ -30,13 +30,13 @@ _envelopes: dict[tuple[type, str], type[Schema]] = {}  # the document wants one 
 
 
 def takes_query(view: Callable[..., Any]) -> Any:
-    """Mark a view that takes keys in the query, which any other refuses."""
+    """Mark a view that accepts a query; other views refuse one."""
     view.takes_query = True  # type: ignore[attr-defined]
     return view
 
 
 def takes_body(view: Callable[..., Any]) -> Any:
-    """Mark a view that reads a body, which any other refuses; arguments and a documented body mark it too."""
+    """Mark a view that accepts a body; other views refuse one. Arguments and a documented body mark it too."""
     view.takes_body = True  # type: ignore[attr-defined]
     return view
 
@@ -55,7 +55,7 @@ _nothing = EmptySchema()
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """Wrap what a view returns, and its documentation, into the envelope."""
+    """A blueprint that wraps responses, and their documentation, in the envelope."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,7 +85,7 @@ class Blueprint(flask_smorest.Blueprint):
         return mark
 
     def problems(self, *codes: str) -> Callable[[Any], Any]:
-        """Document the codes that the view answers besides those of every view of its kind."""
+        """Document the error codes of the view besides those of all views of its kind."""
         return self.doc(**{"x-problems": codes})
 
     def doc(self, **about: Any) -> Callable[[Any], Any]:

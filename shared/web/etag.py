@@ -20,7 +20,7 @@ _strong_tag = re.compile(r'"([0-9]{1,19})(?:\.[0-9a-f]*)?"').fullmatch
 
 
 def tagged(version: int, data: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Answer one resource with its ETag, or 304 when the client has it already; a read raises PRECONDITION_FAILED."""
+    """Return one resource with its ETag, or 304 for a matching condition; a read raises PRECONDITION_FAILED."""
     response = respond(data, status, headers)
     tag = _tag(version, response)
     response.set_etag(tag)
@@ -31,7 +31,7 @@ def tagged(version: int, data: Any, status: int = 200, headers: dict[str, str] |
 
 
 def is_known(version: int, etag: str, modified_at: datetime | None = None) -> bool:
-    """Tell whether a read is answered with 304; raise PRECONDITION_FAILED (RFC 9110, section 13.2.2).
+    """Return whether the response to a read is 304; raise PRECONDITION_FAILED (RFC 9110, section 13.2.2).
 
     The conditions with dates count where the resource has a `Last-Modified`: the time in `modified_at`.
     """
@@ -52,7 +52,7 @@ def require_match(
     etag: str = "",
     modified_at: datetime | None = None,
 ) -> None:
-    """Raise PRECONDITION_FAILED when a write expects another state (RFC 9110, section 13.2.2).
+    """Raise PRECONDITION_FAILED if a write expects another state (RFC 9110, section 13.2.2).
 
     `If-Match` compares the version, `If-Unmodified-Since` the time in `modified_at`, `If-None-Match` the whole tag: it
     is in `etag`, or is that of what a GET would answer, which `representation` returns. The problem names the fields of

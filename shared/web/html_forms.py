@@ -1,4 +1,4 @@
-"""Take plain HTML forms where a view wants them, and answer a browser that runs no script with pages.
+"""HTML forms without scripts: views can accept them, and browsers get redirects and pages.
 
 A view takes forms by `@blp.arguments(…, location="json_or_form")` or `@takes_form`. To `Accept: text/html` a success is
 then a 303 to the path in `_next`, and a refusal a page. An HTML form can only GET and POST: one with `_method=DELETE`
@@ -46,7 +46,7 @@ def takes_form(view: View, kind: str = FORM) -> View:
 
 
 def is_taken() -> bool:
-    """Tell whether the request is a form, and its view one that takes such forms."""
+    """Return whether the request is a form of a media type that its view accepts."""
     kind = getattr(current_app.view_functions.get(request.endpoint or ""), "takes_form", None)
     return kind is not None and kind == media_type(request.environ)
 
@@ -81,7 +81,7 @@ def csrf_field() -> str:
 
 
 def note_parts(texts: Mapping[str, str]) -> None:
-    """Take the texts of a multipart form that the view has read; raise CSRF_FAILED where its token is another one."""
+    """Set the text fields of a multipart form that the view has read; raise CSRF_FAILED for a wrong token."""
     g.postern_form = MultiDict(texts)
     given = texts.get(CSRF_FIELD, "")
     if not hmac.compare_digest(given.encode(), g.get("postern_csrf", given).encode()):
@@ -89,7 +89,7 @@ def note_parts(texts: Mapping[str, str]) -> None:
 
 
 def redirects() -> bool:
-    """Tell whether a success is answered by a redirect: to a browser that sent a form."""
+    """Return whether the response to a success is a redirect: to a browser that sent a form."""
     return is_taken() and wants_page(request.headers.get("Accept", ""))
 
 
@@ -100,13 +100,13 @@ def safe_path(text: str) -> str:
 
 
 def wants_page(accept: str) -> bool:
-    """Tell whether a page is preferred to JSON."""
+    """Return whether Accept prefers HTML to JSON."""
     accepted = parse_accept_header(accept, MIMEAccept)
     return accepted.best_match(("application/json", HTML), "application/json") == HTML
 
 
 def refusal_page(problem: Problem) -> bytes:
-    """Return a page that says what a problem says."""
+    """Return a problem as an HTML page."""
     errors = problem.errors or {}
     items = [MESSAGE.format(name, text) for name, texts in errors.items() for text in texts]
     messages = Markup("<ul>{}</ul>").format(Markup("").join(items)) if items else ""
@@ -142,7 +142,7 @@ def _take_stated_method() -> Any:
 
 
 def _redirect(response: Response) -> Response:
-    """Lead a browser that sent a form on to where the form says."""
+    """Redirect a browser that sent a form to the path that the form states."""
     if response.status_code < 300 and redirects():
         response.status_code = 303
         response.set_data(b"")

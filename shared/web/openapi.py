@@ -45,7 +45,7 @@ class Api(flask_smorest.Api):
     ERROR_SCHEMA = ProblemSchema
 
     def _register_error_handlers(self) -> None:
-        """Leave errors to shared.web.error_handlers."""
+        """Leave errors to `shared.web.error_handlers`."""
 
     def _register_responses(self) -> None:
         """Document errors with the media type that they have."""
@@ -79,7 +79,7 @@ def describing(app: Flask, title: str, blueprints: Sequence[Blueprint]) -> Calla
 
 
 def _join_variants(plugin: Any) -> None:
-    """Describe a schema that has variants as one of these, told apart by `type`."""
+    """Describe a schema with variants as `oneOf` with the discriminator `type`."""
     for key, name in list(plugin.converter.refs.items()):
         if variants := getattr(key[0], "variants", None):
             mapping = {kind: plugin.converter.resolve_nested_schema(one)["$ref"] for kind, one in variants.items()}

@@ -16,13 +16,13 @@ JSON = "application/json"
 
 
 class Wire(str):
-    """A value of a query or a form, where numbers and booleans are texts as well; in JSON they are not."""
+    """A value of a query or a form, in which numbers and booleans are text."""
 
     __slots__ = ()
 
 
 class FormWire(Wire):
-    """A value of a plain HTML form, where a ticked checkbox says "on"."""
+    """A value of an HTML form, in which a ticked checkbox is "on"."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ class Parser(FlaskParser):
         return _json(req, schema, [JSON])
 
     def load_json_or_form(self, req: Request, schema: ma.Schema) -> Any:
-        """Return what JSON or a plain HTML form says, without the fields that every form may have besides."""
+        """Return the members of JSON, or the fields of an HTML form without those that all forms may have."""
         if req.mimetype != FORM:
             return _json(req, schema, [JSON, FORM])
         given, known = html_forms.fields(), {field.data_key for field in schema.fields.values()}
@@ -78,7 +78,7 @@ def _json(req: Request, schema: ma.Schema, allowed: list[str]) -> Any:
 def _texts(
     given: MultiDict[str, str], schema: ma.Schema, values: dict[str, list[str]], kind: type[Wire] = Wire
 ) -> dict[str, Any]:
-    """Return one text for a key, or all where the schema has a list; refuse any other key given twice."""
+    """Return one text for each key, or all texts if the schema has a list; refuse other repeated keys."""
     lists = {field.data_key for field in schema.fields.values() if isinstance(field, ma.fields.List)}
     known = {field.data_key for field in schema.fields.values()}
     errors = {key: [message] for key, texts in given.lists() if (message := _mistake(key, texts, known, lists))}
@@ -89,7 +89,7 @@ def _texts(
 
 
 def _mistake(key: str, texts: list[str], known: set[str | None], lists: set[str | None]) -> str:
-    """Return what is wrong with how a key is given, or nothing; the schema refuses other unknown keys."""
+    """Return the error of a key, or an empty string; the schema refuses unknown keys."""
     if key not in known and key.removesuffix("[]") in lists:
         return f"Unknown field: repeat {key.removesuffix('[]')} instead."
     return "Must be given once." if len(texts) > 1 and key in known - lists else ""

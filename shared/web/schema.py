@@ -33,7 +33,7 @@ class Schema(ma.Schema):
 
 
 class AnswerSchema(Schema):
-    """What goes out: the document says that each field is always there, but for those with the metadata SOMETIMES.
+    """A response: OpenAPI lists all fields as required, except those with the metadata SOMETIMES.
 
     A list of such has its pagination, unless it is not `paginated`, and `beside_list` beside it. Where the members
     depend on `type`, `variants` has the schema for each value of it.
@@ -55,7 +55,7 @@ SOMETIMES = {"optional": True}
 
 
 class EmptySchema(Schema):
-    """A body that may be missing, and says nothing."""
+    """A body without content, which may be missing."""
 
     body_required = False
 
@@ -89,7 +89,7 @@ class Text(ma.fields.String):
 
 
 class List(ma.fields.List[Any]):
-    """An array of at most so many items, counted before any of them is looked at."""
+    """An array of at most `high` items, counted before any of them is parsed."""
 
     def __init__(self, item: ma.fields.Field[Any], *, high: int, **options: Any):
         super().__init__(item, validate=ma.validate.Length(max=high), **options)
@@ -134,7 +134,7 @@ class Timestamp(ma.fields.AwareDateTime):
 
 
 class PaginationSchema(AnswerSchema):
-    """Where a list is, for the OpenAPI document."""
+    """The place of a page in its list, for the OpenAPI document."""
 
     page = ma.fields.Integer(allow_none=True)
     limit = ma.fields.Integer()

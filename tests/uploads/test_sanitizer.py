@@ -110,6 +110,13 @@ def test_an_image_that_every_viewer_shows_is_whole() -> None:
             clean(jpeg[:size], "JPEG")
 
 
+@pytest.mark.parametrize("marker", [b"\xff\xdb", b"\xff\xc4", b"\xff\xda"])
+@pytest.mark.parametrize("stray", [b"\n", b"stray bytes", b"\xff\x00\x12", samples.HTML])
+def test_stray_bytes_between_the_segments_of_a_jpeg_are_dropped(marker: bytes, stray: bytes) -> None:
+    jpeg = samples.jpeg()
+    assert clean(jpeg.replace(marker, stray + marker, 1), "JPEG").data == jpeg
+
+
 def test_a_png_with_the_profile_of_a_printer_is_taken() -> None:
     profile = bytes(3_000_000)
     data = samples.png()

@@ -43,12 +43,15 @@ def walk_jpeg(data: bytes) -> Container:
 
 
 def _jpeg_marker(walk: Walk) -> int:
-    walk.skip_zeros()  # some cameras fill up with them
-    first, code = walk.take(2)
-    while code == 0xFF:
-        (code,) = walk.take(1)
-    if first != 0xFF or code == 0 or code == _START or 0xD0 <= code <= 0xD7 or code == 1:
-        raise Malformed("a marker is missing")
+    """Return the next marker; like viewers, pass over what is none, as the zeros that some cameras fill up with."""
+    code = 0
+    while code == 0:
+        walk.skip_to(b"\xff")
+        code = 0xFF
+        while code == 0xFF:
+            (code,) = walk.take(1)
+    if code in (_START, 1) or 0xD0 <= code <= 0xD7:
+        raise Malformed("a marker is out of place")
     return code
 
 

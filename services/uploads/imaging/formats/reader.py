@@ -60,5 +60,7 @@ class Walk:
     def at_end(self) -> bool:
         return self.position >= len(self.data)
 
-    def skip_zeros(self) -> None:
-        self.position += len(self.data) - self.position - len(self.data[self.position :].lstrip(b"\0"))
+    def skip_to(self, byte: bytes) -> None:
+        """Go to the next such byte, or to the end."""
+        found = self.data.find(byte, self.position)
+        self.position = found if found >= 0 else len(self.data)

@@ -2694,7 +2694,7 @@ export interface components {
         "If-None-Match": string;
         /** @description An ETag: 412 when somebody else has edited the resource since. */
         "If-Match": string;
-        /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
+        /** @description 1 to 255 characters of your own: the same key and body get the first response again, for 24 h. */
         "Idempotency-Key": string;
         /** @description Equal to the cookie csrfToken, where the session is in cookies. */
         "X-CSRF-Token": string;
@@ -2725,7 +2725,7 @@ export interface components {
          */
         RateLimit: string;
         /**
-         * @description The version of the resource, and a digest of this answer.
+         * @description The version of the resource, and a digest of this response.
          * @example "3.5d41402abc4b2a76"
          */
         ETag: string;
@@ -2740,7 +2740,7 @@ export interface components {
          */
         Location: string;
         /**
-         * @description The answer to an earlier request with the same key.
+         * @description The response to an earlier request with the same key.
          * @example true
          */
         "Idempotency-Replayed": string;
@@ -3986,7 +3986,7 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description Equal to the cookie csrfToken, where the session is in cookies. */
                 "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
-                /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
+                /** @description 1 to 255 characters of your own: the same key and body get the first response again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;
@@ -4234,7 +4234,7 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description Equal to the cookie csrfToken, where the session is in cookies. */
                 "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
-                /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
+                /** @description 1 to 255 characters of your own: the same key and body get the first response again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;
@@ -5155,7 +5155,7 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description Equal to the cookie csrfToken, where the session is in cookies. */
                 "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
-                /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
+                /** @description 1 to 255 characters of your own: the same key and body get the first response again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;
@@ -5467,7 +5467,7 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description Equal to the cookie csrfToken, where the session is in cookies. */
                 "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
-                /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
+                /** @description 1 to 255 characters of your own: the same key and body get the first response again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path: {
@@ -5978,7 +5978,7 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description Equal to the cookie csrfToken, where the session is in cookies. */
                 "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
-                /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
+                /** @description 1 to 255 characters of your own: the same key and body get the first response again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;
@@ -6087,7 +6087,7 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description Equal to the cookie csrfToken, where the session is in cookies. */
                 "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
-                /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
+                /** @description 1 to 255 characters of your own: the same key and body get the first response again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;
@@ -6578,7 +6578,7 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description Equal to the cookie csrfToken, where the session is in cookies. */
                 "X-CSRF-Token"?: components["parameters"]["X-CSRF-Token"];
-                /** @description 1 to 255 characters of your own: the same key and body get the first answer again, for 24 h. */
+                /** @description 1 to 255 characters of your own: the same key and body get the first response again, for 24 h. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;

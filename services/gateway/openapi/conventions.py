@@ -1,6 +1,6 @@
-"""What the contract promises of every operation of a kind, in the words of OpenAPI.
+"""The OpenAPI descriptions that all operations of a kind share.
 
-A service describes what is its own; rights, limits, errors and the headers that all share are told here once.
+A service describes its own operations. This module adds roles, rate limits, errors and common headers.
 """
 
 from typing import Any
@@ -24,15 +24,14 @@ SECURITY_SCHEMES = {
         "description": "Unsafe methods also need the header X-CSRF-Token, equal to the cookie csrfToken.",
     },
 }
-ABOUT = """All that the gateway serves.
+ABOUT = """The public API of all services behind the gateway.
 
-Every success is `{"success": true, "data": …}`, a list with `pagination` beside it, and every error a problem of
-RFC 9457 with a `code` to switch on, explained at `/api/errors/{code}`; to a browser that sent a plain form it is a page
-with the same words. Lists take `page` and `limit`, or `cursor`, and have a `Link` header. A single resource has an
-`ETag`: send it as `If-None-Match` to read only what has changed, and as `If-Match` with PUT, PATCH and DELETE so that
-nobody's edit is lost. `Idempotency-Key` makes a POST safe to repeat. `X-Request-ID`, taken from the request when it is
-well formed, is in every answer and log line. HEAD works wherever GET does. `RateLimit` tells what is left of a
-limit."""
+Each success is `{"success": true, "data": …}`, for lists with `pagination`. Each error is a problem of RFC 9457 with a
+`code`, which `/api/errors/{code}` explains; a browser that sent an HTML form gets it as a page. Lists take `page` and
+`limit`, or `cursor`, and have a `Link` header. A single resource has an `ETag`. Send it as `If-None-Match` to get 304
+for an unchanged resource, and as `If-Match` with PUT, PATCH and DELETE to prevent lost updates. `Idempotency-Key` makes
+a POST safe to retry. `X-Request-ID`, from the request or generated, is in each response and log line. HEAD works
+wherever GET does. `RateLimit` says how many requests are left."""
 
 
 def _header(text: str, example: str, *, always: bool = True) -> Document:
@@ -45,17 +44,17 @@ HEADERS = {
     "RateLimit": _header(
         "How many requests are left, and in how many seconds more.", '"general";r=57;t=21', always=False
     ),
-    "ETag": _header("The version of the resource, and a digest of this answer.", '"3.5d41402abc4b2a76"'),
+    "ETag": _header("The version of the resource, and a digest of this response.", '"3.5d41402abc4b2a76"'),
     "Link": _header("The first, previous, next and last page (RFC 8288).", '</api/posts?page=2>; rel="next"'),
     "Location": _header("Where the new resource is.", "/api/posts/0198c1f2-6d3e-7a4b-8c5d-9e0f1a2b3c4d"),
-    "Idempotency-Replayed": _header("The answer to an earlier request with the same key.", "true", always=False),
+    "Idempotency-Replayed": _header("The response to an earlier request with the same key.", "true", always=False),
     "Retry-After": _header("Seconds after which to try again.", "21", always=False),
     "WWW-Authenticate": _header("How to sign in.", "Bearer"),
 }
 PARAMETERS = {
     "If-None-Match": "An ETag: 304 without a body when nothing has changed.",
     "If-Match": "An ETag: 412 when somebody else has edited the resource since.",
-    "Idempotency-Key": "1 to 255 characters of your own: the same key and body get the first answer again, for 24 h.",
+    "Idempotency-Key": "1 to 255 characters of your own: the same key and body get the first response again, for 24 h.",
     "X-CSRF-Token": "Equal to the cookie csrfToken, where the session is in cookies.",
     "X-Request-ID": "Up to 128 characters of your own, to find the request in logs by.",
     "Range": "Bytes of the file, as `bytes=0-1023`.",
@@ -67,7 +66,7 @@ ONCE = "IDEMPOTENCY_KEY_REUSED"  # a view that answers it takes an Idempotency-K
 
 
 def apply(route: Route, method: str, operation: Document, neighbours: set[str], responses: Document) -> None:
-    """Add to an operation what its kind has; `neighbours` are the methods of the same path.
+    """Complete an operation by its kind; `neighbours` are the methods of the same path.
 
     Responses with problems are added to `responses`, the components of the document.
     """
@@ -97,7 +96,7 @@ def apply(route: Route, method: str, operation: Document, neighbours: set[str], 
 
 
 def _share(route: Route, method: str, said: Document, neighbours: set[str], declared: set[str]) -> list[str]:
-    """Tell the headers of the answers, and return those that ask for them."""
+    """Describe the response headers, and return the request headers that belong to them."""
     single = {status for status in ("200", "201") if route.upstream and _is_single(said.get(status, {}))}
     parameters = ["X-Request-ID", *(["X-CSRF-Token"] if _needs_csrf_token(route, method) else [])]
     parameters += ["Range", "If-Range"] if "206" in said else []
@@ -156,7 +155,7 @@ def _needs_csrf_token(route: Route, method: str) -> bool:
 
 
 def _codes(route: Route, method: str, said: Document, operation: Document) -> set[str]:
-    """Return the codes of errors that any operation of such a kind can end with."""
+    """Return the error codes that all operations of this kind share."""
     names_one = "{" in route.pattern or route.pattern.endswith("/me")
     codes = {"BAD_REQUEST", "VALIDATION_ERROR", "URI_TOO_LONG", "HEADERS_TOO_LARGE", "INTERNAL_ERROR"}
     codes |= {"UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_REVOKED"} if route.reads_token else set()
@@ -174,7 +173,7 @@ def _codes(route: Route, method: str, said: Document, operation: Document) -> se
 
 
 def components(responses: Document) -> Document:
-    """Return what operations refer to, but for the services' own schemas."""
+    """Return the shared components to which operations refer."""
     parameters = {
         name: {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
         for name, text in PARAMETERS.items()

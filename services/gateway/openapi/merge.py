@@ -1,4 +1,4 @@
-"""Merge the services' own OpenAPI documents into one of the whole, as the route table lets the public see it.
+"""Merge the OpenAPI documents of the services into one of all public routes.
 
 The table decides: an operation without a row is left out; names of paths and rights are those of the table.
 """
@@ -18,8 +18,8 @@ from services.gateway.routes import Route, RouteTable
 from shared.feed.service_client import InternalClient
 
 PATH = "/internal/openapi.json"
-KEEP = 60.0  # seconds; a document changes with a new release only
-KEEP_INCOMPLETE = 2.0
+MAX_AGE = 60.0  # seconds; a document changes with a new release only
+MAX_AGE_INCOMPLETE = 2.0
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 VERBS = {"post": "create", "put": "replace", "patch": "update"}
 _names = re.compile(r"\{(\w+)…?\}").findall
@@ -28,7 +28,7 @@ Document = dict[str, Any]
 
 
 class Documents:
-    """The document of the whole: asked of all services at once, kept for a minute, and while a service is down."""
+    """The merged document, fetched from all services in parallel; cached for a minute, and while a service is down."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Documents:
                     name: self._known[name] for name in self._clients if name in self._known
                 }
                 self._merged = orjson.dumps(merge(self._table, documents, self._public_url, missing))
-                self._until = time.monotonic() + (KEEP_INCOMPLETE if missing else KEEP)
+                self._until = time.monotonic() + (MAX_AGE_INCOMPLETE if missing else MAX_AGE)
             return self._merged
 
     def _ask(self) -> list[str]:
@@ -77,7 +77,7 @@ class Documents:
 
 
 def merge(table: RouteTable, documents: Mapping[str, Document], public_url: str, missing: list[str]) -> Document:
-    """Return one OpenAPI 3.1 document of the operations that the table has."""
+    """Return one OpenAPI 3.1 document of the operations in the route table."""
     paths: dict[str, Any] = {}
     tags: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
@@ -102,7 +102,7 @@ def merge(table: RouteTable, documents: Mapping[str, Document], public_url: str,
 
 
 def _used(schemas: Document, users: list[Any]) -> Document:
-    """Return the schemas that are referred to, in alphabetical order: others are of routes that are not public."""
+    """Return the referenced schemas in alphabetical order; others belong to routes that are not public."""
     names: set[str] = set()
     while more := {*_references(orjson.dumps(users).decode())} - names:
         names |= more
@@ -124,7 +124,7 @@ def _operations(
 
 
 def _operation(route: Route, method: str, path: str, item: Document) -> Document:
-    """Return a service's operation with the names that the table has."""
+    """Return a service's operation with the parameter names and operationId of the route table."""
     operation = dict(item[method])
     names = dict(zip(_names(path), _names(route.pattern), strict=True))
     parameters = [
@@ -139,7 +139,7 @@ def _operation(route: Route, method: str, path: str, item: Document) -> Document
 
 
 def operation_id(method: str, pattern: str) -> str:
-    """Return a verb and what the path names: `listPosts` and `createPost` of /api/posts, `getPost` of /api/posts/{id}.
+    """Return a verb and the nouns of the path: `listPosts`, `createPost` of /api/posts, `getPost` of /api/posts/{id}.
 
     A row of the table has another name where this is not what the operation does.
     """

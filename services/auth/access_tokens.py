@@ -1,4 +1,4 @@
-"""Sign access tokens."""
+"""Sign access tokens: JWTs with EdDSA (RFC 8037, RFC 9068)."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""What admins do to accounts; there is always one who can."""
+"""Create, change and delete accounts as an admin; one active admin always remains."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -20,7 +20,7 @@ Check = Callable[[User], None]
 
 
 class Change(NamedTuple):
-    """An account as it is now, the sessions that ended, and whether the tokens made before did too."""
+    """The changed account, the ids of the revoked sessions, and whether all earlier access tokens are revoked."""
 
     user: User
     sessions: list[str]
@@ -28,9 +28,9 @@ class Change(NamedTuple):
 
 
 def create(name: str, email: str, password_hash: str | None, role: str) -> User:
-    """Make an account for somebody; raise EMAIL_TAKEN. Call it inside a transaction.
+    """Create an account; raise EMAIL_TAKEN. Call it inside a transaction.
 
-    Without a password the user cannot sign in before setting one by the mailed link.
+    Without a password hash the user sets a password by the mailed link first.
     """
     user = accounts.register(name, email, password_hash or NO_PASSWORD, role=role)
     audit("user_created", user.id, role=role)
@@ -42,10 +42,10 @@ def create(name: str, email: str, password_hash: str | None, role: str) -> User:
 def change(user_id: str, changes: dict[str, Any], now: datetime, check: Check, keep_session: str = "") -> Change:
     """Change name, email, password_hash, role or status; raise EMAIL_TAKEN, or CONFLICT for the last admin.
 
-    An address that is written as before is stored again when it is not the account's own: an earlier version made
-    that of an account whose mailbox another one has.
+    An unchanged address is stored again if its folded form differs, as in databases of earlier versions in which
+    two accounts have the same mailbox.
 
-    `check` gets the account and may refuse; `keep_session` goes on when the password changes. Call it inside a
+    `check` gets the locked account and may raise. `keep_session` is not revoked by a new password. Call it inside a
     transaction.
     """
     admins = lock_admins()
@@ -67,9 +67,9 @@ def change(user_id: str, changes: dict[str, Any], now: datetime, check: Check, k
 
 
 def delete(user_id: str, kind: AuditKind, check: Check) -> None:
-    """Delete an account and tell everybody; raise CONFLICT for the last admin. Call it inside a transaction.
+    """Delete an account and publish `user.deleted`; raise CONFLICT for the last admin. Call it inside a transaction.
 
-    `kind` is how the event is called; `check` gets the account and may refuse.
+    `kind` is the kind of the audit event; `check` gets the locked account and may raise.
     """
     admins = lock_admins()
     user = accounts.by_id(user_id, lock=True)
@@ -83,8 +83,8 @@ def delete(user_id: str, kind: AuditKind, check: Check) -> None:
 def lock_admins() -> set[str]:
     """Lock the admins who can sign in and return their ids.
 
-    Whoever takes an admin's rights away comes here first: of two who want each other's, one waits and then sees
-    what the other did.
+    Call it before an admin loses rights. Example: admins A and B demote each other at the same time. One transaction
+    waits for the lock and then finds a single admin left: CONFLICT.
     """
     can_act = User.acts_as_admin(verified=_needs_verification())
     return {user.id for user in locking(User.select(User.id).where(can_act).order_by(User.id))}
@@ -98,7 +98,7 @@ def keep_an_admin(admins: set[str], user: User) -> None:
 
 
 def _needs_verification() -> bool:
-    """Tell whether users need a verified address to sign in; `make admin` has no app and takes no rights away."""
+    """Return whether sign-in needs a verified address; False for `make admin`, which only grants rights."""
     return has_app_context() and current_service().get(Config).needs_verification
 
 
@@ -117,7 +117,7 @@ def _write(user: User, changed: dict[str, Any]) -> None:
 
 
 def _tell(user: User, changed: dict[str, Any], email_before: str, now: datetime, keep_session: str) -> list[str]:
-    """Publish and note what changed, and return the sessions that end by it."""
+    """Publish facts, write audit events and mails for a change; return the ids of the revoked sessions."""
     if "name" in changed:
         feed.publish("user.updated", user.id, accounts.public_profile(user))
     if "email" in changed:

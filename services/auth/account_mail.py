@@ -1,4 +1,4 @@
-"""The mails of this service: what they say, and the single-use links in them."""
+"""The texts of the mails of this service, and their single-use links."""
 
 import hashlib
 from datetime import timedelta
@@ -18,7 +18,7 @@ BATCH = 100
 
 
 class MailLink(NamedTuple):
-    """A kind of link: what it is for, the page that it leads to, how long it is good, and the mail around it."""
+    """A kind of mailed link: its purpose, page, lifetime and mail text."""
 
     purpose: str
     page: str
@@ -71,13 +71,13 @@ REQUESTED = {link.purpose: link for link in (VERIFY, RESET)}
 
 
 class AccountMailer:
-    """Write the mails of this service; nothing that a user wrote gets into one that may reach a stranger."""
+    """Write mails to the outbox; mails have no text from users, so that nobody can send spam through them."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
 
     def write_link(self, user: User, link: MailLink) -> None:
-        """Mail the user a link with a new token, of which the hash is kept; call it inside a transaction."""
+        """Mail a link with a new token and store its SHA-256; call it inside a transaction."""
         token, now = token_urlsafe(TOKEN_BYTES), clock.now()
         MailToken.create(
             hash=_hash(token),
@@ -90,7 +90,7 @@ class AccountMailer:
         outbox.write(link.purpose, plain_email(user.email), link.subject, text, worth_sending=link.lifetime)
 
     def write_first_link(self, user: User) -> None:
-        """Mail a new user the link that verifies the address; it counts as the one of this minute."""
+        """Mail a new user the verification link; it counts towards the limit of one a minute."""
         LinkRequest.note(user.email, VERIFY.purpose, clock.now(), pending=False)
         self.write_link(user, VERIFY)
 
@@ -98,9 +98,9 @@ class AccountMailer:
         outbox.write(kind, plain_email(recipient), subject, text.format(site=self._base_url))
 
     def answer_requests(self) -> None:
-        """Mail the links that were asked for, where an account wants one.
+        """Mail the requested links to the addresses that have an account.
 
-        It is called beside the requests, whose work is thus the same for known and unknown addresses.
+        It runs in a background thread, so that a request takes the same time for known and unknown addresses.
         """
         for request in list(LinkRequest.waiting(BATCH)):
             with database.atomic():
@@ -115,13 +115,13 @@ class AccountMailer:
 
 
 def ask_for_link(email: str, link: MailLink, *, limited: bool) -> None:
-    """Have a link mailed to the address if it is somebody's: one a minute for each purpose."""
+    """Queue a request to mail a link, rate-limited to one a minute per address and purpose."""
     with database.atomic():
         LinkRequest.note(email, link.purpose, clock.now(), pending=True, pause=ONE_A_MINUTE if limited else None)
 
 
 def find_token(token: str, link: MailLink) -> MailToken:
-    """Return what the token opens, with the user; raise LINK_EXPIRED for what is used, too old or none."""
+    """Return the stored token with its user; raise LINK_EXPIRED for a used, expired or unknown token."""
     found: MailToken | None = MailToken.usable(_hash(token), link.purpose, clock.now()).first()
     if found is None:
         raise Problem("LINK_EXPIRED")
@@ -129,7 +129,7 @@ def find_token(token: str, link: MailLink) -> MailToken:
 
 
 def take_token(token: MailToken) -> None:
-    """Use the token up; raise LINK_EXPIRED if somebody was faster. Call it first in the transaction that it is for."""
+    """Redeem a single-use token; raise LINK_EXPIRED if another request has. Call it first in the transaction."""
     if not (User.lock(token.user_id) and MailToken.take(token.hash)):
         raise Problem("LINK_EXPIRED")
 
@@ -165,24 +165,24 @@ Sign in again. If you do not know why this happened, set a new password too: {si
 
 
 def invite(user: User) -> None:
-    """Mail a user who was made without a password a link to set one."""
+    """Mail a user without a password a link to set one."""
     _mails().write_link(user, INVITE)
 
 
 def password_changed(user: User) -> None:
-    """Tell a user that their password was changed, in case it was somebody else; links to set one end."""
+    """Mail a security notice about a changed password and revoke the user's reset links."""
     MailToken.forget(user.id, RESET.purpose)
     _mails().write_notice("password_changed", user.email, *PASSWORD_CHANGED)
 
 
 def email_changed(user: User, before: str) -> None:
-    """Tell the address that a user had before, and mail the new one a link to verify it."""
+    """Mail a security notice to the previous address and a verification link to the new one."""
     _mails().write_notice("email_changed", before, *EMAIL_CHANGED)
     _mails().write_link(user, VERIFY)
 
 
 def refresh_token_reused(user: User) -> None:
-    """Tell a user that a session was ended because its refresh token was used twice."""
+    """Mail a security notice about a session that was revoked for refresh-token reuse."""
     _mails().write_notice("session_stolen", user.email, *SESSION_STOLEN)
 
 

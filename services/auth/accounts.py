@@ -1,4 +1,4 @@
-"""What happens to accounts: each change and its facts in one transaction."""
+"""Create, verify, authenticate and change accounts; each change and its facts are one transaction."""
 
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ PAGE = 500
 
 
 def register(name: str, email: str, password: str, *, role: str = "user", verified: bool = False) -> User:
-    """Make an account; raise EMAIL_TAKEN. Call it inside a transaction, with the password hashed before."""
+    """Create an account; `password` is its argon2id hash. Raise EMAIL_TAKEN. Call it inside a transaction."""
     folded = {"name_folded": fold_name(name), "email_folded": fold_email(email)}
     try:
         with database.atomic():
@@ -32,9 +32,10 @@ def register(name: str, email: str, password: str, *, role: str = "user", verifi
 
 
 def check_password(email: str, password: str) -> User:
-    """Return the user; raise INVALID_CREDENTIALS in the same words and time whichever of the two is wrong.
+    """Authenticate a user by address and password; raise INVALID_CREDENTIALS, ACCOUNT_SUSPENDED or RATE_LIMITED.
 
-    Raises RATE_LIMITED after five failures, before anything is hashed.
+    An unknown address and a wrong password get the same response in the same time (no account enumeration). The login
+    throttle is checked before the password is hashed.
     """
     account = fold_email(email)
     user = User.by_email(email)
@@ -57,14 +58,13 @@ def _note_failure(kind: AuditKind, account: str, user: User | None, source: str 
 
 
 def _note_suspended(account: str, user: User | None, source: str) -> None:
-    """Note that somebody had the password; whoever guessed it among too many is not told."""
+    """Audit a login with the right password; raise RATE_LIMITED if concurrent guesses used up the login throttle."""
     with database.atomic():
         login_throttle.recheck(account, source)
         audit("login_failed", user.id if user else None, code="ACCOUNT_SUSPENDED")
 
 
 def _checked(user: User | None, password: str) -> User:
-    """Return the user whose password it is."""
     if not passwords.matches(user.password_hash if user else None, password) or user is None:
         raise Problem("INVALID_CREDENTIALS")
     if user.status == SUSPENDED:
@@ -73,20 +73,20 @@ def _checked(user: User | None, password: str) -> User:
 
 
 def verify_email(user_id: str, email_folded: str) -> User:
-    """Note that the address is its owner's, unless the account has another one by now; return the user."""
+    """Mark the address as verified, unless it has been changed since the mail; return the user."""
     same = (User.id == user_id) & (User.email_folded == email_folded) & ~User.email_verified
     User.update(email_verified=True, version=User.version + 1).where(same).execute()
     return by_id(user_id)
 
 
 def set_password(user: User, password_hash: str) -> None:
-    """Change the password. Call it inside a transaction."""
+    """Store a new password hash and reset the login throttle. Call it inside a transaction."""
     User.update(password_hash=password_hash).where(User.id == user.id).execute()
     forget_guesses(user)
 
 
 def renew_hash(user: User, password: str) -> None:
-    """Hash the password anew when the parameters have changed, unless it was changed in the meantime."""
+    """Rehash the password if its argon2 parameters are outdated and no other request has replaced the hash."""
     if passwords.is_outdated(user.password_hash, password):
         renewed = passwords.hash_password(password)
         if User.update(password_hash=renewed).where(_unchanged(user)).execute():
@@ -96,9 +96,9 @@ def renew_hash(user: User, password: str) -> None:
 
 
 def note_login(user: User) -> User:
-    """Set `last_login` and return the user as they are, unless they changed since the password was checked.
+    """Set `last_login` and return the current user; raise INVALID_CREDENTIALS if password or status has changed.
 
-    What others failed from addresses that are not known still counts.
+    A login from a known source clears the failures of that source. Failures from unknown sources still count.
     """
     if not User.update(last_login=clock.now()).where(_unchanged(user), User.status == user.status).execute():
         raise Problem("INVALID_CREDENTIALS")
@@ -112,9 +112,9 @@ def _unchanged(user: User) -> Any:
 
 
 def require_password(user: User, password: str) -> None:
-    """Raise INVALID_CREDENTIALS unless it is the password of the user, who is signed in; RATE_LIMITED as for logins.
+    """Verify the password of a signed-in user again; raise INVALID_CREDENTIALS or RATE_LIMITED.
 
-    Such failures are counted apart, so that strangers who fail to log in do not hinder the owner here.
+    These failures have their own throttle, so that failed logins of other clients do not block the owner.
     """
     login_throttle.check(user.id)
     if not passwords.matches(user.password_hash, password):
@@ -125,7 +125,10 @@ def require_password(user: User, password: str) -> None:
 
 
 def change_password(user: User, password_hash: str, session_id: str, now: datetime) -> list[str]:
-    """Set another password and return the other sessions, which end. Call it inside a transaction."""
+    """Store a new password hash, revoke the other sessions and return their ids; raise CONFLICT.
+
+    Call it inside a transaction.
+    """
     if not User.update(password_hash=password_hash).where(_unchanged(user)).execute():
         raise Problem("CONFLICT", "The password was changed meanwhile.")
     forget_guesses(user)
@@ -136,13 +139,13 @@ def change_password(user: User, password_hash: str, session_id: str, now: dateti
 
 
 def forget_guesses(user: User) -> None:
-    """Count failures anew for another password, and know no browser by its cookie. Call it inside a transaction."""
+    """Reset the login throttle and forget the `device` cookies of the user. Call it inside a transaction."""
     login_throttle.clear_account(user)
     signin_sources.forget_devices(user.id)
 
 
 def by_id(user_id: str, *, lock: bool = False) -> User:
-    """Return a user with their profile, locked until the transaction ends if so wanted; raise NOT_FOUND."""
+    """Return a user with their profile; `lock` holds a row lock until the transaction ends. Raise NOT_FOUND."""
     query = User.with_profile().where(User.id == user_id)
     user: User | None = (locking(query) if lock else query).first()
     if user is None:
@@ -151,7 +154,7 @@ def by_id(user_id: str, *, lock: bool = False) -> User:
 
 
 def update_profile(user: User, changes: dict[str, Any]) -> User:
-    """Change name, bio or avatar, and tell everybody what differs. Call it inside a transaction."""
+    """Change name, bio or avatar and publish `user.updated` if a value differs. Call it inside a transaction."""
     if all(value == getattr(user if name == "name" else user.profile, name) for name, value in changes.items()):
         return user
     about = {name: value for name, value in changes.items() if name in ("bio", "avatar")}
@@ -165,11 +168,11 @@ def update_profile(user: User, changes: dict[str, Any]) -> User:
 
 
 def public_profile(user: User) -> dict[str, Any]:
-    """Return what a fact tells of a user."""
+    """Return the data of a `user.*` fact."""
     return {"id": user.id, "name": user.name, "avatar": user.profile.avatar}
 
 
 def profiles_after(user_id: str) -> list[dict[str, Any]]:
-    """Return what facts tell of the next users, in the order of their ids."""
+    """Return one page of public profiles, by id, after a user id."""
     users = User.with_profile().where(User.id > user_id).order_by(User.id).limit(PAGE)
     return [public_profile(user) for user in users]

@@ -1,4 +1,4 @@
-"""Auth: accounts, sessions and the only private key."""
+"""Auth: accounts, sessions, and the private keys that sign access tokens."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ PRUNING_PAUSE = 3600.0
 
 
 def create_app(config: Config | None = None) -> Flask:
-    """Return the service; on the very first start it makes the key that signs tokens."""
+    """Create the auth app; the first start creates the signing key."""
     config = config or Config.from_environment()
     signing = signing_keys.load_keys(config.data_dir)
     app = create_service(

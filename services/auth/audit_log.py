@@ -10,9 +10,9 @@ from shared.client_address import client_address
 
 
 def audit(kind: AuditKind, user_id: str | None, **detail: Any) -> None:
-    """Write an event about a user; call it inside the transaction of what happened.
+    """Write an audit event about a user; call it inside the transaction of the change.
 
-    The actor is whoever is signed in to the request: nobody for a login, or for a command.
+    The actor is the authenticated user of the request, None for a login or a command.
     """
     if has_request_context():
         address, request_id = client_address(request.environ), request.environ.get("postern.request_id", "")
@@ -29,6 +29,6 @@ def audit(kind: AuditKind, user_id: str | None, **detail: Any) -> None:
 
 
 def actor_id() -> str | None:
-    """Return whoever is signed in to the request, None for a stranger and for a command."""
+    """Return the id of the authenticated user of the request, None for an anonymous client or a command."""
     caller = g.get("postern_claims") if has_request_context() else None
     return str(caller.user_id) if caller else None

@@ -1,4 +1,4 @@
-"""The commands of auth: `make admin EMAIL=…` makes somebody an admin, `make rotate-keys` makes a new signing key."""
+"""Commands: `make admin EMAIL=…` grants the role admin, `make rotate-keys` creates the next signing key."""
 
 import secrets
 import sys
@@ -17,12 +17,12 @@ from shared.mail.addresses import Email
 from shared.settings import SettingsError
 
 USAGE = "Say whom: make admin EMAIL=ann@example.org"
-WRONG = 2  # exit code when the fault is in the settings or the command
+WRONG = 2  # exit code for wrong settings or arguments
 NAME = "Admin"
 
 
 def admin(arguments: list[str]) -> int:
-    """Do what the command line says, and say what was done; return the exit code."""
+    """Parse the command line, run `make_admin` and print the result; return the exit code."""
     try:
         email = _email(arguments)
         config = Config.from_environment()
@@ -38,7 +38,7 @@ def admin(arguments: list[str]) -> int:
 
 
 def rotate_keys(_arguments: list[str]) -> int:
-    """Add the key and say what happens next; return the exit code."""
+    """Create the next signing key and print the schedule of the rotation; return the exit code."""
     try:
         path = add_key(Config.from_environment().data_dir)
     except (SettingsError, OSError) as error:
@@ -52,9 +52,9 @@ def rotate_keys(_arguments: list[str]) -> int:
 
 
 def make_admin(email: str, *, verify: bool) -> str:
-    """Give an account the role, or make one with a password of its own; return what to tell the operator.
+    """Grant an account the role admin, or create one with a random password; return the message for the operator.
 
-    With `verify`, when only verified addresses can sign in, the operator's word verifies the address.
+    `verify` marks the address as verified, for installations where only verified addresses can sign in.
     """
     user = User.by_email(email)
     return _promote(user, verify=verify) if user else _create(email)

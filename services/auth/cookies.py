@@ -1,4 +1,4 @@
-"""The cookies of a browser: set at login, rotated at refresh, cleared at logout."""
+"""Session cookies of a browser: set at login, rotated at refresh, cleared at logout."""
 
 from datetime import timedelta
 
@@ -18,9 +18,9 @@ CLEAR = '"storage"'
 
 
 def keep(response: Response, access_token: str, refresh_token: str, csrf_token: str, *, remember: bool) -> Response:
-    """Set the cookies of a session (RFC 6265bis); only the CSRF token can be read by a page.
+    """Set the cookies of a session (RFC 6265bis); all but the CSRF token are `HttpOnly`.
 
-    Without `remember` the browser forgets them when it is closed.
+    Without `remember` they are session cookies without `Max-Age`.
     """
     _set(response, TOKEN_COOKIE, access_token, LIFETIME if remember else None)
     _set(response, REFRESH_COOKIE, refresh_token, TOKEN_LIFETIME[True] if remember else None, path=REFRESH_PATH)
@@ -29,13 +29,13 @@ def keep(response: Response, access_token: str, refresh_token: str, csrf_token: 
 
 
 def keep_device(response: Response, token: str) -> Response:
-    """Set the cookie by which the browser is known at the next sign-in."""
+    """Set the `device` cookie, which identifies the browser at the next sign-in."""
     _set(response, DEVICE_COOKIE, token, DEVICE_LIFETIME, path=REFRESH_PATH)
     return response
 
 
 def are_sent(cookies: str) -> bool:
-    """Tell whether a Cookie header has any of them: with SameSite=Strict a page of another site sends none."""
+    """Return whether the request has a session cookie; cross-site requests have none (SameSite=Strict)."""
     return any(name in cookies for name in (TOKEN_COOKIE, REFRESH_COOKIE, CSRF_COOKIE))
 
 
@@ -48,7 +48,7 @@ def clear(response: Response) -> Response:
 
 
 def forget(response: Response) -> Response:
-    """Clear the cookies of a session, and what pages of this origin have stored."""
+    """Clear the cookies of a session and the storage of this origin (Clear-Site-Data)."""
     clear(response)
     response.headers["Clear-Site-Data"] = CLEAR
     return response

@@ -26,9 +26,9 @@ REFRESH_WINDOW = timedelta(minutes=1)
 
 
 def check(account: str, source: str = "") -> None:
-    """Raise RATE_LIMITED when the account, known or not, has failed too often; cheap, to be asked before hashing.
+    """Raise RATE_LIMITED after too many failures from the `source`; cheap, so call it before hashing.
 
-    The failures are those from the `source`; all sources that are not known share "".
+    All unknown sources share the source "". An unknown account is throttled like a known one.
     """
     if not current_app.config["COUNT_FAILURES"]:
         return
@@ -41,16 +41,16 @@ def check(account: str, source: str = "") -> None:
 def recheck(account: str, source: str = "") -> None:
     """Check again after the password was hashed, one request of the account at a time. Call it inside a transaction.
 
-    However many guesses run at once, only the first five learn whether they were right.
+    Of any number of concurrent guesses only the first five get the result of the password check.
     """
-    if is_postgres(database):  # SQLite lets in one writer at a time anyway
+    if is_postgres(database):  # SQLite has a single writer
         number = int.from_bytes(bytes.fromhex(_key(account))[:8], "big", signed=True)
         database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (number,))
     check(account, source)
 
 
 def record_failure(account: str, source: str = "") -> None:
-    """Count a failure; raise RATE_LIMITED when others failed often enough meanwhile. Call it inside a transaction."""
+    """Count a failure; raise RATE_LIMITED if concurrent failures reached the limit. Call it inside a transaction."""
     recheck(account, source)
     now = clock.now()
     FailedLogin.forget_before(now - WINDOW)
@@ -58,25 +58,25 @@ def record_failure(account: str, source: str = "") -> None:
 
 
 def clear_source(account: str, source: str = "") -> None:
-    """Forget the failures from there; raise RATE_LIMITED when there were too many meanwhile, inside a transaction."""
+    """Delete the failures of a source; raise RATE_LIMITED if they reached the limit. Call it inside a transaction."""
     recheck(account, source)
     FailedLogin.delete().where(FailedLogin.account == _key(account), FailedLogin.source == source).execute()
 
 
 def clear_account(user: User) -> None:
-    """Forget all failures of a user, who has another password now. Call it inside a transaction."""
+    """Delete all failures of a user, whose password has changed. Call it inside a transaction."""
     FailedLogin.delete().where(FailedLogin.account.in_([_key(user.email_folded), _key(user.id)])).execute()
 
 
 def check_refreshes(session_id: str, now: datetime) -> None:
-    """Raise RATE_LIMITED when the session was refreshed too often, this time included. Call it inside a transaction."""
+    """Raise RATE_LIMITED when this refresh exceeds the limit of its session. Call it inside a transaction."""
     times = RefreshToken.replacements(session_id, now - REFRESH_WINDOW)
     if current_app.config["COUNT_FAILURES"] and len(times) > MAX_REFRESHES:
         raise _refusal("This session is refreshed too often.", times[-MAX_REFRESHES - 1] + REFRESH_WINDOW, now)
 
 
 def _key(account: str) -> str:
-    """Return what stands for an account: people type other secrets where the address should be."""
+    """Return the SHA-256 that is stored for an account: users mistype passwords into the address field."""
     return hashlib.sha256(account.encode()).hexdigest()
 
 

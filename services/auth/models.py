@@ -20,19 +20,19 @@ from shared.mail.addresses import MAX_EMAIL, fold_email, plain_email
 from shared.mail.outbox import MailColumns, Outbox
 
 ACTIVE, SUSPENDED, PENDING = "active", "suspended", "pending"
-NO_PASSWORD = "!"  # in place of a hash: the user has to set a password by the mailed link first
+NO_PASSWORD = "!"  # instead of a hash: the user sets a password by the mailed link first
 database = Database()
 TOKEN_LIFETIME = {True: timedelta(days=7), False: timedelta(days=1)}  # with rememberMe, without
 SESSION_LIFETIME = {True: timedelta(days=30), False: timedelta(days=7)}
 
 
 def fold_name(name: str) -> str:
-    """Return the form in which names are searched and sorted: NFKC, without case."""
+    """Normalize a name for search and sorting: NFKC and case folding."""
     return unicodedata.normalize("NFKC", name).casefold()[:200]
 
 
 class Model(peewee.Model):
-    """A table of this service."""
+    """Base class: binds the tables to the database of the service."""
 
     class Meta:
         database = database
@@ -48,7 +48,7 @@ outbox = Outbox(Mail, database)
 
 
 class User(Model):
-    """An account; `email` is as it was written, `email_folded` decides whether it is taken."""
+    """An account; `email` is as typed, `email_folded` is normalized and unique."""
 
     id = id_field()
     name = peewee.CharField(max_length=50)
@@ -69,21 +69,21 @@ class User(Model):
 
     @property
     def standing(self) -> str:
-        """Return what admins see as the status: suspended, pending (the address is not verified) or active."""
+        """Return the status in the API: suspended, pending (the address is not verified) or active."""
         if self.status == SUSPENDED:
             return SUSPENDED
         return ACTIVE if self.email_verified else PENDING
 
     @classmethod
     def has_standing(cls, standing: str) -> Any:
-        """Return the condition for a standing."""
+        """Return the SQL condition for a standing."""
         if standing == SUSPENDED:
             return cls.status == SUSPENDED
         return (cls.status == ACTIVE) & (cls.email_verified == (standing == ACTIVE))
 
     @classmethod
     def acts_as_admin(cls, *, verified: bool) -> Any:
-        """Return the condition for admins who can sign in; `verified`: only with a verified address."""
+        """Return the SQL condition for admins who can sign in; `verified` requires a verified address."""
         can_sign_in = (cls.role == "admin") & (cls.status == ACTIVE) & (cls.password_hash != NO_PASSWORD)
         return can_sign_in & cls.email_verified if verified else can_sign_in
 
@@ -94,7 +94,7 @@ class User(Model):
 
     @classmethod
     def lock(cls, user_id: str) -> bool:
-        """Lock the row until the transaction ends; tell whether the user is still there."""
+        """Lock the row until the transaction ends; return whether the user exists."""
         return locking(cls.select(cls.id).where(cls.id == user_id)).first() is not None
 
     @classmethod
@@ -110,12 +110,12 @@ class User(Model):
 
     @classmethod
     def with_profile(cls) -> "peewee.ModelSelect[User]":
-        """Select users with what they tell of themselves."""
+        """Select users joined with their profiles."""
         return cls.select(cls, Profile).join(Profile, attr="profile")
 
 
 class Profile(Model):
-    """What a user tells of themselves; `avatar` is the id of an upload."""
+    """The public profile of a user; `avatar` is the id of an upload."""
 
     user = peewee.ForeignKeyField(User, primary_key=True, on_delete="CASCADE")
     bio = peewee.CharField(max_length=500, null=True)
@@ -123,7 +123,7 @@ class Profile(Model):
 
 
 class Session(Model):
-    """One sign-in and the family of refresh tokens that came of it."""
+    """One sign-in and its family of refresh tokens."""
 
     id = id_field()
     user = peewee.ForeignKeyField(User, on_delete="CASCADE")
@@ -139,7 +139,7 @@ class Session(Model):
 
     @classmethod
     def end(cls, session_id: str, now: datetime) -> bool:
-        """End a session and tell everybody; tell whether it still ran. Call it inside a transaction."""
+        """Revoke a session and publish `session.revoked`; return whether it was active, inside a transaction."""
         running = (cls.id == session_id) & cls.revoked_at.is_null()
         if not cls.update(revoked_at=now).where(running).execute():
             return False
@@ -149,32 +149,32 @@ class Session(Model):
 
     @classmethod
     def end_all(cls, user_id: str, now: datetime, besides: str = "") -> list[str]:
-        """End the user's sessions, but for one, and return their ids. Call it inside a transaction."""
+        """Revoke the user's sessions except `besides` and return their ids. Call it inside a transaction."""
         running = (cls.user == user_id) & cls.revoked_at.is_null() & (cls.expires_at > now) & (cls.id != besides)
         ids = [session.id for session in cls.select(cls.id).where(running).order_by(cls.id)]
         return [session_id for session_id in ids if cls.end(session_id, now)]
 
     @classmethod
     def running(cls, user_id: str, now: datetime) -> "peewee.ModelSelect[Any]":
-        """Select the user's sessions that can still be continued."""
+        """Select the user's active sessions, which have an unexpired refresh token."""
         continues = (RefreshToken.session == cls.id) & RefreshToken.replaced_at.is_null()
         token = RefreshToken.select().where(continues, RefreshToken.expires_at > now)
         return cls.select().where(cls.user == user_id, cls.revoked_at.is_null(), peewee.fn.EXISTS(token))
 
     @classmethod
     def note_use(cls, session_id: str, now: datetime) -> bool:
-        """Set `last_used_at` of a session that still runs; tell whether it does."""
+        """Set `last_used_at` of an active session; return whether it is active."""
         running = (cls.id == session_id) & cls.revoked_at.is_null()
         return bool(cls.update(last_used_at=now).where(running).execute())
 
     @classmethod
     def ended_since(cls, moment: datetime) -> list[str]:
-        """Return the ids of the sessions that were ended after the moment."""
+        """Return the ids of the sessions that were revoked after the moment."""
         return [row.id for row in cls.select(cls.id).where(cls.revoked_at > moment)]
 
 
 class RefreshToken(Model):
-    """A refresh token by its SHA-256; the successor is sealed with the token that it replaces."""
+    """A refresh token by its SHA-256; `successor` is encrypted with the token that it replaces."""
 
     hash = peewee.BlobField(primary_key=True)
     session = peewee.ForeignKeyField(Session, on_delete="CASCADE", index=False)
@@ -188,13 +188,13 @@ class RefreshToken(Model):
 
     @classmethod
     def replacements(cls, session_id: str, since: datetime) -> list[datetime]:
-        """Return when tokens of the session were replaced, the earliest first."""
+        """Return the times of rotation of the session's tokens, the earliest first."""
         query = cls.select(cls.replaced_at).where(cls.session == session_id, cls.replaced_at > since)
         return [row.replaced_at for row in query.order_by(cls.replaced_at)]
 
 
 class MailToken(Model):
-    """A link that was mailed, by the SHA-256 of its token; it is good for the address that it was mailed to."""
+    """The single-use token of a mailed link, by its SHA-256; it is valid for the address that it was mailed to."""
 
     hash = peewee.BlobField(primary_key=True)
     user = peewee.ForeignKeyField(User, on_delete="CASCADE")
@@ -205,7 +205,7 @@ class MailToken(Model):
 
     @classmethod
     def usable(cls, token_hash: bytes, purpose: str, now: datetime) -> "peewee.ModelSelect[MailToken]":
-        """Select the token with its user and profile, if it still opens anything."""
+        """Select a valid token with its user and profile."""
         return (
             cls.select(cls, User, Profile)
             .join(User)
@@ -216,17 +216,17 @@ class MailToken(Model):
 
     @classmethod
     def take(cls, token_hash: bytes) -> bool:
-        """Use a token up; only one of several racing requests is told that it did."""
+        """Redeem a token; of concurrent requests only one gets True."""
         return bool(cls.delete().where(cls.hash == token_hash).execute())
 
     @classmethod
     def forget(cls, user_id: str, purpose: str) -> None:
-        """Let a user's tokens for the purpose open nothing any more."""
+        """Delete a user's tokens for the purpose."""
         cls.delete().where(cls.user == user_id, cls.purpose == purpose).execute()
 
 
 class LinkRequest(Model):
-    """Somebody asked to have a link mailed to an address, which may be nobody's: once a minute for each purpose."""
+    """A request to mail a link, rate-limited per address and purpose; the address may have no account."""
 
     email_folded = peewee.CharField(max_length=MAX_EMAIL)
     purpose = peewee.CharField(max_length=16)
@@ -238,7 +238,7 @@ class LinkRequest(Model):
 
     @classmethod
     def note(cls, email: str, purpose: str, now: datetime, *, pending: bool, pause: timedelta | None = None) -> None:
-        """Keep the request, unless the last one is younger than the pause: the database decides."""
+        """Insert or renew the request in one statement, unless the last one is younger than `pause`."""
         change = {cls.requested_at: now, cls.pending: pending}
         cls.insert(email_folded=fold_email(email), purpose=purpose, requested_at=now, pending=pending).on_conflict(
             conflict_target=[cls.email_folded, cls.purpose],
@@ -251,7 +251,7 @@ class LinkRequest(Model):
         return cls.select().where(cls.pending).order_by(cls.requested_at).limit(limit)
 
     def take(self) -> bool:
-        """Mark the request as answered; only one of several processes is told that it did."""
+        """Mark the request as processed; of concurrent processes only one gets True."""
         model = type(self)
         same = (model.email_folded == self.email_folded) & (model.purpose == self.purpose) & model.pending
         return bool(model.update(pending=False).where(same).execute())
@@ -280,7 +280,7 @@ AUDIT_KINDS: tuple[str, ...] = get_args(AuditKind)
 
 
 class AuditEvent(Model):
-    """A security event, kept also when the account is gone; `detail` is a JSON object."""
+    """A security event, which outlives its account; `detail` is a JSON object."""
 
     id = id_field()
     kind = peewee.CharField(max_length=40)

@@ -20,14 +20,14 @@ COMMON = Path(__file__).parent / "common_passwords.txt"
 hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 PLACES_OF_ADDRESS = 2
-PATIENCE = 7.0  # seconds that a request waits for a place; the gateway gives up after 10
-KEEP_MEMORY = 5.0  # seconds after a hash: another one is cheaper in the memory of the last than in new pages
+PATIENCE = 7.0  # seconds that a request waits for a slot; the gateway times out after 10
+KEEP_MEMORY = 5.0  # seconds after a hash: the next hash reuses the pages without page faults
 
 
 def hashing_places(threads: int) -> Bulkhead:
-    """Return the places of the requests that hash a password: at most half of the threads of the process.
+    """Return the bulkhead of password hashing: one slot for each core, at most half of the worker threads.
 
-    A hash takes a core for 15 ms: more at once than there are cores would only make everybody wait longer.
+    A hash takes 15 ms of CPU, so more slots than cores would only make every request slower.
     """
     places = max(min(os.cpu_count() or 1, threads // 2), 1)
     detail = "Too many sign in at once."
@@ -35,7 +35,7 @@ def hashing_places(threads: int) -> Bulkhead:
 
 
 class FreedMemory:
-    """Return the memory of hashes to the operating system `KEEP_MEMORY` seconds after one of them."""
+    """Return freed heap memory to the operating system `KEEP_MEMORY` seconds after a hash."""
 
     def __init__(self) -> None:
         self._waiting = threading.Lock()
@@ -55,7 +55,7 @@ _memory = FreedMemory()
 
 
 def check_new(password: str, name: str, email: str, field: str = "password") -> None:
-    """Raise VALIDATION_ERROR for one of the commonest passwords, or one that the account itself gives away."""
+    """Raise VALIDATION_ERROR for a common password, the name, the address or its local part."""
     folded = normal(password).casefold()
     own = {normal(text).casefold() for text in (name, email, email.rpartition("@")[0])}
     if folded.strip() in own:
@@ -75,7 +75,7 @@ def _common() -> frozenset[str]:
 
 
 def normal(password: str) -> str:
-    """Return the one form of a password that all keyboards type (NFC; RFC 8265, section 4.2)."""
+    """Normalize a password to NFC (RFC 8265, section 4.2), so that all keyboards type the same one."""
     return unicodedata.normalize("NFC", password)
 
 
@@ -85,9 +85,9 @@ def hash_password(password: str) -> str:
 
 
 def matches(password_hash: str | None, password: str) -> bool:
-    """Verify a password. Without a hash verify a dummy one, so that an unknown address takes the same time.
+    """Verify a password. Without a hash verify a dummy hash, so that an unknown address takes the same time.
 
-    Hashes of version 0.1 were made of the password as typed, so that form is tried too.
+    Version 0.1 hashed passwords without normalization, so the password as typed is verified too.
     """
     known = password_hash if password_hash != NO_PASSWORD else None
     forms = dict.fromkeys((normal(password), password))
@@ -103,14 +103,14 @@ def _verify(password_hash: str, password: str) -> bool:
 
 
 def is_outdated(password_hash: str, password: str) -> bool:
-    """Tell whether the hash was made with other parameters than today's, or of another form of the password."""
+    """Return whether the hash has outdated argon2 parameters or is of a password that was not normalized."""
     if hasher.check_needs_rehash(password_hash):
         return True
     return password != normal(password) and not _verify(password_hash, normal(password))
 
 
 def dummy_hash() -> str:
-    """Return an argon2id hash of today's costs that no password matches."""
+    """Return an argon2id hash with random salt and digest and the current cost parameters; no password matches it."""
     salt, digest = (b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
     costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
     return f"$argon2id$v=19${costs}${salt}${digest}"

@@ -16,9 +16,9 @@ from services.auth.signin_models import SigninSource
 from shared import clock
 from shared.database.locking import delete_unlocked
 
-SESSIONS_KEPT = timedelta(days=1)  # after their end, so that a late refresh is told why it is refused
+SESSIONS_KEPT = timedelta(days=1)  # after their end, so that a late refresh gets TOKEN_REVOKED or TOKEN_EXPIRED
 EVENTS_KEPT = timedelta(days=365)
-BATCH = 500  # rows of one transaction: other writers wait for it
+BATCH = 500  # rows of one transaction, since other writers wait for it
 
 
 def prune() -> None:

@@ -1,4 +1,4 @@
-"""What comes in and what goes out, named by use."""
+"""Request and response schemas, named by use."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,25 +22,25 @@ def _is_upload_id(text: str) -> None:
 
 
 class NewPassword(Text):
-    """A password to be set: any text of the lengths of the policy, in the one form that all keyboards type."""
+    """A new password: any text of the length that the policy allows, normalized to NFC."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(low=PASSWORD_MIN_LENGTH, high=PASSWORD_MAX_LENGTH, verbatim=True, lines=True, **options)
-        self._high *= 4  # characters as typed: no character is made of more than four (UAX 15)
+        self._high *= 4  # characters before normalization: NFC composes at most four into one (UAX 15)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return normal(super()._deserialize(value, attr, data, **kwargs))
 
 
 class GivenPassword(Text):
-    """A password to be compared, whatever it is."""
+    """A password to verify, without the checks of the policy."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(high=1000, verbatim=True, lines=True, **options)
 
 
 class RegisterSchema(Schema):
-    """What makes an account."""
+    """The fields of a registration."""
 
     name = Text(low=2, high=User.name.max_length, required=True)
     email = Email(required=True)
@@ -48,7 +48,7 @@ class RegisterSchema(Schema):
 
 
 class LoginSchema(Schema):
-    """An address and a password, whatever they are: whether they are right is said in one way only."""
+    """Credentials without a check of their format: every wrong pair gets the same INVALID_CREDENTIALS."""
 
     email = Text(low=1, high=1000, required=True)
     password = GivenPassword(required=True)
@@ -57,25 +57,25 @@ class LoginSchema(Schema):
 
 
 class EmailRequestSchema(Schema):
-    """An address to mail a link to, if it is somebody's."""
+    """The address to mail a link to, if it has an account."""
 
     email = Email(required=True)
 
 
 class MailTokenSchema(Schema):
-    """The token of a mailed link."""
+    """The single-use token of a mailed link."""
 
     token = Text(low=1, high=200, required=True)
 
 
 class PasswordResetSchema(MailTokenSchema):
-    """The token of a mailed link, and the password to set."""
+    """The single-use token of a mailed link and the new password."""
 
     password = NewPassword(required=True)
 
 
 class UserReplaceSchema(Schema):
-    """All that admins write of an account; a role that is left out is `user`, a password stays as it is."""
+    """The fields of an account that an admin replaces; `role` defaults to `user`, a missing password stays."""
 
     name = Text(low=2, high=User.name.max_length, required=True)
     email = Email(required=True)
@@ -84,7 +84,7 @@ class UserReplaceSchema(Schema):
 
 
 class UserChangeSchema(UserReplaceSchema):
-    """What of it changes; what is not named stays."""
+    """A partial update of an account; missing fields stay."""
 
     role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
 
@@ -93,14 +93,14 @@ class UserChangeSchema(UserReplaceSchema):
 
 
 class AccountChangeSchema(Schema):
-    """What an account may do, and whether it may do anything."""
+    """A change of role or status."""
 
     role = ma.fields.String(validate=ma.validate.OneOf(ROLES))
     status = ma.fields.String(validate=ma.validate.OneOf((ACTIVE, SUSPENDED)))
 
 
 class UserQuerySchema(PageQuerySchema):
-    """The query of the list of accounts; `search` is part of a name or an address."""
+    """The query of the list of accounts; `search` matches part of a name or an address."""
 
     search = Text(high=MAX_EMAIL)
     status = ma.fields.String(validate=ma.validate.OneOf((ACTIVE, SUSPENDED, PENDING)))
@@ -111,14 +111,14 @@ class UserQuerySchema(PageQuerySchema):
 
 
 class AuditQuerySchema(PageQuerySchema):
-    """The query of the list of security events; `user` is the id of whose account it was."""
+    """The query of the list of security events; `user` is the id of the affected account."""
 
     kind = Text(high=AuditEvent.kind.max_length)
     user = Text(high=36)
 
 
 class RefreshSchema(Schema):
-    """The token of the answer before; without it the cookie's counts."""
+    """The current refresh token; without it the cookie is used."""
 
     body_required = False
 
@@ -126,7 +126,7 @@ class RefreshSchema(Schema):
 
 
 class MeUpdateSchema(Schema):
-    """What a user changes of their own account; what is not named stays."""
+    """A partial update of the own account; missing fields stay."""
 
     name = Text(low=2, high=User.name.max_length)
     bio = Text(high=Profile.bio.max_length, lines=True, allow_none=True)
@@ -134,20 +134,20 @@ class MeUpdateSchema(Schema):
 
 
 class PasswordProofSchema(Schema):
-    """The password, shown again before something that cannot be undone."""
+    """The current password, which confirms an irreversible operation."""
 
     password = GivenPassword(required=True)
 
 
 class PasswordChangeSchema(Schema):
-    """The password that one has, and the one to have."""
+    """The current password and the new one."""
 
     old_password = GivenPassword(required=True)
     new_password = NewPassword(required=True)
 
 
 class SessionSchema(AnswerSchema):
-    """A place where somebody is signed in; `current` is the one that asks."""
+    """An active session; `current` is the session of the request."""
 
     id = ma.fields.String()
     current = ma.fields.Boolean()
@@ -178,7 +178,7 @@ class AdminUserSchema(UserSchema):
 
 
 class AuditEventSchema(AnswerSchema):
-    """A security event: the actor is whoever was signed in, null for a login or a command."""
+    """A security event: the actor is the authenticated user, null for a login or a command."""
 
     id = ma.fields.String()
     kind = ma.fields.String(validate=ma.validate.OneOf(AUDIT_KINDS))
@@ -193,7 +193,7 @@ class AuditEventSchema(AnswerSchema):
 
 
 class PublicUserSchema(AnswerSchema):
-    """An account as everybody sees it: never with the address."""
+    """The public profile of a user, without the address."""
 
     id = ma.fields.String()
     name = ma.fields.String()
@@ -203,20 +203,20 @@ class PublicUserSchema(AnswerSchema):
 
 
 class VerifiedSchema(AnswerSchema):
-    """An address is known to be its owner's."""
+    """The address that has been verified."""
 
     email = ma.fields.String()
     email_verified = ma.fields.Boolean()
 
 
 class MessageSchema(AnswerSchema):
-    """A sentence for a person."""
+    """A message to show to the user."""
 
     message = ma.fields.String()
 
 
 class SigninSchema(AnswerSchema):
-    """A session has begun or goes on; `expiresIn` is in seconds. With `cookieOnly` the tokens are in cookies alone."""
+    """The tokens of a new or refreshed session; `expiresIn` is in seconds. With `cookieOnly` only cookies have them."""
 
     user = ma.fields.Nested(UserSchema)
     access_token = ma.fields.String()
@@ -226,7 +226,7 @@ class SigninSchema(AnswerSchema):
 
 
 class RegistrationSchema(SigninSchema):
-    """A new account, and its first session unless the address has to be verified first."""
+    """A new account, with its first session unless sign-in requires a verified address."""
 
     access_token = ma.fields.String(metadata=SOMETIMES)
     refresh_token = ma.fields.String(metadata=SOMETIMES)

@@ -1,8 +1,8 @@
 """Sessions and their refresh tokens: rotation, a grace period, reuse detection (RFC 9700, section 4.14.2).
 
-Example: a browser shows token 1 at 12:00:00 in two tabs at once. The first request replaces it by token 2; the second
-gets token 2 too, since it comes within `GRACE`. At 12:10:00 token 2 is replaced by token 3. A request that shows token
-1 now, or token 2 after 12:10:30, has a copy: the session ends, and its owner gets a mail.
+Example: two tabs of a browser send refresh token 1 at 12:00:00. The first request rotates it to token 2; the second
+request gets token 2 too, since it arrives within `GRACE`. At 12:10:00 token 2 is rotated to token 3. A request with
+token 1 now, or with token 2 after 12:10:30, is reuse of a stolen copy: the session is revoked, its owner gets a mail.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ from shared.identity.revocations import Revocations
 from shared.problems import Problem
 
 TOKEN_BYTES = 32
-GRACE = timedelta(seconds=30)  # for two tabs that refresh at once, an answer that got lost, or a stall of ours
+GRACE = timedelta(seconds=30)  # for two tabs that refresh at once, a lost response, or a slow server
 
 
 class Signin(NamedTuple):
-    """A session of a user as they are at a moment, and the refresh token that continues it."""
+    """A session, its user as of `issued_at`, and the current refresh token."""
 
     user: User
     session: Session
@@ -34,7 +34,7 @@ class Signin(NamedTuple):
 
 
 def open_session(user: User, remember: bool, cookie_only: bool, user_agent: str, address: str) -> Signin:
-    """Begin a session; call it inside a transaction."""
+    """Create a session with its first refresh token; call it inside a transaction."""
     now = clock.now()
     session = Session.create(
         user=user,
@@ -50,13 +50,13 @@ def open_session(user: User, remember: bool, cookie_only: bool, user_agent: str,
 
 
 def continue_session(refresh_token: str) -> Signin:
-    """Replace a refresh token; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED, ACCOUNT_SUSPENDED or RATE_LIMITED.
+    """Rotate a refresh token; raise UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED, ACCOUNT_SUSPENDED or RATE_LIMITED.
 
-    The previous token gives its successor again within `GRACE`. Later, or once the successor was replaced too, it is
-    reused: the session ends.
+    Within `GRACE` after its rotation the previous token returns the same successor. Later, or once the successor was
+    rotated too, it counts as reuse: the session is revoked.
 
-    The grace period counts from the replacement. A token counts as shown when its request arrives, before it waits for
-    the lock, so a retry after such a wait is no reuse.
+    The time of arrival counts, not the time at which the request gets the row lock, so a retry that waited for the lock
+    is no reuse.
     """
     token = _decode(refresh_token)
     shown_at = clock.now()
@@ -69,7 +69,7 @@ def continue_session(refresh_token: str) -> Signin:
             if Session.end(row.session_id, now):
                 audit("refresh_reused", user.id, session=row.session_id)
                 account_mail.refresh_token_reused(user)
-        elif not Session.note_use(row.session_id, now):  # a logout was faster
+        elif not Session.note_use(row.session_id, now):  # a concurrent logout
             raise Problem("TOKEN_REVOKED")
     if successor is None:
         raise Problem("TOKEN_REVOKED", "This refresh token was used before; the session has been ended.")
@@ -77,19 +77,19 @@ def continue_session(refresh_token: str) -> Signin:
 
 
 def restore_revocations(revocations: Revocations) -> None:
-    """Refuse from the first request on what ended before a restart; the feed tells it moments later."""
+    """Load recent revocations from the database, since the feed consumer applies them only after the start."""
     now = clock.now()
     for session_id in Session.ended_since(now - timedelta(seconds=REMEMBERED)):
         revocations.end_session(session_id, now.timestamp())
 
 
 def session_of(refresh_token: str) -> str:
-    """Return the session that a refresh token continues; raise UNAUTHORIZED for one that nobody has."""
+    """Return the session of a refresh token; raise UNAUTHORIZED for an unknown token."""
     return _row(_decode(refresh_token)).session_id
 
 
 def running_session(refresh_token: str) -> Session:
-    """Return the session that a refresh token can still continue; raise as a refresh does."""
+    """Return the active session of a refresh token; raise the same problems as `continue_session`."""
     session: Session = _usable(_decode(refresh_token), clock.now()).session
     return session
 
@@ -112,13 +112,13 @@ def _usable(token: bytes, now: datetime) -> RefreshToken:
 
 
 def _locked(session: Session) -> User:
-    """Return the user, who stays as they are until the transaction ends: what ends their tokens comes before or after.
+    """Lock the user row, so that a suspension happens before or after this refresh, never in between.
 
-    The user is locked before the session, as those do who suspend.
+    The user is locked before the session, in the lock order of `models.py`, which prevents deadlocks.
     """
     try:
         user = accounts.by_id(session.user_id, lock=True)
-    except Problem as error:  # a deletion was faster
+    except Problem as error:  # a concurrent deletion
         raise Problem("TOKEN_REVOKED") from error
     if user.status == SUSPENDED:
         raise Problem("ACCOUNT_SUSPENDED")
@@ -128,7 +128,7 @@ def _locked(session: Session) -> User:
 
 
 def _replace(row: RefreshToken, token: bytes, now: datetime) -> bytes | None:
-    """Make the successor, unless somebody else has: the database decides between racing requests."""
+    """Store the successor; of concurrent requests only one updates the row (compare and swap)."""
     successor = secrets.token_bytes(TOKEN_BYTES)
     unused = (RefreshToken.hash == row.hash) & RefreshToken.replaced_at.is_null()
     replaced = {"replaced_at": now, "successor": _xor_with_pad(successor, token)}
@@ -167,7 +167,7 @@ def _encode(token: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    """Return the token's bytes; what is none of ours is a token that nobody has."""
+    """Return the bytes of a token; a malformed token becomes one that is not in the table."""
     try:
         token = urlsafe_b64decode(f"{text}=")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Tables of where sign-ins failed and succeeded, and the named queries on them."""
+"""Tables of failed logins and known sign-in sources, and the named queries on them."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from shared.database.locking import delete_unlocked
 
 
 class FailedLogin(Model):
-    """One failed attempt; `account` is the SHA-256 of what was tried as an address, `source` a digest or empty."""
+    """One failed attempt; `account` is the SHA-256 of the folded address, `source` an HMAC or empty."""
 
     id = peewee.BigAutoField()
     account = peewee.CharField(max_length=64)
@@ -33,7 +33,7 @@ class FailedLogin(Model):
 
 
 class SigninSource(Model):
-    """An address or a browser from which the user has signed in, as a digest with a key."""
+    """An address or a browser from which the user has signed in, as an HMAC."""
 
     id = peewee.BigAutoField()
     user = peewee.ForeignKeyField(User, on_delete="CASCADE", index=False)
@@ -46,7 +46,7 @@ class SigninSource(Model):
 
     @classmethod
     def known(cls, user_id: str, digests: list[str], since: datetime) -> set[str]:
-        """Return those of the digests that the user has signed in from."""
+        """Return which of the digests the user has signed in from since then."""
         query = cls.select(cls.digest).where(cls.user == user_id, cls.digest.in_(digests), cls.last_used_at > since)
         return {row.digest for row in query}
 
@@ -58,7 +58,7 @@ class SigninSource(Model):
 
     @classmethod
     def keep_newest(cls, user_id: str, kind: str, number: int) -> None:
-        """Delete all of a kind but those used last."""
+        """Delete all sources of a kind except the most recently used."""
         alike = (cls.user == user_id) & (cls.kind == kind)
         surplus = cls.select(cls.id).where(alike).order_by(cls.last_used_at.desc(), cls.id.desc()).offset(number)
         if ids := [row.id for row in surplus.limit(number)]:

@@ -17,14 +17,14 @@ from shared.identity.credentials import cookie_value
 from shared.problems import Problem
 
 ADDRESS, DEVICE = "address", "device"
-KEPT = {ADDRESS: 20, DEVICE: 100}  # of an account, those used last
+KEPT = {ADDRESS: 20, DEVICE: 100}  # entries of an account; the least recently used are deleted
 TOKEN_BYTES = 32
 
 
 def known_source(user_id: str) -> str:
-    """Return the digest of the browser, else the address, that the request comes from; "" when neither is known.
+    """Return the digest of the known browser, otherwise of the known address of the request, "" without either.
 
-    An id that nobody has costs the same.
+    An unknown user id takes the same time.
     """
     device = _device()
     candidates = [_digest(user_id, DEVICE, device)] if device else []
@@ -34,7 +34,7 @@ def known_source(user_id: str) -> str:
 
 
 def note_source(user_id: str, *, browser: bool) -> str:
-    """Note that the user has signed in from here; return the token for the cookie of a `browser`, otherwise "".
+    """Record the source of a sign-in; return the token for the `device` cookie of a `browser`, otherwise "".
 
     Call it inside the transaction of the sign-in, which has locked the user.
     """
@@ -44,7 +44,7 @@ def note_source(user_id: str, *, browser: bool) -> str:
         return ""
     device = _device()
     if not SigninSource.known(user_id, [_digest(user_id, DEVICE, device)], now - DEVICE_LIFETIME):
-        device = secrets.token_urlsafe(TOKEN_BYTES)  # never one that somebody planted in the browser
+        device = secrets.token_urlsafe(TOKEN_BYTES)  # never a token that an attacker set (cookie fixation)
     _note(user_id, DEVICE, device, now)
     return device
 
@@ -71,5 +71,5 @@ def _address() -> str:
 def _device() -> str:
     try:
         return cookie_value(request.headers.get("Cookie", ""), DEVICE_COOKIE)
-    except Problem:  # there twice
+    except Problem:  # sent twice
         return ""

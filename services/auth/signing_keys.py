@@ -27,7 +27,7 @@ from shared.identity.claims import REMEMBERED
 from shared.identity.jwks import ALGORITHM, Jwks
 from shared.settings import SettingsError, private_file
 
-PUBLISHED_FOR = 10.0  # seconds; a verifier that has just asked waits 5 before it asks again
+PUBLISHED_FOR = 10.0  # seconds; a verifier fetches the JWKS at most every 5 seconds
 KEPT_FOR = float(REMEMBERED)  # seconds after its last token was signed
 LOOK_EVERY = 1.0  # seconds
 _logger = logging.getLogger("postern.keys")
@@ -35,7 +35,7 @@ _logger = logging.getLogger("postern.keys")
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key, what of it is public, and its file; `signs_from` is in seconds since 1970."""
+    """A private key, its public JWK and its PEM file; it signs from `signs_from` (Unix time) on."""
 
     private: Ed25519PrivateKey
     public: dict[str, str]
@@ -48,7 +48,7 @@ class SigningKey:
 
 
 class Keyring:
-    """All keys whose tokens may still be alive, the oldest first."""
+    """All keys whose access tokens may still be valid, the oldest first."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -58,7 +58,7 @@ class Keyring:
 
     @property
     def keys(self) -> tuple[SigningKey, ...]:
-        """Return the keys, read anew from the folder if that was `LOOK_EVERY` seconds ago."""
+        """Return the keys; check the folder for changes every `LOOK_EVERY` seconds."""
         if time.monotonic() >= self._look_at and self._lock.acquire(blocking=False):
             try:
                 self._look_at = time.monotonic() + LOOK_EVERY
@@ -69,7 +69,7 @@ class Keyring:
 
     @property
     def signing(self) -> SigningKey:
-        """Return the newest key that has been public for long enough, or else the only one."""
+        """Return the newest key that has been published for `PUBLISHED_FOR` seconds, otherwise the oldest."""
         now, keys = clock.now().timestamp(), self.keys
         return next((key for key in reversed(keys) if key.signs_from <= now), keys[0])
 
@@ -78,7 +78,7 @@ class Keyring:
         return {"keys": [key.public for key in self.keys]}
 
     def _look(self) -> None:
-        """Read the keys anew where a file has changed; keep the known ones where the folder cannot be read."""
+        """Reload the keys if a file has changed; keep the loaded ones if the folder cannot be read."""
         try:
             _retire(self._keys)
             known = {(key.path, key.signs_from) for key in self._keys}
@@ -89,7 +89,7 @@ class Keyring:
 
 
 def load_keys(data_dir: Path) -> Keyring:
-    """Read the keys under `DATA_DIR/auth`; the first start makes one (mode 0600). Raise SettingsError."""
+    """Read the keys under `DATA_DIR/auth`; the first start creates one (mode 0600). Raise SettingsError."""
     folder = data_dir / "auth"
     if not _files(folder):
         private_file(folder / _name(1), _new_pem)
@@ -97,7 +97,7 @@ def load_keys(data_dir: Path) -> Keyring:
 
 
 def add_key(data_dir: Path) -> Path:
-    """Make the next key, which running processes find by themselves; return its file."""
+    """Create the next key, which running processes load within a second; return its file."""
     folder = data_dir / "auth"
     numbers = [int(path.stem) for path in _files(folder)]
     target = folder / _name(max(numbers, default=0) + 1)
@@ -118,7 +118,7 @@ def _signs_from(path: Path) -> float:
 
 
 def _retire(keys: tuple[SigningKey, ...]) -> None:
-    """Remove the keys whose last token has ended."""
+    """Delete the keys whose last access token has expired."""
     now = clock.now().timestamp()
     for key, successor in pairwise(keys):
         if successor.signs_from + KEPT_FOR <= now and key.path.exists():

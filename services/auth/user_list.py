@@ -1,4 +1,4 @@
-"""The list of accounts that admins see, under two addresses."""
+"""The list of accounts for admins, served at two paths."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ NEVER = "0001-01-01T00:00:00.000000Z"
 
 
 class LastLogin(Order):
-    """Those who signed in last come first, those who never did last."""
+    """Sort by last login, the newest first, nulls last."""
 
     def __init__(self) -> None:
         super().__init__("lastLogin", (User.last_login, User.id))
@@ -35,7 +35,7 @@ ORDERS = {
 
 
 def list_users(args: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the page of accounts that a `UserQuerySchema` asks for, as admins see them."""
+    """Return the page of accounts for a `UserQuerySchema`, as `AdminUserSchema`."""
     search, status, role = args.get("search"), args.get("status"), args.get("role")
     unfiltered = not (search or status or role)
     total = User.select().count if unfiltered else None

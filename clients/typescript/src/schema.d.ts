@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show the public keys (RFC 7517), plainly and not in the envelope. */
+        /** Return the public keys as a JSON Web Key Set (RFC 7517), without the envelope. */
         get: operations["getJwks"];
         put?: never;
         post?: never;
@@ -119,7 +119,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Change role or status: access tokens end everywhere, sessions too for who is suspended. */
+        /** Change role or status: access tokens end everywhere, a suspension ends the sessions too. */
         patch: operations["updateAccount"];
         trace?: never;
     };
@@ -132,7 +132,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Mail a link to set a new password, if the address is somebody's; the answer does not tell. */
+        /** Mail a password reset link, if the address has an account; the response is always the same. */
         post: operations["forgotPassword"];
         delete?: never;
         options?: never;
@@ -150,8 +150,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Sign in; `rememberMe` makes the session last longer and sets cookies, `cookieOnly` has the tokens in them alone.
-         * @description A plain form gets cookies anyway. The session that the browser's cookies named before ends.
+         * Sign in; `rememberMe` makes the session last longer and sets cookies, `cookieOnly` sends the tokens in them only.
+         * @description A plain HTML form always gets cookies. The previous session of the browser's cookies ends.
          */
         post: operations["login"];
         delete?: never;
@@ -170,8 +170,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * End this session, here at once and everywhere else by the feed, and clear the cookies.
-         * @description Where the access token has ended, a living refresh cookie says which session it is.
+         * End this session and clear the cookies; other services apply it within two seconds.
+         * @description If the access token has expired, a valid refresh cookie identifies the session.
          */
         post: operations["logout"];
         delete?: never;
@@ -189,7 +189,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** End all of one's own sessions, this one too, and clear the cookies; a living refresh cookie is enough. */
+        /** End all own sessions, this one too, and clear the cookies; a valid refresh cookie is enough. */
         post: operations["logoutEverywhere"];
         delete?: never;
         options?: never;
@@ -204,15 +204,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show one's own account. */
+        /** Return the own account. */
         get: operations["getMe"];
         put?: never;
         post?: never;
-        /** Delete one's own account for good; the last admin cannot. */
+        /** Delete the own account irrevocably; 409 for the last admin. */
         delete: operations["deleteMe"];
         options?: never;
         head?: never;
-        /** Change one's name, bio or avatar (the id of an upload). */
+        /** Change the own name, bio or avatar (the id of an upload). */
         patch: operations["updateMe"];
         trace?: never;
     };
@@ -224,7 +224,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Set another password; all other sessions end. */
+        /** Change the password and end all other sessions. */
         put: operations["changePassword"];
         post?: never;
         delete?: never;
@@ -242,7 +242,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Replace a refresh token, of the body or the cookie, and get a new access token. */
+        /** Rotate the refresh token of the body or the cookie, and return a new access token. */
         post: operations["refreshSession"];
         delete?: never;
         options?: never;
@@ -259,7 +259,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make an account, mail a link to verify the address, and sign in where that does not have to come first. */
+        /** Create an account, mail a verification link, and sign in unless verification is required first. */
         post: operations["register"];
         delete?: never;
         options?: never;
@@ -276,7 +276,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Set a new password, end all sessions, and take the address as verified. */
+        /** Set a new password, end all sessions, and mark the address as verified. */
         post: operations["resetPassword"];
         delete?: never;
         options?: never;
@@ -291,7 +291,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List one's own sessions that can be continued, the newest first. */
+        /** List the own active sessions, the newest first. */
         get: operations["listSessions"];
         put?: never;
         post?: never;
@@ -311,7 +311,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End one of one's own sessions, here at once and everywhere else by the feed. */
+        /** End one of the own sessions; other services apply it within two seconds. */
         delete: operations["endSession"];
         options?: never;
         head?: never;
@@ -344,7 +344,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Mail another link, if the address is somebody's and not verified; the answer does not tell. */
+        /** Mail another verification link, if the account exists and is not verified; the response is always the same. */
         post: operations["resendVerificationMail"];
         delete?: never;
         options?: never;
@@ -913,10 +913,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List accounts, as the list of the administration does. */
+        /** List accounts, as `GET /api/admin/users` does. */
         get: operations["listUsers"];
         put?: never;
-        /** Make an account for somebody; without a password they set one by the mailed link. */
+        /** Create an account; without a password the user sets one by the mailed link. */
         post: operations["createUser"];
         delete?: never;
         options?: never;
@@ -931,16 +931,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show what everybody may know of a user. */
+        /** Return the public profile of a user. */
         get: operations["getUser"];
-        /** Replace what admins write of an account; a password that is left out stays. */
+        /** Replace an account; a missing password stays. */
         put: operations["replaceUser"];
         post?: never;
-        /** Delete an account for good; the last admin stays. */
+        /** Delete an account irrevocably; 409 for the last admin. */
         delete: operations["deleteUser"];
         options?: never;
         head?: never;
-        /** Change what the body names. */
+        /** Change some fields of an account. */
         patch: operations["updateUser"];
         trace?: never;
     };

@@ -1,4 +1,4 @@
-"""The administration: who is there, what they may do, and what happened."""
+"""Administration: list accounts, change role and status, read the audit log."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def users(args: dict[str, Any]) -> Response:
 @blp.arguments(AccountChangeSchema)
 @blp.response(200, AdminUserSchema)
 def update(changes: dict[str, Any], user_id: str) -> Response:
-    """Change role or status: access tokens end everywhere, sessions too for who is suspended."""
+    """Change role or status: access tokens end everywhere, a suspension ends the sessions too."""
     return change_account(user_id, changes)
 
 

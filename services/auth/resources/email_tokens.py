@@ -1,4 +1,4 @@
-"""What mailed links are for: verify an address, set a forgotten password."""
+"""Mailed links: verify an address, reset a password."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def verify_email(data: dict[str, Any]) -> Response:
 @blp.arguments(EmailRequestSchema)
 @blp.response(202, MessageSchema)
 def resend(data: dict[str, Any]) -> Response:
-    """Mail another link, if the address is somebody's and not verified; the answer does not tell."""
+    """Mail another verification link, if the account exists and is not verified; the response is always the same."""
     return _ask_for(data["email"], VERIFY)
 
 
@@ -54,7 +54,7 @@ def resend(data: dict[str, Any]) -> Response:
 @blp.arguments(EmailRequestSchema)
 @blp.response(202, MessageSchema)
 def forgot_password(data: dict[str, Any]) -> Response:
-    """Mail a link to set a new password, if the address is somebody's; the answer does not tell."""
+    """Mail a password reset link, if the address has an account; the response is always the same."""
     return _ask_for(data["email"], RESET)
 
 
@@ -64,7 +64,7 @@ def forgot_password(data: dict[str, Any]) -> Response:
 @blp.arguments(PasswordResetSchema)
 @blp.response(204)
 def reset_password(data: dict[str, Any]) -> Response:
-    """Set a new password, end all sessions, and take the address as verified."""
+    """Set a new password, end all sessions, and mark the address as verified."""
     token = account_mail.find_token(data["token"], RESET)
     passwords.check_new(data["password"], token.user.name, token.user.email)
     password_hash = passwords.hash_password(data["password"])

@@ -1,4 +1,4 @@
-"""The public keys."""
+"""The JSON Web Key Set."""
 
 import orjson
 from flask import Response
@@ -19,7 +19,7 @@ KEYS = {
 @blp.route("/.well-known/jwks.json", methods=["GET"])
 @blp.doc(responses={200: {"description": "OK", "content": {JSON: {"schema": KEYS}}}})
 def index() -> Response:
-    """Show the public keys (RFC 7517), plainly and not in the envelope."""
+    """Return the public keys as a JSON Web Key Set (RFC 7517), without the envelope."""
     keyring: Keyring = current_service().get(Keyring)
     headers = {"Cache-Control": "public, max-age=300"}
     return Response(orjson.dumps(keyring.jwks()), 200, headers, content_type=JSON)

@@ -1,4 +1,4 @@
-"""One's own account."""
+"""The account of the authenticated user."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ blp = Blueprint("me", __name__, url_prefix="/api/auth/me", description="One's ow
 @signed_in()
 @blp.response(200, UserSchema)
 def show() -> Response:
-    """Show one's own account."""
+    """Return the own account."""
     user = _me()
     return tagged(user.version, user_item(user))
 
@@ -33,7 +33,7 @@ def show() -> Response:
 @blp.arguments(MeUpdateSchema)
 @blp.response(200, UserSchema)
 def update(changes: dict[str, Any]) -> Response:
-    """Change one's name, bio or avatar (the id of an upload)."""
+    """Change the own name, bio or avatar (the id of an upload)."""
     with database.atomic():
         user = _me(lock=True)
         current = {"name": user.name, "bio": user.profile.bio, "avatar": user.profile.avatar}
@@ -49,7 +49,7 @@ def update(changes: dict[str, Any]) -> Response:
 @blp.arguments(PasswordProofSchema)
 @blp.response(204)
 def delete(data: dict[str, Any]) -> Response:
-    """Delete one's own account for good; the last admin cannot."""
+    """Delete the own account irrevocably; 409 for the last admin."""
     user, now = _me(), clock.now()
     accounts.require_password(user, data["password"])
     with database.atomic():
@@ -65,7 +65,7 @@ def delete(data: dict[str, Any]) -> Response:
 @blp.arguments(PasswordChangeSchema)
 @blp.response(204)
 def change_password(data: dict[str, Any]) -> Response:
-    """Set another password; all other sessions end."""
+    """Change the password and end all other sessions."""
     user, now = _me(), clock.now()
     accounts.require_password(user, data["old_password"])
     passwords.check_new(data["new_password"], user.name, user.email, "newPassword")
@@ -81,7 +81,7 @@ def _unchanged(user: User) -> None:
 
 
 def _me(*, lock: bool = False) -> User:
-    """Return the caller's account; a token may outlive a deleted one for moments."""
+    """Return the caller's account; an access token may outlive a deleted account by moments."""
     try:
         return accounts.by_id(require_user().user_id, lock=lock)
     except Problem as problem:

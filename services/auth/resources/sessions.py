@@ -1,4 +1,4 @@
-"""Where one is signed in."""
+"""The active sessions of the authenticated user."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ NEWEST = Order("newest", (Session.created_at, Session.id))
 @blp.arguments(PageQuerySchema, location="query")
 @blp.response(200, SessionSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
-    """List one's own sessions that can be continued, the newest first."""
+    """List the own active sessions, the newest first."""
     caller = require_user()
     rows = paginate(Session.running(caller.user_id, clock.now()), NEWEST, args)
     items: list[dict[str, Any]] = SessionSchema(many=True).dump(rows)
@@ -38,7 +38,7 @@ def index(args: dict[str, Any]) -> Response:
 @signed_in()
 @blp.response(204)
 def end(session_id: str) -> Response:
-    """End one of one's own sessions, here at once and everywhere else by the feed."""
+    """End one of the own sessions; other services apply it within two seconds."""
     caller, now = require_user(), clock.now()
     with database.atomic():
         session: Session = get_or_404(Session.running(caller.user_id, now), Session.id == session_id)
@@ -54,7 +54,7 @@ def end(session_id: str) -> Response:
 @blp.arguments(EmptySchema, location="json_or_form")
 @blp.response(204)
 def end_all(_data: dict[str, Any]) -> Response:
-    """End all of one's own sessions, this one too, and clear the cookies; a living refresh cookie is enough."""
+    """End all own sessions, this one too, and clear the cookies; a valid refresh cookie is enough."""
     (user_id, session_id), now = own_session(), clock.now()
     with database.atomic():
         User.lock(user_id)

@@ -45,7 +45,7 @@ blp = Blueprint("signin", __name__, url_prefix="/api/auth", description="Registe
 @blp.arguments(RegisterSchema, location="json_or_form")
 @blp.response(201, RegistrationSchema)
 def register(data: dict[str, Any]) -> Response:
-    """Make an account, mail a link to verify the address, and sign in where that does not have to come first."""
+    """Create an account, mail a verification link, and sign in unless verification is required first."""
     config: Config = current_service().get(Config)
     mails: AccountMailer = current_service().get(AccountMailer)
     passwords.check_new(data["password"], data["name"], data["email"])
@@ -67,9 +67,9 @@ def register(data: dict[str, Any]) -> Response:
 @blp.arguments(LoginSchema, location="json_or_form")
 @blp.response(200, SigninSchema)
 def login(data: dict[str, Any]) -> Response:
-    """Sign in; `rememberMe` makes the session last longer and sets cookies, `cookieOnly` has the tokens in them alone.
+    """Sign in; `rememberMe` makes the session last longer and sets cookies, `cookieOnly` sends the tokens in them only.
 
-    A plain form gets cookies anyway. The session that the browser's cookies named before ends.
+    A plain HTML form always gets cookies. The previous session of the browser's cookies ends.
     """
     config: Config = current_service().get(Config)
     user = accounts.check_password(data["email"], data["password"])
@@ -89,7 +89,7 @@ def login(data: dict[str, Any]) -> Response:
 @blp.arguments(RefreshSchema)
 @blp.response(200, SigninSchema)
 def refresh(data: dict[str, Any]) -> Response:
-    """Replace a refresh token, of the body or the cookie, and get a new access token."""
+    """Rotate the refresh token of the body or the cookie, and return a new access token."""
     cookie = _refresh_cookie()
     token = data.get("refresh_token", cookie)
     if token == cookie and cookies.are_sent(request.headers.get("Cookie", "")):
@@ -108,9 +108,9 @@ def refresh(data: dict[str, Any]) -> Response:
 @blp.arguments(EmptySchema, location="json_or_form")
 @blp.response(204)
 def logout(_data: dict[str, Any]) -> Response:
-    """End this session, here at once and everywhere else by the feed, and clear the cookies.
+    """End this session and clear the cookies; other services apply it within two seconds.
 
-    Where the access token has ended, a living refresh cookie says which session it is.
+    If the access token has expired, a valid refresh cookie identifies the session.
     """
     (user_id, session_id), now = own_session(), clock.now()
     with database.atomic():
@@ -121,7 +121,7 @@ def logout(_data: dict[str, Any]) -> Response:
 
 
 class Entry(NamedTuple):
-    """A sign-in of a client that had no session here, or another one, which has ended."""
+    """A new sign-in; `ended` is the id of the previous session of the browser, which was revoked."""
 
     signin: Signin
     in_cookies: bool
@@ -130,7 +130,7 @@ class Entry(NamedTuple):
 
 
 def _enter(user: User, *, remember: bool = False, cookie_only: bool = False) -> Entry:
-    """Open a session, and end the one that the browser's cookies name; call it inside a transaction."""
+    """Open a session and revoke the previous session of the browser's cookies; call it inside a transaction."""
     in_cookies = remember or cookie_only or html_forms.redirects()
     user_agent, address = request.headers.get("User-Agent", ""), client_address(request.environ)
     signin = sessions.open_session(user, remember, cookie_only, user_agent, address)
@@ -171,7 +171,7 @@ def _signed_in(signin: Signin, status: int = 200, *, in_cookies: bool) -> Respon
 
 
 def own_session() -> tuple[str, str]:
-    """Return user and session of the access token; where it has just ended, those of the refresh cookie."""
+    """Return user and session ids of the access token; if it has expired or is missing, of the refresh cookie."""
     try:
         caller = require_user()
     except Problem as problem:
@@ -192,7 +192,7 @@ def _refresh_cookie() -> str:
 
 
 def _clear_refused(response: Response) -> Response:
-    """Clear cookies that continue no session."""
+    """Clear the cookies with a 401, since they belong to no active session."""
     return cookies.clear(response) if response.status_code == 401 else response
 
 

@@ -1,4 +1,4 @@
-"""Public profiles, and accounts as admins make, change and delete them."""
+"""Public profiles, and the accounts that admins create, change and delete."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -32,7 +32,7 @@ blp = Blueprint("users", __name__, url_prefix="/api/users", description="Public 
 
 
 def hashed(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Put the hash in place of a password, before the transaction of a view begins."""
+    """Replace the password by its hash before the transaction of a view begins, since hashing is slow."""
 
     @wraps(view)
     def with_hash(data: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -49,7 +49,7 @@ def hashed(view: Callable[..., Any]) -> Callable[..., Any]:
 @blp.arguments(UserQuerySchema, location="query")
 @blp.response(200, AdminUserSchema(many=True))
 def index(args: dict[str, Any]) -> Response:
-    """List accounts, as the list of the administration does."""
+    """List accounts, as `GET /api/admin/users` does."""
     return respond(list_users(args))
 
 
@@ -62,7 +62,7 @@ def index(args: dict[str, Any]) -> Response:
 @idempotency.accepts_key
 @blp.response(201, AdminUserSchema)
 def create(data: dict[str, Any]) -> Response:
-    """Make an account for somebody; without a password they set one by the mailed link."""
+    """Create an account; without a password the user sets one by the mailed link."""
     with database.atomic():
         user = account_admin.create(data["name"], data["email"], data.get("password_hash"), data["role"])
     return tagged(user.version, admin_item(user), 201, {"Location": f"/api/users/{user.id}"})
@@ -71,7 +71,7 @@ def create(data: dict[str, Any]) -> Response:
 @blp.route("/<user_id>", methods=["GET"])
 @blp.response(200, PublicUserSchema)
 def show(user_id: str) -> Response:
-    """Show what everybody may know of a user."""
+    """Return the public profile of a user."""
     user = accounts.by_id(id_or_404(user_id))
     return tagged(user.version, public_item(user))
 
@@ -84,7 +84,7 @@ def show(user_id: str) -> Response:
 @hashed
 @blp.response(200, AdminUserSchema)
 def replace(data: dict[str, Any], user_id: str) -> Response:
-    """Replace what admins write of an account; a password that is left out stays."""
+    """Replace an account; a missing password stays."""
     return change_account(user_id, data)
 
 
@@ -96,7 +96,7 @@ def replace(data: dict[str, Any], user_id: str) -> Response:
 @hashed
 @blp.response(200, AdminUserSchema)
 def update(data: dict[str, Any], user_id: str) -> Response:
-    """Change what the body names."""
+    """Change some fields of an account."""
     return change_account(user_id, data)
 
 
@@ -105,7 +105,7 @@ def update(data: dict[str, Any], user_id: str) -> Response:
 @signed_in("admin")
 @blp.response(204)
 def delete(user_id: str) -> Response:
-    """Delete an account for good; the last admin stays."""
+    """Delete an account irrevocably; 409 for the last admin."""
     now = clock.now()
     with database.atomic():
         account_admin.delete(id_or_404(user_id), "user_deleted", _matches({}))
@@ -114,7 +114,7 @@ def delete(user_id: str) -> Response:
 
 
 def change_account(user_id: str, changes: dict[str, Any]) -> Response:
-    """Change an account and answer it; what ends by that ends here at once and everywhere else by the feed."""
+    """Change an account and return it; ended sessions and tokens are revoked in this process at once."""
     now = clock.now()
     with database.atomic():
         session_id = require_user().session_id
